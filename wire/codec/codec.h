@@ -1,0 +1,72 @@
+/* The engine: walks descriptors, for every declared type alike.
+ *
+ * Ownership: encoders append to a struct buf; decoders allocate everything from the arena, nothing points into
+ * the input. Errors: 0 or a negative error; decoders explain in struct fail which field. Threads: pure. */
+#ifndef WIRE_CODEC_CODEC_H
+#define WIRE_CODEC_CODEC_H
+
+#include "wire/base/buf.h"
+#include "wire/base/err.h"
+#include "wire/codec/schema.h"
+
+/* Nesting that decoders accept. */
+#define CODEC_DEPTH_MAX 16
+
+/* ---- msgpack (msgpack-c behind it): map of tag -> value, ascending tags, shortest integers, sorted maps, so
+ * equal values have equal bytes. FF_OBSERVED fields are left out. ---- */
+int enc_msgpack(const struct type_desc *t, const void *o, struct buf *out);
+
+enum dec_mode {
+        DEC_TOLERANT, /* unknown tags are skipped: satellites, clients, other members' messages */
+        DEC_STRICT,   /* unknown tags fail with E_FORMAT: log and stored state */
+};
+int dec_msgpack(const struct type_desc *t, struct blob in, enum dec_mode mode, struct arena *a, void *ret_o,
+        struct fail *f) MUST_USE;
+
+/* ---- JSON ---- */
+enum json_mode {
+        JSON_API,  /* null, empty strings, lists and maps are left out unless FF_ALWAYS; no secrets, no FF_INTERNAL */
+        JSON_DUMP, /* everything that is present but secrets: for offline tools and tests */
+};
+void enc_json(const struct type_desc *t, const void *o, enum json_mode mode, struct buf *out);
+void enc_json_list(const struct type_desc *t, const void *array, uint32_t n, enum json_mode mode, struct buf *out);
+void enc_json_str(const char *s, struct buf *out); /* quoted and escaped */
+/* Scalars are coerced (numbers and booleans from strings, strings from numbers and booleans), enum and flag
+ * names in any case, null is absent, unknown members are ignored. Empty input is an empty object. */
+int dec_json(const struct type_desc *t, struct blob in, struct arena *a, void *ret_o, struct fail *f) MUST_USE;
+/* A top-level array of t; a single object is taken as an array of one. */
+int dec_json_list(const struct type_desc *t, struct blob in, struct arena *a, void **ret_array, uint32_t *ret_n,
+        struct fail *f) MUST_USE;
+
+/* ---- LMDB keys: 2 bytes big-endian type id, then the FF_KEY fields in declaration order. Strings end in one
+ * NUL (they cannot hold one), FF_NOCASE ones are upper-cased, integers are 8 bytes big-endian; so memcmp order is field order. ---- */
+void enc_key(const struct type_desc *t, const void *o, struct buf *out);
+/* The first n_fields key fields only: the prefix of a scan. n_fields 0 = the whole table. */
+void enc_key_prefix(const struct type_desc *t, const void *o, unsigned n_fields, struct buf *out);
+void enc_key_str(struct buf *out, const char *s, bool nocase);
+void enc_key_u64(struct buf *out, uint64_t v);
+
+/* ---- values ---- */
+/* Deep copy into the arena. */
+int obj_copy(const struct type_desc *t, const void *o, struct arena *a, void *ret_o) MUST_USE;
+/* Canonical equality (of the msgpack form). */
+bool obj_equal(const struct type_desc *t, const void *a, const void *b);
+/* Takes over each field that is present in patch: the PUT of LINSTOR's API. Maps named by FK_MAP are merged per key. */
+void obj_merge(const struct type_desc *t, void *o, const void *patch, struct arena *a);
+/* The name of enum value v, "?" when out of range. */
+const char *enum_name(const struct enum_desc *e, unsigned v);
+/* Any case. -1 when unknown. */
+int enum_parse(const struct enum_desc *e, const char *name);
+
+/* ---- struct strmap: the property map. All return new arrays from the arena; keys and values are copied. ---- */
+const char *strmap_get(const struct strmap *m, const char *key); /* NULL when absent */
+void strmap_set(struct strmap *m, const char *key, const char *value, struct arena *a);
+bool strmap_del(struct strmap *m, const char *key, struct arena *a); /* true when it was there */
+/* Deletes every key that is ns itself or below "ns/". Returns how many. */
+uint32_t strmap_del_namespace(struct strmap *m, const char *ns, struct arena *a);
+
+/* ---- description ---- */
+/* JSON schema object (OpenAPI 3) of one type, references as #/components/schemas/NAME. */
+void enc_schema(const struct type_desc *t, struct buf *out);
+
+#endif

@@ -1,0 +1,85 @@
+/* The passes of a source file: the descriptors, and tables of them. The includer defines TYPES_DEF and ENUMS_DEF
+ * as for decl.h, which comes first, and DEF_TABLE, the prefix of the tables' names (see types.h). No include guard. */
+
+#define EBEGIN static const char *const XCAT(T, _names)[] = {
+#define E(ident) #ident,
+#define ENAMED(ident, json) json,
+#define EEND \
+        } \
+        ; \
+        const struct enum_desc XCAT(T, _enum) = { XSTR(T), XCAT(T, _N), XCAT(T, _names) };
+#define FBEGIN static const struct flag_name XCAT(T, _flag_names)[] = {
+#define F(ident, bits) { (bits), #ident },
+#define FEND \
+        } \
+        ; \
+        const struct flags_desc XCAT(T, _flags) = { XSTR(T), ARRAY_LEN(XCAT(T, _flag_names)), \
+                XCAT(T, _flag_names) };
+#include ENUMS_DEF
+#include "wire/def/undef.h"
+
+#define TYPE(type_id, json, doc) static const struct field_desc XCAT(T, _fields)[XCAT(T, _FIELDS_N) + 1] = {
+#define FIELD_(tag_, kind_, decl, m, count_at, json, fl, sub_, doc_) \
+        { .tag = (tag_), \
+                .kind = FK_##kind_, \
+                .flags = (fl), \
+                .off = offsetof(struct T, m), \
+                .off_n = (count_at), \
+                .name = (json), \
+                .sub = (sub_), \
+                .doc = (doc_) },
+#define RESERVED(tag)
+#define END \
+        { \
+                0 \
+        } \
+        } \
+        ;
+#include "wire/def/fields.h"
+#include TYPES_DEF
+#include "wire/def/undef.h"
+
+#define TYPE(type_id, json, doc_) \
+        const struct type_desc XCAT(T, _type) = { \
+                .name = (json), \
+                .ident = XSTR(T), \
+                .doc = (doc_), \
+                .id = (type_id), \
+                .n_fields = XCAT(T, _FIELDS_N), \
+                .size = sizeof(struct T), \
+                .fields = XCAT(T, _fields), \
+        };
+#define FIELD_(tag, kind, decl, m, off_n, json, fl, sub, doc)
+#define RESERVED(tag)
+#define END
+#include "wire/def/fields.h"
+#include TYPES_DEF
+#include "wire/def/undef.h"
+
+#define TYPE(type_id, json, doc) &XCAT(T, _type),
+#define FIELD_(tag, kind, decl, m, off_n, json, fl, sub, doc)
+#define RESERVED(tag)
+#define END
+const struct type_desc *const XCAT(DEF_TABLE, _all)[] = {
+#include "wire/def/fields.h"
+#include TYPES_DEF
+#include "wire/def/undef.h"
+        NULL,
+};
+const uint32_t XCAT(DEF_TABLE, _n) = ARRAY_LEN(XCAT(DEF_TABLE, _all)) - 1;
+
+/* A duplicate type id is a duplicate case. */
+#define TYPE(type_id, json, doc) \
+        case (type_id): return &XCAT(T, _type);
+#define FIELD_(tag, kind, decl, m, off_n, json, fl, sub, doc)
+#define RESERVED(tag)
+#define END
+const struct type_desc *XCAT(DEF_TABLE, _by_id)(unsigned id)
+{
+        switch (id) {
+#include "wire/def/fields.h"
+#include TYPES_DEF
+#include "wire/def/undef.h"
+        default: return NULL;
+        }
+}

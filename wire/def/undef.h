@@ -1,0 +1,27 @@
+/* Ends a pass. No include guard. */
+#undef TYPE
+#undef END
+#undef RESERVED
+#undef FIELD_
+#undef BOOL
+#undef I64
+#undef U64
+#undef F64
+#undef STR
+#undef BIN
+#undef MAP
+#undef IMAP
+#undef STRS
+#undef U64S
+#undef ENUM
+#undef FLAGS
+#undef OBJ
+#undef LIST
+#undef OMAP
+#undef EBEGIN
+#undef E
+#undef ENAMED
+#undef EEND
+#undef FBEGIN
+#undef F
+#undef FEND
