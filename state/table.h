@@ -1,0 +1,46 @@
+/* Typed rows over a tx: the declared types of wire/def are the tables, their FF_KEY fields the keys, canonical
+ * msgpack the values. Decoding a stored row is strict: an unknown field or damage is E_FORMAT or E_CORRUPT and sticks.
+ *
+ * Ownership: rows are decoded into the caller's arena. Purity: no clock, no sockets, no randomness. */
+#ifndef STATE_TABLE_H
+#define STATE_TABLE_H
+
+#include "state/tx.h"
+#include "wire/codec/codec.h"
+
+/* The row whose key fields equal those of key_obj (an object of the same type; only its FF_KEY fields are read).
+ * 0, E_NOT_FOUND, or a sticky error. */
+int row_get(struct tx *tx, const struct type_desc *t, const void *key_obj, struct arena *a, void *ret_obj) MUST_USE;
+bool row_exists(struct tx *tx, const struct type_desc *t, const void *key_obj);
+/* Inserts or replaces, and maintains the declared indexes (state/index.h). */
+int row_put(struct tx *tx, const struct type_desc *t, const void *obj);
+/* Removes the row and its index entries. E_NOT_FOUND when absent. */
+int row_del(struct tx *tx, const struct type_desc *t, const void *key_obj);
+
+/* Rows of one table in key order, optionally only those whose first n_fields key fields equal key_obj's.
+ *   struct row_scan s;
+ *   row_scan_open(&s, tx, &rsc_type, &key, 1);
+ *   while (row_scan_next(&s, a, &rsc)) { … }
+ *   row_scan_close(&s);
+ * Writing to the tx while a scan is open is allowed: the scan re-seeks behind the last key. */
+struct row_scan {
+        struct tx *tx;
+        const struct type_desc *type;
+        struct tx_cursor cursor;
+        uint8_t prefix[1200];
+        uint32_t prefix_n;
+        uint8_t last[1200]; /* key returned last, to re-seek after writes */
+        uint32_t last_n;
+        uint64_t write_count;
+        bool started, open;
+};
+void row_scan_open(struct row_scan *s, struct tx *tx, const struct type_desc *t, const void *key_obj, unsigned n_fields);
+bool row_scan_next(struct row_scan *s, struct arena *a, void *ret_obj);
+void row_scan_close(struct row_scan *s);
+/* Number of rows with that prefix. */
+uint64_t row_count(struct tx *tx, const struct type_desc *t, const void *key_obj, unsigned n_fields);
+
+/* Singletons (types without key fields): zeroed when absent. */
+int row_get_single(struct tx *tx, const struct type_desc *t, struct arena *a, void *ret_obj);
+
+#endif
