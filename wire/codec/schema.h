@@ -10,9 +10,9 @@
  *   END
  *   #undef T
  *
- * Scalars and string containers: KIND(tag, member, "json", flags, "doc") with BOOL I64 U64 F64 STR BIN MAP IMAP
- * STRS U64S. With a sub type: KIND(tag, sub, member, "json", flags, "doc") with ENUM FLAGS OBJ LIST OMAP. Tags
- * ascend within a type and are never used twice; there are 64 fields at most.
+ * Scalars and string containers: KIND(tag, member, "json", flags, "doc") with BOOL I64 U64 F64 STR BIN MAP
+ * IMAP STRS U64S. With a sub type: KIND(tag, sub, member, "json", flags, "doc") with ENUM FLAGS OBJ LIST
+ * OMAP. Tags ascend within a type and are never used twice; there are 64 fields at most.
  *
  * Threads: constants. Ownership: descriptors are static; what structs point to belongs to whoever made them,
  * as a rule to one arena. */
@@ -90,8 +90,8 @@ struct field_desc {
         uint16_t tag; /* wire and disk identity; never reused */
         uint8_t kind; /* enum field_kind */
         uint16_t flags;
-        uint32_t off;    /* of the member */
-        uint32_t off_n;  /* of the element count (FK_LIST, FK_STRS, FK_U64S) */
+        uint32_t off;     /* of the member */
+        uint32_t off_n;   /* of the element count (FK_LIST, FK_STRS, FK_U64S) */
         const char *name; /* JSON name */
         const void *sub;  /* enum_desc, flags_desc or type_desc */
         const char *doc;
@@ -100,7 +100,7 @@ struct type_desc {
         const char *name;  /* OpenAPI schema name */
         const char *ident; /* name of the C struct */
         const char *doc;
-        uint16_t id;      /* table id when stored; unique, never reused */
+        uint16_t id; /* table id when stored; unique, never reused */
         uint16_t n_fields;
         uint32_t size;
         const struct field_desc *fields; /* ascending tag; the n-th one owns presence bit n */
