@@ -2,4 +2,4 @@
 #include "tests/lib/kinds.h"
 
 #define DEF_TABLE kinds
-#include "wire/def/desc.h"
+#include "wire/def/desc_pass.h"

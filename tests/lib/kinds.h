@@ -4,7 +4,7 @@
 
 #define TYPES_DEF "tests/lib/kinds.def"
 #define ENUMS_DEF "tests/lib/kinds_enums.def"
-#include "wire/def/decl.h"
+#include "wire/def/decl_pass.h"
 
 extern const struct type_desc *const kinds_all[];
 extern const uint32_t kinds_n;

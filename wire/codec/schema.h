@@ -1,6 +1,6 @@
-/* The form of a declaration. Files under wire/def are included several times; each pass (wire/def/decl.h,
- * wire/def/desc.h) turns the same lines into structs, presence bits, uniqueness checks and descriptors. The
- * engine in wire/codec sees descriptors only and knows no type by name.
+/* The form of a declaration. Files under wire/def are included several times; each pass
+ * (wire/def/decl_pass.h, wire/def/desc_pass.h) turns the same lines into structs, presence bits, uniqueness
+ * checks and descriptors. The engine in wire/codec sees descriptors only and knows no type by name.
  *
  *   #define T netif
  *   TYPE(12, "NetInterface", "An address of a node.")

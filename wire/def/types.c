@@ -2,4 +2,4 @@
 #include "wire/def/types.h"
 
 #define DEF_TABLE types
-#include "wire/def/desc.h"
+#include "wire/def/desc_pass.h"

@@ -1,5 +1,5 @@
 /* The passes of a source file: the descriptors, and tables of them. The includer defines TYPES_DEF and ENUMS_DEF
- * as for decl.h, which comes first, and DEF_TABLE, the prefix of the tables' names (see types.h). No include guard. */
+ * as for decl_pass.h, which comes first, and DEF_TABLE, the prefix of the tables' names (see types.h). No include guard. */
 
 #define EBEGIN static const char *const XCAT(T, _names)[] = {
 #define E(ident) #ident,
@@ -16,7 +16,7 @@
         const struct flags_desc XCAT(T, _flags) = { XSTR(T), ARRAY_LEN(XCAT(T, _flag_names)), \
                 XCAT(T, _flag_names) };
 #include ENUMS_DEF
-#include "wire/def/undef.h"
+#include "wire/def/undef_pass.h"
 
 #define TYPE(type_id, json, doc) static const struct field_desc XCAT(T, _fields)[XCAT(T, _FIELDS_N) + 1] = {
 #define FIELD_(tag_, kind_, decl, m, count_at, json, fl, sub_, doc_) \
@@ -35,9 +35,9 @@
         } \
         } \
         ;
-#include "wire/def/fields.h"
+#include "wire/def/fields_pass.h"
 #include TYPES_DEF
-#include "wire/def/undef.h"
+#include "wire/def/undef_pass.h"
 
 #define TYPE(type_id, json, doc_) \
         const struct type_desc XCAT(T, _type) = { \
@@ -52,18 +52,18 @@
 #define FIELD_(tag, kind, decl, m, off_n, json, fl, sub, doc)
 #define RESERVED(tag)
 #define END
-#include "wire/def/fields.h"
+#include "wire/def/fields_pass.h"
 #include TYPES_DEF
-#include "wire/def/undef.h"
+#include "wire/def/undef_pass.h"
 
 #define TYPE(type_id, json, doc) &XCAT(T, _type),
 #define FIELD_(tag, kind, decl, m, off_n, json, fl, sub, doc)
 #define RESERVED(tag)
 #define END
 const struct type_desc *const XCAT(DEF_TABLE, _all)[] = {
-#include "wire/def/fields.h"
+#include "wire/def/fields_pass.h"
 #include TYPES_DEF
-#include "wire/def/undef.h"
+#include "wire/def/undef_pass.h"
         NULL,
 };
 const uint32_t XCAT(DEF_TABLE, _n) = ARRAY_LEN(XCAT(DEF_TABLE, _all)) - 1;
@@ -77,9 +77,9 @@ const uint32_t XCAT(DEF_TABLE, _n) = ARRAY_LEN(XCAT(DEF_TABLE, _all)) - 1;
 const struct type_desc *XCAT(DEF_TABLE, _by_id)(unsigned id)
 {
         switch (id) {
-#include "wire/def/fields.h"
+#include "wire/def/fields_pass.h"
 #include TYPES_DEF
-#include "wire/def/undef.h"
+#include "wire/def/undef_pass.h"
         default: return NULL;
         }
 }

@@ -19,7 +19,7 @@
         _Static_assert((bits) > 0, "write bit 31 and above as UINT64_C(1) << n");
 #define FEND
 #include ENUMS_DEF
-#include "wire/def/undef.h"
+#include "wire/def/undef_pass.h"
 
 /* Names first, so that a type may refer to one that is declared later, or to itself. */
 #define TYPE(type_id, json, doc) \
@@ -28,9 +28,9 @@
 #define FIELD_(tag, kind, decl, m, off_n, json, fl, sub, doc)
 #define RESERVED(tag)
 #define END
-#include "wire/def/fields.h"
+#include "wire/def/fields_pass.h"
 #include TYPES_DEF
-#include "wire/def/undef.h"
+#include "wire/def/undef_pass.h"
 
 #define TYPE(type_id, json, doc) \
         struct T { \
@@ -40,9 +40,9 @@
 #define END \
         } \
         ;
-#include "wire/def/fields.h"
+#include "wire/def/fields_pass.h"
 #include TYPES_DEF
-#include "wire/def/undef.h"
+#include "wire/def/undef_pass.h"
 
 /* T_ord_member: the number of its presence bit. */
 #define TYPE(type_id, json, doc) enum {
@@ -53,9 +53,9 @@
         } \
         ; \
         _Static_assert(XCAT(T, _FIELDS_N) <= 64, "there are 64 presence bits");
-#include "wire/def/fields.h"
+#include "wire/def/fields_pass.h"
 #include TYPES_DEF
-#include "wire/def/undef.h"
+#include "wire/def/undef_pass.h"
 
 /* T_tag_member, and T_min_member: an enumerator without a value is one more than the last, here the least tag
  * that may come next. */
@@ -65,9 +65,9 @@
 #define END \
         } \
         ;
-#include "wire/def/fields.h"
+#include "wire/def/fields_pass.h"
 #include TYPES_DEF
-#include "wire/def/undef.h"
+#include "wire/def/undef_pass.h"
 
 #define TYPE(type_id, json, doc) _Static_assert((type_id) > 0 && (type_id) <= UINT16_MAX, "type id");
 #define FIELD_(tag, kind, decl, m, off_n, json, fl, sub, doc) \
@@ -80,7 +80,7 @@
                 FK_##kind == FK_BOOL)
 #define RESERVED(tag) _Static_assert((tag) >= XCAT(T, _min_rsv##tag), "tags ascend: reserved " #tag);
 #define END
-#include "wire/def/fields.h"
+#include "wire/def/fields_pass.h"
 #include TYPES_DEF
-#include "wire/def/undef.h"
+#include "wire/def/undef_pass.h"
 #undef FK_IS_KEY_
