@@ -1,6 +1,7 @@
-/* Copy-on-write B+tree, see kv_mem.h. Nodes and pairs are counted; whoever holds the only reference changes in place,
- * everybody else copies the path first. Separators are lower bounds of their child: deletions leave them alone. Nodes
- * become empty, then go; they are not merged, because what the objects delete is mostly inserted again. */
+/* Copy-on-write B+tree, see kv_mem.h. Nodes and pairs are counted; whoever holds the only reference changes
+ * in place, everybody else copies the path first. Separators are lower bounds of their child: deletions leave
+ * them alone. Nodes become empty, then go; they are not merged, because what the objects delete is mostly
+ * inserted again. */
 #include "state/kv_mem.h"
 
 #include <stdlib.h>
@@ -17,8 +18,9 @@ struct node {
         uint32_t refs;
         uint16_t n;
         bool leaf;
-        struct pair *pairs[ORDER]; /* leaf: content; else pairs[i] bounds child i from below, pairs[0] is unused */
-        struct node *children[];   /* ORDER of them unless leaf */
+        struct pair *
+                pairs[ORDER]; /* leaf: content; else pairs[i] bounds child i from below, pairs[0] is unused */
+        struct node *children[]; /* ORDER of them unless leaf */
 };
 struct kv_mem {
         struct node *root;
@@ -102,10 +104,8 @@ static unsigned leaf_pos(const struct node *nd, struct blob key, bool *ret_equal
                 unsigned mid = (lo + hi) / 2;
                 int c = blob_cmp(pair_key(nd->pairs[mid]), key);
                 if (c == 0) *ret_equal = true;
-                if (c < 0)
-                        lo = mid + 1;
-                else
-                        hi = mid;
+                if (c < 0) lo = mid + 1;
+                else hi = mid;
         }
         return lo;
 }
@@ -116,10 +116,8 @@ static unsigned child_pos(const struct node *nd, struct blob key)
         unsigned lo = 1, hi = nd->n;
         while (lo < hi) {
                 unsigned mid = (lo + hi) / 2;
-                if (blob_cmp(pair_key(nd->pairs[mid]), key) <= 0)
-                        lo = mid + 1;
-                else
-                        hi = mid;
+                if (blob_cmp(pair_key(nd->pairs[mid]), key) <= 0) lo = mid + 1;
+                else hi = mid;
         }
         return lo - 1;
 }
@@ -160,7 +158,8 @@ static struct node *split(struct node *nd, bool at_end)
         return right;
 }
 
-/* Puts p (takes it) below nd (taken); returns the node that replaces nd, and a right sibling when it was split. */
+/* Puts p (takes it) below nd (taken); returns the node that replaces nd, and a right sibling when it was
+ * split. */
 static struct node *put_below(
         struct node *nd, struct pair *p, struct node **ret_right, struct pair **ret_bound, bool *ret_new)
 {
@@ -196,7 +195,8 @@ static struct node *put_below(
         return nd;
 }
 
-/* Removes key, which exists, below nd (taken); returns the node that replaces nd, NULL when it became empty. */
+/* Removes key, which exists, below nd (taken); returns the node that replaces nd, NULL when it became empty.
+ */
 static struct node *del_below(struct node *nd, struct blob key)
 {
         nd = node_own(nd);

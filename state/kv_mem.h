@@ -1,9 +1,9 @@
-/* An ordered key-value store in memory behind struct tx: a copy-on-write B+tree. A read view costs one reference, stays
- * as it was while the writer goes on, and may live as long as its holder likes. For the simulator, the volatile
- * witness and tests.
+/* An ordered key-value store in memory behind struct tx: a copy-on-write B+tree. A read view costs one
+ * reference, stays as it was while the writer goes on, and may live as long as its holder likes. For the
+ * simulator, the volatile witness and tests.
  *
- * Ownership: keys and values are copied in; what comes out is valid until the view ends or, in a write view, until the
- * next write. Threads: one thread for a store and all its views. Purity: memory only. */
+ * Ownership: keys and values are copied in; what comes out is valid until the view ends or, in a write view,
+ * until the next write. Threads: one thread for a store and all its views. Purity: memory only. */
 #ifndef STATE_KV_MEM_H
 #define STATE_KV_MEM_H
 

@@ -1,10 +1,11 @@
-/* The scratch transaction of evaluate: reads fall through to a base view, writes stay here, and what was written
- * is the write-set that Raft replicates. Layers stack: the leader evaluates batch n+1 on the layers of the batches
- * that are on their way, so nothing waits for the disk, and a deposed leader just drops its layers.
+/* The scratch transaction of evaluate: reads fall through to a base view, writes stay here, and what was
+ * written is the write-set that Raft replicates. Layers stack: the leader evaluates batch n+1 on the layers
+ * of the batches that are on their way, so nothing waits for the disk, and a deposed leader just drops its
+ * layers.
  *
  * Savepoints nest one deep: an operation that fails is rolled back alone. Threads: the loop thread only.
- * Memory: keys and values live in the layer's arena until overlay_free; past OVERLAY_BYTES_MAX writes fail with
- * E_LIMIT, which a rollback heals as far as the flow goes, not the memory. */
+ * Memory: keys and values live in the layer's arena until overlay_free; past OVERLAY_BYTES_MAX writes fail
+ * with E_LIMIT, which a rollback heals as far as the flow goes, not the memory. */
 #ifndef STATE_OVERLAY_H
 #define STATE_OVERLAY_H
 
@@ -23,8 +24,8 @@ struct tx *overlay_tx(struct overlay *o);
 void overlay_rebase(struct overlay *o, struct tx *base);
 /* Marks a point to go back to. One at a time. */
 void overlay_savepoint(struct overlay *o);
-/* Back to the savepoint, which is then gone. An error that stuck since (E_EXISTS, E_TOO_LARGE, E_LIMIT: one operation's
- * fault) is forgotten; an error of the base comes back with the next read. */
+/* Back to the savepoint, which is then gone. An error that stuck since (E_EXISTS, E_TOO_LARGE, E_LIMIT: one
+ * operation's fault) is forgotten; an error of the base comes back with the next read. */
 void overlay_rollback(struct overlay *o);
 void overlay_release(struct overlay *o); /* keeps the changes since the savepoint */
 /* Keys put or deleted. */

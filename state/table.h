@@ -1,18 +1,22 @@
-/* Typed rows over a tx: the declared types of wire/def are the tables, their FF_KEY fields the keys, canonical
- * msgpack the values. Decoding a stored row is strict: an unknown field or damage is E_FORMAT or E_CORRUPT and sticks.
+/* Typed rows over a tx: the declared types of wire/def are the tables, their FF_KEY fields the keys,
+ * canonical msgpack the values. Decoding a stored row is strict: an unknown field or damage is E_FORMAT or
+ * E_CORRUPT and sticks.
  *
  * Ownership: rows are decoded into the caller's arena. Purity: no clock, no sockets, no randomness. */
 #ifndef STATE_TABLE_H
 #define STATE_TABLE_H
 
+#include "state/index.h"
 #include "state/tx.h"
 #include "wire/codec/codec.h"
 
-/* The row whose key fields equal those of key_obj (an object of the same type; only its FF_KEY fields are read).
- * 0, E_NOT_FOUND, or a sticky error. */
-int row_get(struct tx *tx, const struct type_desc *t, const void *key_obj, struct arena *a, void *ret_obj) MUST_USE;
+/* The row whose key fields equal those of key_obj (an object of the same type; only its FF_KEY fields are
+ * read). 0, E_NOT_FOUND, or a sticky error. */
+int row_get(struct tx *tx, const struct type_desc *t, const void *key_obj, struct arena *a,
+        void *ret_obj) MUST_USE;
 bool row_exists(struct tx *tx, const struct type_desc *t, const void *key_obj);
-/* Inserts or replaces, and maintains the declared indexes (state/index.h). */
+/* Inserts or replaces, and maintains the declared indexes (state/index.h). The result also sticks to tx:
+ * E_TOO_LARGE (the key fields exceed TX_KEY_MAX), E_EXISTS (a unique index row belongs to another object). */
 int row_put(struct tx *tx, const struct type_desc *t, const void *obj);
 /* Removes the row and its index entries. E_NOT_FOUND when absent. */
 int row_del(struct tx *tx, const struct type_desc *t, const void *key_obj);
@@ -27,20 +31,27 @@ struct row_scan {
         struct tx *tx;
         const struct type_desc *type;
         struct tx_cursor cursor;
-        uint8_t prefix[1200];
+        uint8_t prefix[TX_KEY_MAX];
         uint32_t prefix_n;
-        uint8_t last[1200]; /* key returned last, to re-seek after writes */
+        uint8_t last[TX_KEY_MAX + 1]; /* key returned last, to re-seek after writes */
         uint32_t last_n;
         uint64_t write_count;
         bool started, open;
 };
-void row_scan_open(struct row_scan *s, struct tx *tx, const struct type_desc *t, const void *key_obj, unsigned n_fields);
+void row_scan_open(
+        struct row_scan *s, struct tx *tx, const struct type_desc *t, const void *key_obj, unsigned n_fields);
+/* false at the end and after an error (tx->err tells). */
 bool row_scan_next(struct row_scan *s, struct arena *a, void *ret_obj);
 void row_scan_close(struct row_scan *s);
 /* Number of rows with that prefix. */
 uint64_t row_count(struct tx *tx, const struct type_desc *t, const void *key_obj, unsigned n_fields);
 
-/* Singletons (types without key fields): zeroed when absent. */
+/* The stored form of a row, checked against its key: 0, E_FORMAT (written by a newer version) or E_CORRUPT.
+ */
+int row_decode(const struct type_desc *t, struct blob key, struct blob value, struct arena *a, void *ret_obj,
+        struct fail *f) MUST_USE;
+
+/* Singletons (types without key fields): zeroed when absent; 0 or a sticky error. */
 int row_get_single(struct tx *tx, const struct type_desc *t, struct arena *a, void *ret_obj);
 
 #endif

@@ -1,0 +1,35 @@
+/* Secondary indexes, declared once in wire/def/index.def. row_put and row_del keep them; nobody else writes
+ * them. Read them like any table: row_scan over &idx_rsc_node_type with the node as prefix, row_get on a
+ * unique one.
+ *
+ * Ownership: rows are built in the caller's arena. Threads: pure functions of a tx. */
+#ifndef STATE_INDEX_H
+#define STATE_INDEX_H
+
+#include "state/tx.h"
+#include "wire/codec/schema.h"
+
+/* One index row in stored form. */
+struct index_row {
+        const struct type_desc *type;
+        struct blob key, value;
+};
+struct index_rows {
+        struct index_row *rows; /* keys are unique */
+        uint32_t n, cap;
+        int err; /* sticky: an encoding failed, or the arena is full */
+};
+
+/* Does any index follow from rows of type t? */
+bool index_has(const struct type_desc *t);
+/* Is t itself an index? */
+bool index_is(const struct type_desc *t);
+/* The index rows that follow from obj, of type t, in no particular order. 0, E_LIMIT or an error of encoding.
+ */
+int index_extract(
+        const struct type_desc *t, const void *obj, struct arena *a, struct index_rows *ret) MUST_USE;
+/* Replaces the index rows of old (NULL: none) by those of new (NULL: none); rows that stay are not written.
+ * E_EXISTS (sticks to tx) when a unique index row belongs to another object. */
+int index_update(struct tx *tx, const struct type_desc *t, const void *old, const void *new, struct arena *a);
+
+#endif
