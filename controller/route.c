@@ -1,6 +1,7 @@
 /* Matching of requests against the route table, see route.h. */
 #include "controller/route.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -20,18 +21,18 @@ const struct route routes[ROUTE_N] = {
                 .object_bits = RC_OBJ_##object_,                               \
                 .summary = (summary_),                                         \
                 .view = view_##id_ },
-#define WRITE(id_, method_, pattern_, body_, form_, status_, op_, object_, summary_) \
-        [ROUTE_##id_] = { .id = ROUTE_##id_,                                         \
-                .name = #id_,                                                        \
-                .method = #method_,                                                  \
-                .pattern = (pattern_),                                               \
-                .kind = ROUTE_WRITE,                                                 \
-                .body_type = &body_##_type,                                          \
-                .form = FORM_##form_,                                                \
-                .status = (status_),                                                 \
-                .op_bits = RC_OP_##op_,                                              \
-                .object_bits = RC_OBJ_##object_,                                     \
-                .summary = (summary_),                                               \
+#define WRITE(id_, method_, pattern_, body_, form_, status_, verb_, object_, summary_) \
+        [ROUTE_##id_] = { .id = ROUTE_##id_,                                           \
+                .name = #id_,                                                          \
+                .method = #method_,                                                    \
+                .pattern = (pattern_),                                                 \
+                .kind = ROUTE_WRITE,                                                   \
+                .body_type = &body_##_type,                                            \
+                .form = FORM_##form_,                                                  \
+                .status = (status_),                                                   \
+                .op_bits = RC_OP_##verb_,                                              \
+                .object_bits = RC_OBJ_##object_,                                       \
+                .summary = (summary_),                                                 \
                 .op = op_##id_ },
 #define LOCAL(id_, method_, pattern_, summary_) \
         [ROUTE_##id_] = { .id = ROUTE_##id_,    \
@@ -42,18 +43,18 @@ const struct route routes[ROUTE_N] = {
                 .body_type = &none_type,        \
                 .status = 200,                  \
                 .summary = (summary_) },
-#define LACKS(id_, method_, pattern_, op_, object_, code_, what_) \
-        [ROUTE_##id_] = { .id = ROUTE_##id_,                      \
-                .name = #id_,                                     \
-                .method = #method_,                               \
-                .pattern = (pattern_),                            \
-                .kind = ROUTE_READ,                               \
-                .body_type = &none_type,                          \
-                .status = 500,                                    \
-                .op_bits = RC_OP_##op_,                           \
-                .object_bits = RC_OBJ_##object_,                  \
-                .lacks = RC_##code_,                              \
-                .summary = (what_),                               \
+#define LACKS(id_, method_, pattern_, verb_, object_, code_, what_) \
+        [ROUTE_##id_] = { .id = ROUTE_##id_,                        \
+                .name = #id_,                                       \
+                .method = #method_,                                 \
+                .pattern = (pattern_),                              \
+                .kind = ROUTE_READ,                                 \
+                .body_type = &none_type,                            \
+                .status = 500,                                      \
+                .op_bits = RC_OP_##verb_,                           \
+                .object_bits = RC_OBJ_##object_,                    \
+                .lacks = RC_##code_,                                \
+                .summary = (what_),                                 \
                 .view = view_lacks },
 #include "wire/def/route.def"
 #undef READ
