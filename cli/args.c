@@ -1,0 +1,241 @@
+/* From words to a request: matches argv against a verb's rows and fills path, query and body. */
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/verb.h"
+#include "wire/base/mem.h"
+
+int cli_problem(struct cli_call *call, const char *fmt, ...)
+{
+        va_list ap;
+        va_start(ap, fmt);
+        (void)vsnprintf(call->problem, sizeof call->problem, fmt, ap);
+        va_end(ap);
+        return E_INVALID;
+}
+
+const char *cli_value(const struct cli_call *call, const char *arg)
+{
+        return json_string_value(json_object_get(call->values, arg));
+}
+
+void cli_call_done(struct cli_call *call)
+{
+        json_decref(call->values);
+        json_decref(call->params);
+        json_decref(call->query);
+        json_decref(call->body);
+        *call = (struct cli_call){ 0 };
+}
+
+/* The member `key` of *at, made when missing; key "-" appends, a number is an index. leaf NULL = a container
+ * that holds next. */
+static json_t *descend(json_t *at, const char *key, const char *next, json_t *leaf)
+{
+        json_t *child = leaf;
+        if (json_is_array(at)) {
+                size_t i = strcmp(key, "-") == 0 ? json_array_size(at) : strtoul(key, NULL, 10);
+                if (i < json_array_size(at) && leaf == NULL) return json_array_get(at, i);
+                if (child == NULL)
+                        child = next[0] == '-' || (next[0] >= '0' && next[0] <= '9') ? json_array()
+                                                                                     : json_object();
+                (void)json_array_append_new(at, child);
+                return child;
+        }
+        json_t *old = json_object_get(at, key);
+        if (old != NULL && leaf == NULL) return old;
+        if (child == NULL)
+                child = next[0] == '-' || (next[0] >= '0' && next[0] <= '9') ? json_array() : json_object();
+        (void)json_object_set_new(at, key, child);
+        return child;
+}
+
+void cli_body_put(struct cli_call *call, const char *target, json_t *value)
+{
+        char *path = xstrdup(target + 1), *rest = path;
+        const char *key = strsep(&rest, "/");
+        if (call->body == NULL)
+                call->body = key[0] == '-' || (key[0] >= '0' && key[0] <= '9') ? json_array() : json_object();
+        json_t *at = call->body;
+        while (rest != NULL) {
+                const char *next = strsep(&rest, "/");
+                at = descend(at, key, next, NULL);
+                key = next;
+        }
+        (void)descend(at, key, NULL, value);
+        free(path);
+}
+
+static json_t *typed(struct cli_call *call, const struct cli_arg *arg, const char *text)
+{
+        unsigned long long kib;
+        char *end;
+        switch (arg->type) {
+        case TYPE_INT: {
+                long long v = strtoll(text, &end, 10);
+                if (*text == 0 || *end != 0) {
+                        (void)cli_problem(call, "%s: expected a number, got \"%s\"", arg->name, text);
+                        return NULL;
+                }
+                return json_integer(v);
+        }
+        case TYPE_SIZE:
+                if (cli_size_parse(text, &kib) != 0) {
+                        (void)cli_problem(call,
+                                "%s: expected a size such as 10G, 512MiB or 20 (GiB), got \"%s\"", arg->name,
+                                text);
+                        return NULL;
+                }
+                return json_integer((json_int_t)kib);
+        case TYPE_UPPER: {
+                char *up = xstrdup(text);
+                for (char *c = up; *c != 0; c++)
+                        if (*c >= 'a' && *c <= 'z') *c = (char)(*c - 'a' + 'A');
+                json_t *v = json_string(up);
+                free(up);
+                return v;
+        }
+        case TYPE_AUX:
+                return strncmp(text, "Aux/", 4) == 0 ? json_string(text) : json_sprintf("Aux/%s", text);
+        case TYPE_TRUE: return json_true();
+        case TYPE_STR: break;
+        }
+        return json_string(text);
+}
+
+/* One value to where the row says. */
+static int deliver(struct cli_call *call, const struct cli_arg *arg, const char *text)
+{
+        const char *to = arg->target;
+        if (to[0] == 0) return 0;
+        if (to[0] == '{') {
+                char *name = xmemdup(to + 1, strlen(to) - 1);
+                name[strlen(to) - 2] = 0;
+                (void)json_object_set_new(call->params, name, json_string(text));
+                free(name);
+                return 0;
+        }
+        if (to[0] == '?') {
+                (void)json_array_append_new(call->query, json_pack("[ss]", to + 1, text));
+                return 0;
+        }
+        const char *literal = strchr(to, '='); /* "/a=word": the flag stands for a fixed value */
+        char *place = literal == NULL ? xstrdup(to) : xasprintf("%.*s", (int)(literal - to), to);
+        json_t *value = literal == NULL ? typed(call, arg, text) : json_string(literal + 1);
+        if (value != NULL) cli_body_put(call, place, value);
+        free(place);
+        return value == NULL ? E_INVALID : 0;
+}
+
+static int give(struct cli_call *call, const struct cli_arg *arg, const char *text)
+{
+        if (arg->form != ARG_OPT_MANY && arg->form != ARG_POS_MANY) {
+                if (arg->form != ARG_FLAG && json_object_get(call->values, arg->name) != NULL)
+                        return cli_problem(call, "%s is given twice", arg->name);
+                (void)json_object_set_new(call->values, arg->name, json_string(text));
+                return deliver(call, arg, text);
+        }
+        json_t *all = json_object_get(call->values, arg->name);
+        if (all == NULL) {
+                all = json_array();
+                (void)json_object_set_new(call->values, arg->name, all);
+        }
+        char *copy = xstrdup(text), *rest = copy, *word;
+        int rc = 0;
+        while (rc == 0 && (word = strsep(&rest, ",")) != NULL) {
+                if (word[0] == 0) continue;
+                (void)json_array_append_new(all, json_string(word));
+                rc = deliver(call, arg, word);
+        }
+        free(copy);
+        return rc;
+}
+
+static const struct cli_arg *find_option(const struct cli_verb *verb, const char *name, size_t n, char letter)
+{
+        for (const struct cli_arg *a = verb->args; a->form != ARG_END; a++) {
+                if (a->form != ARG_OPT && a->form != ARG_OPT_MANY && a->form != ARG_FLAG) continue;
+                if (letter != 0 ? a->letter == letter
+                                : strlen(a->name) == n + 2 && strncmp(a->name + 2, name, n) == 0)
+                        return a;
+        }
+        return NULL;
+}
+
+/* Consumes one option word and, if it takes one, its value. Returns how many words, or a negative error. */
+static int take_option(struct cli_call *call, const struct cli_verb *verb, int argc, char **argv)
+{
+        const char *word = argv[0], *equals = strchr(word, '=');
+        const struct cli_arg *arg;
+        const char *value = NULL;
+        if (word[1] == '-') {
+                size_t n = equals == NULL ? strlen(word + 2) : (size_t)(equals - word - 2);
+                arg = find_option(verb, word + 2, n, 0);
+                if (equals != NULL) value = equals + 1;
+        } else {
+                arg = find_option(verb, NULL, 0, word[1]);
+                if (word[2] != 0) value = word + 2;
+        }
+        if (arg == NULL) return cli_problem(call, "%s is no option of %s %s", word, verb->object, verb->verb);
+        if (arg->form == ARG_FLAG) {
+                if (value != NULL) return cli_problem(call, "%s takes no value", arg->name);
+                int rc = give(call, arg, "true");
+                return rc != 0 ? rc : 1;
+        }
+        if (value != NULL) {
+                int rc = give(call, arg, value);
+                return rc != 0 ? rc : 1;
+        }
+        if (argc < 2) return cli_problem(call, "%s needs a value", arg->name);
+        int rc = give(call, arg, argv[1]);
+        return rc != 0 ? rc : 2;
+}
+
+/* Positionals: each required one gets a word, the optional and the repeated ones share what is left. */
+static int place_words(struct cli_call *call, const struct cli_verb *verb, char **words, int n)
+{
+        int required = 0, at = 0;
+        for (const struct cli_arg *a = verb->args; a->form != ARG_END; a++)
+                if (a->form == ARG_POS || a->form == ARG_POS_MANY) required++;
+        int spare = n - required;
+        for (const struct cli_arg *a = verb->args; a->form != ARG_END; a++) {
+                int take = a->form == ARG_POS ? 1 : 0;
+                if (a->form == ARG_POS_OPT) take = spare > 0 ? 1 : 0;
+                if (a->form == ARG_POS_MANY) take = 1 + MAX(spare, 0);
+                if (a->form == ARG_POS_OPT || a->form == ARG_POS_MANY)
+                        spare -= a->form == ARG_POS_OPT ? take : take - 1;
+                if ((a->form == ARG_POS || a->form == ARG_POS_MANY) && at >= n)
+                        return cli_problem(call, "%s is missing", a->name);
+                for (; take > 0; take--) {
+                        int rc = give(call, a, words[at++]);
+                        if (rc != 0) return rc;
+                }
+        }
+        return at < n ? cli_problem(call, "\"%s\" is too much", words[at]) : 0;
+}
+
+int cli_args_parse(struct cli_call *call, const struct cli_verb *verb, int argc, char **argv)
+{
+        *call = (struct cli_call){
+                .verb = verb, .values = json_object(), .params = json_object(), .query = json_array()
+        };
+        char **words = xcalloc((size_t)argc + 1, sizeof *words);
+        int n = 0, rc = 0;
+        bool only_words = false;
+        for (int i = 0; rc >= 0 && i < argc;) {
+                if (!only_words && strcmp(argv[i], "--") == 0) {
+                        only_words = true;
+                        i++;
+                } else if (!only_words && argv[i][0] == '-' && argv[i][1] != 0) {
+                        rc = take_option(call, verb, argc - i, argv + i);
+                        i += MAX(rc, 0);
+                } else {
+                        words[n++] = argv[i++];
+                }
+        }
+        if (rc >= 0) rc = place_words(call, verb, words, n);
+        free(words);
+        return rc;
+}
