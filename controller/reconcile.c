@@ -1,0 +1,126 @@
+#include "controller/reconcile.h"
+
+#include <sodium.h>
+#include <string.h>
+
+struct look {
+        const struct reconcile_args *args;
+        struct arena *arena;
+        struct reconcile_action *actions;
+        uint32_t n;
+        int err;
+};
+
+/* The id follows from kind and subject. */
+static void derive_id(uint8_t id[REQUEST_ID_SIZE], const char *kind, const char *subject, const char *more)
+{
+        crypto_generichash_state h;
+        crypto_generichash_init(&h, NULL, 0, REQUEST_ID_SIZE);
+        crypto_generichash_update(&h, (const uint8_t *)kind, strlen(kind) + 1);
+        crypto_generichash_update(&h, (const uint8_t *)subject, strlen(subject) + 1);
+        crypto_generichash_update(&h, (const uint8_t *)more, strlen(more) + 1);
+        crypto_generichash_final(&h, id, REQUEST_ID_SIZE);
+}
+
+static void propose(struct look *l, const char *path, const struct type_desc *t, const void *body,
+        const char *kind, const char *subject, const char *more)
+{
+        struct buf json = { 0 };
+        struct reconcile_action *x = &l->actions[l->n];
+        enc_json(t, body, JSON_DUMP, &json);
+        uint8_t *copy = json.err == 0 ? arena_try(l->arena, json.n == 0 ? 1 : json.n) : NULL;
+        if (copy == NULL) {
+                if (l->err == 0) l->err = json.err != 0 ? json.err : E_LIMIT;
+                buf_done(&json);
+                return;
+        }
+        memcpy(copy, json.p, json.n);
+        *x = (struct reconcile_action){ 0 };
+        derive_id(x->id, kind, subject, more);
+        uint64_t seed;
+        memcpy(&seed, x->id, sizeof seed);
+        SET(&x->request, request, method, "POST");
+        SET(&x->request, request, path, path);
+        SET(&x->request, request, body, BLOB(copy, json.n));
+        SET(&x->request, request, wall_ms, l->args->wall_ms);
+        SET(&x->request, request, seed, seed);
+        SET(&x->request, request, member, l->args->member);
+        l->n++;
+        buf_done(&json);
+}
+
+/* ---- tombstones of which nothing is left ---- */
+
+static bool has_uuid(const struct obs_rsc *r, const char *uuid)
+{
+        if (r->gone && r->uuid != NULL && strcmp(r->uuid, uuid) == 0) return true;
+        for (uint32_t i = 0; i < r->gone_uuids_n; i++)
+                if (strcmp(r->gone_uuids[i], uuid) == 0) return true;
+        return false;
+}
+
+static void look_tombstones(struct look *l)
+{
+        struct row_scan s;
+        struct tombstone t;
+        row_scan_open(&s, l->args->wanted, &tombstone_type, NULL, 0);
+        while (l->n < RECONCILE_MAX && l->err == 0 && row_scan_next(&s, l->arena, &t)) {
+                struct obs_rsc r, key = { .node_name = t.node_name, .rsc_name = t.rsc_name };
+                if (row_get(l->args->observed, &obs_rsc_type, &key, l->arena, &r) != 0) continue;
+                if (t.uuid == NULL || !has_uuid(&r, t.uuid)) continue;
+                const char *uuids[] = { t.uuid };
+                struct satellite_confirm body = { 0 };
+                SET(&body, satellite_confirm, node_name, t.node_name);
+                SET_N(&body, satellite_confirm, uuids, uuids, 1);
+                propose(l, "/internal/satellite-confirm", &satellite_confirm_type, &body, "confirm",
+                        t.node_name, t.uuid);
+        }
+        row_scan_close(&s);
+}
+
+/* ---- error reports that satellites sent ---- */
+
+static void look_reports(struct look *l)
+{
+        struct row_scan s;
+        struct error_report r;
+        row_scan_open(&s, l->args->observed, &error_report_type, NULL, 0);
+        while (l->n < RECONCILE_MAX && l->err == 0 && row_scan_next(&s, l->arena, &r)) {
+                if (row_exists(l->args->wanted, &error_report_type, &r)) continue;
+                struct error_reports_body body = { 0 };
+                SET_N(&body, error_reports_body, reports, &r, 1);
+                propose(l, "/internal/error-report", &error_reports_body_type, &body, "report", r.filename,
+                        "");
+        }
+        row_scan_close(&s);
+}
+
+int reconcile_look(
+        const struct reconcile_args *args, struct arena *a, struct reconcile_action **ret, uint32_t *ret_n)
+{
+        struct look l = { .args = args, .arena = a };
+        *ret_n = 0;
+        l.actions = arena_array(a, struct reconcile_action, RECONCILE_MAX);
+        if (l.actions == NULL) return E_LIMIT;
+        look_tombstones(&l);
+        look_reports(&l);
+        *ret = l.actions;
+        *ret_n = l.n;
+        if (l.err != 0) return l.err;
+        return args->wanted->err != 0 ? args->wanted->err : args->observed->err;
+}
+
+int reconcile_tidy(struct tx *wanted, struct tx *observed, struct arena *a, uint32_t *ret_n)
+{
+        struct row_scan s;
+        struct error_report r;
+        *ret_n = 0;
+        row_scan_open(&s, observed, &error_report_type, NULL, 0);
+        while (row_scan_next(&s, a, &r)) {
+                if (!row_exists(wanted, &error_report_type, &r)) continue;
+                row_del(observed, &error_report_type, &r);
+                ++*ret_n;
+        }
+        row_scan_close(&s);
+        return wanted->err != 0 ? wanted->err : observed->err;
+}

@@ -1,0 +1,34 @@
+/* Level-triggered functions of (wanted, observed) that say what to write next. They remember nothing, so
+ * nothing is lost when the leader dies: the next one looks at the same rows and comes to the same answer.
+ * Each proposal has an id that follows from what it is about, so that proposing it twice has its effect once.
+ *
+ * Every member keeps its observed store tidy by what the cluster has taken over; only the leader proposes.
+ *
+ * Pure: no clock but what is passed in. Memory comes from the arena. Threads: one at a time. */
+#ifndef CONTROLLER_RECONCILE_H
+#define CONTROLLER_RECONCILE_H
+
+#include "state/request.h"
+#include "state/table.h"
+#include "wire/def/types.h"
+
+#define RECONCILE_MAX 64 /* proposals of one look */
+
+struct reconcile_action {
+        uint8_t id[REQUEST_ID_SIZE];
+        struct request request; /* wall_ms and seed are set */
+};
+struct reconcile_args {
+        struct tx *wanted, *observed;
+        const char *member; /* name of this member */
+        int64_t wall_ms;
+};
+/* What is to be proposed now, at most RECONCILE_MAX. More may follow when these are applied. 0 or a storage
+ * error. */
+int reconcile_look(const struct reconcile_args *args, struct arena *a, struct reconcile_action **ret,
+        uint32_t *ret_n) MUST_USE;
+/* Drops from the observed store (a write view) what the replicated state has taken over: error reports.
+ * *ret_n: rows. */
+int reconcile_tidy(struct tx *wanted, struct tx *observed, struct arena *a, uint32_t *ret_n) MUST_USE;
+
+#endif
