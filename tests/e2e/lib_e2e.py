@@ -1,0 +1,200 @@
+"""What the end-to-end tests share: a network namespace of their own, the dev cluster in it, REST calls, counting.
+
+Each test is a program: `OUTRIGGER_BUILD=BUILD_DIR python3 tests/e2e/NAME.py`. Its last line is
+"N passed, N failed, N skipped"; it exits 77 with a reason when this machine cannot run it."""
+import concurrent.futures
+import http.client
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+
+TOP = pathlib.Path(__file__).resolve().parents[2]
+BUILD = pathlib.Path(os.environ.get('OUTRIGGER_BUILD', TOP / 'build')).resolve()
+
+
+def skip(reason):
+    print(f'skipped: {reason}')
+    sys.exit(77)
+
+
+def enter(packages=()):
+    """Puts the program into a network namespace of its own, with a virtual environment that has the PyPI packages."""
+    if os.geteuid() != 0:
+        skip('needs root for namespaces and loop devices')
+    if os.environ.get('OUTRIGGER_E2E') == 'inside':
+        subprocess.run(['ip', 'link', 'set', 'lo', 'up'], check=True)
+        return
+    python = sys.executable
+    if packages:
+        venv = BUILD / 'venv'
+        python = str(venv / 'bin/python')
+        marker = venv / ('have-' + '-'.join(packages))
+        if not marker.exists():
+            made = subprocess.run(['python3', '-m', 'venv', str(venv)], capture_output=True, text=True)
+            if made.returncode == 0:
+                made = subprocess.run([str(venv / 'bin/pip'), '-q', '--disable-pip-version-check', 'install', *packages],
+                                      capture_output=True, text=True)
+            if made.returncode != 0:
+                skip(f'{" ".join(packages)} could not be installed: {made.stderr.strip().splitlines()[-1:]}')
+            marker.touch()
+    env = dict(os.environ, OUTRIGGER_E2E='inside', OUTRIGGER_BUILD=str(BUILD), PYTHONUNBUFFERED='1')
+    os.execvpe('unshare', ['unshare', '--net', python, *sys.argv], env)
+
+
+class Suite:
+    """Counts named checks; a check that raises has failed, and the next one still runs."""
+
+    def __init__(self):
+        self.passed, self.failed, self.skipped = 0, 0, 0
+
+    def check(self, name, fn, *args):
+        started = time.monotonic()
+        try:
+            result = fn(*args)
+        except Exception:  # noqa: BLE001 - whatever it is, it is this check's failure
+            self.failed += 1
+            print(f'FAILED  {name}')
+            traceback.print_exc(file=sys.stdout)
+            return None
+        self.passed += 1
+        print(f'ok      {name} ({time.monotonic() - started:.2f} s)')
+        return result
+
+    def finish(self):
+        print(f'{self.passed} passed, {self.failed} failed, {self.skipped} skipped')
+        sys.exit(1 if self.failed else 0)
+
+
+def wait_for(what, fn, timeout_s=30, every_s=0.05):
+    """Until fn() is true; its value. Says what was waited for when it never came."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        value = fn()
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            raise TimeoutError(f'{what}: not within {timeout_s} s')
+        time.sleep(every_s)
+
+
+class Answer:
+    def __init__(self, status, headers, text):
+        self.status, self.headers, self.text = status, headers, text
+        self.index = int(headers.get('X-Outrigger-Index', 0))
+        self.term = int(headers.get('X-Outrigger-Term', 0))
+
+    @property
+    def json(self):
+        return json.loads(self.text)
+
+    def ok(self):
+        if self.status >= 400:
+            raise AssertionError(f'{self.status}: {self.text[:500]}')
+        return self
+
+
+class Rest:
+    """One keep-alive connection to one member."""
+
+    def __init__(self, address, port=3370, timeout_s=120):
+        self.address, self.port, self.timeout_s = address, port, timeout_s
+        self.connection = None
+
+    def call(self, method, path, body=None, headers=None):
+        if self.connection is None:
+            self.connection = http.client.HTTPConnection(self.address, self.port, timeout=self.timeout_s)
+        data = None if body is None else json.dumps(body)
+        try:
+            self.connection.request(method, path, data, {'Content-Type': 'application/json', **(headers or {})})
+            answer = self.connection.getresponse()
+            text = answer.read().decode()
+        except Exception:
+            self.close()
+            raise
+        if answer.headers.get('Connection', '').lower() == 'close':
+            self.close()
+        return Answer(answer.status, answer.headers, text)
+
+    def get(self, path):
+        return self.call('GET', path)
+
+    def close(self):
+        if self.connection is not None:
+            self.connection.close()
+        self.connection = None
+
+
+class Cluster:
+    """contrib/devcluster in a directory of its own."""
+
+    def __init__(self, controllers=3, satellites=3):
+        self.dir = pathlib.Path(tempfile.mkdtemp(prefix='outrigger-e2e-'))
+        self.controllers = [f'c{i + 1}' for i in range(controllers)]
+        self.satellites = [f's{i + 1}' for i in range(satellites)]
+        self.devcluster('up', '--controllers', str(controllers), '--satellites', str(satellites))
+
+    def devcluster(self, *args):
+        done = subprocess.run([str(TOP / 'contrib/devcluster'), *args, '--dir', str(self.dir), '--build', str(BUILD)],
+                              capture_output=True, text=True, timeout=120)
+        if done.returncode != 0:
+            raise RuntimeError(f'devcluster {" ".join(args)}: {done.stdout[-1500:]}{done.stderr[-1500:]}')
+        return done.stdout
+
+    @staticmethod
+    def address(name):
+        return f'127.0.0.{(10 if name[0] == "c" else 20) + int(name[1:])}'
+
+    def rest(self, name, **kwargs):
+        return Rest(self.address(name), **kwargs)
+
+    def kill(self, name):
+        self.devcluster('kill', name)
+
+    def start(self, name):
+        self.devcluster('start', name)
+
+    def raft(self, name):
+        """That member's own view: the JSON of raftctl status, asked at its local socket."""
+        done = subprocess.run([str(BUILD / 'raftctl-bin/raftctl'), '--dir', str(self.dir / name), 'status', '--json'],
+                              capture_output=True, text=True, timeout=20)
+        return json.loads(done.stdout) if done.returncode == 0 else None
+
+    def leader(self, timeout_s=15):
+        def find():
+            for name in self.controllers:
+                view = self.raft(name)
+                if view and view['state'] == 'leader':
+                    return name
+            return None
+        return wait_for('a leader', find, timeout_s)
+
+    def same_state(self, timeout_s=20):
+        """All members applied the same index and have the same hash; returns it."""
+        def equal():
+            views = [self.raft(name) for name in self.controllers]
+            if any(v is None for v in views):
+                return None
+            seen = {(v['hash_index'], v['state_hash']) for v in views}
+            return seen.pop() if len(seen) == 1 else None
+        return wait_for('equal state hashes on all members', equal, timeout_s, 0.2)
+
+    def close(self):
+        try:
+            self.devcluster('down')
+        finally:
+            if os.environ.get('OUTRIGGER_KEEP'):
+                print(f'kept: {self.dir}')
+            else:
+                shutil.rmtree(self.dir, ignore_errors=True)
+
+
+def in_parallel(fns):
+    """Runs them side by side; returns their results in order, raises the first failure."""
+    with concurrent.futures.ThreadPoolExecutor(len(fns)) as pool:
+        return [f.result() for f in [pool.submit(fn) for fn in fns]]
