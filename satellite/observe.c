@@ -1,0 +1,87 @@
+#include "satellite/observe.h"
+
+#include <string.h>
+#include <strings.h>
+
+struct looker {
+        struct arena *a;
+        struct dev *devs;
+        uint32_t n, cap;
+};
+
+static bool has_place(
+        const struct looker *l, enum provider_kind kind, const char *place, const char *backing_id)
+{
+        for (uint32_t i = 0; i < l->n; i++)
+                if (dev_same_place(&l->devs[i], kind, place, backing_id)) return true;
+        return false;
+}
+
+static void look(struct looker *l, const struct dev *remembered)
+{
+        const struct provider *prov = provider_by_kind(remembered->kind);
+        if (prov == NULL || !prov->backed || !backing_id_valid(remembered->backing_id)) return;
+        if (has_place(l, remembered->kind, remembered->place, remembered->backing_id)) return;
+        assert(l->n < l->cap);
+        struct dev *d = &l->devs[l->n++];
+        *d = *remembered;
+        d->uuid = NULL;
+        struct trouble why; /* the pool's own report says it */
+        if (prov->probe(d, l->a, &why) != 0) {
+                d->uuid = remembered->uuid;
+                return;
+        }
+        if (d->marked) {
+                if (remembered->uuid == NULL || strcasecmp(d->uuid, remembered->uuid) != 0)
+                        d->last_size_kib = 0;
+                d->made = true;
+        } else if (remembered->made || (!d->exists && !d->attached)) d->uuid = remembered->uuid;
+}
+
+static void look_at_volumes(
+        struct looker *l, const struct plan_input *in, const struct sat_vlm *volumes, uint32_t n)
+{
+        for (uint32_t i = 0; i < n; i++) {
+                const struct sat_vlm *v = &volumes[i];
+                char id[BACKING_ID_SIZE];
+                if (!HAS(v, sat_vlm, storage_pool_name) || backing_id_of(in->rsc_name, v, id) != 0) continue;
+                const struct plan_pool *pool = plan_pool_find(in->pools, in->pools_n, v->storage_pool_name);
+                if (pool == NULL || pool->place == NULL) continue;
+                struct dev d = { .rsc_name = in->rsc_name,
+                        .volume_number = v->volume_number,
+                        .pool = pool->name,
+                        .kind = pool->kind,
+                        .place = pool->place };
+                d.backing_id = arena_strdup(l->a, id);
+                look(l, &d);
+        }
+}
+
+int observe_resource(struct plan_input *in, struct arena *a)
+{
+        struct looker l = { .a = a, .cap = in->devs_n };
+        if (in->want != NULL) l.cap += in->want->volumes_n;
+        for (uint32_t i = 0; i < in->gone_n; i++) l.cap += in->gone[i].volumes_n;
+        l.devs = arena_array(a, struct dev, l.cap);
+        if (l.devs == NULL && l.cap > 0) return E_TOO_LARGE;
+        for (uint32_t i = 0; i < in->devs_n; i++) look(&l, &in->devs[i]);
+        if (in->want != NULL) look_at_volumes(&l, in, in->want->volumes, in->want->volumes_n);
+        for (uint32_t i = 0; i < in->gone_n; i++)
+                look_at_volumes(&l, in, in->gone[i].volumes, in->gone[i].volumes_n);
+        in->devs = l.devs;
+        in->devs_n = l.n;
+        return 0;
+}
+
+void observe_pool(enum provider_kind kind, const char *place, struct arena *a, struct observed_pool *ret)
+{
+        *ret = (struct observed_pool){ 0 };
+        const struct provider *prov = provider_by_kind(kind);
+        if (prov == NULL) {
+                trouble_set(&ret->trouble, E_UNSUPPORTED, TROUBLE_NO_PROVIDER,
+                        "The kind of the pool is not supported.");
+                return;
+        }
+        if (prov->pool_info(place, &ret->info, &ret->trouble) != 0 || !prov->backed) return;
+        ret->listed = prov->list(place, a, &ret->devs, &ret->devs_n, &ret->trouble) == 0;
+}

@@ -1,0 +1,379 @@
+#include "satellite/plan.h"
+
+#include <string.h>
+#include <strings.h>
+
+#include "wire/codec/codec.h"
+
+static const char *const step_names[STEP_N] = { "create", "attach", "grow", "shrink", "refresh", "detach",
+        "remove" };
+
+const char *step_name(enum step_kind kind) { return step_names[kind]; }
+
+struct planner {
+        const struct plan_input *in;
+        struct plan *out;
+        uint32_t steps_cap, troubles_cap;
+};
+
+/* A backed volume that is wanted, with its place found out. */
+struct target {
+        const struct sat_vlm *v;
+        const struct plan_pool *pool;
+        char backing_id[BACKING_ID_SIZE];
+        uint64_t size_kib; /* rounded up to what the provider can do */
+};
+
+static bool same_uuid(const char *a, const char *b)
+{
+        return a != NULL && b != NULL && strcasecmp(a, b) == 0;
+}
+
+static void add_step(
+        struct planner *p, enum step_kind kind, uint64_t group, const struct dev *d, uint64_t size_kib)
+{
+        assert(p->out->steps_n < p->steps_cap);
+        p->out->steps[p->out->steps_n++] =
+                (struct step){ .kind = kind, .group = group, .dev = *d, .size_kib = size_kib };
+}
+
+static struct trouble *add_trouble(struct planner *p, int64_t volume)
+{
+        assert(p->out->troubles_n < p->troubles_cap);
+        struct trouble *t = &p->out->troubles[p->out->troubles_n++];
+        *t = (struct trouble){ .volume = volume };
+        return t;
+}
+
+static int volume_trouble(
+        struct planner *p, uint64_t volume, struct trouble **ret, enum trouble_code code, const char *text)
+{
+        *ret = add_trouble(p, (int64_t)volume);
+        trouble_set(*ret, E_INVALID, code, "Resource %s, volume %llu: %s", p->in->rsc_name,
+                (unsigned long long)volume, text);
+        (*ret)->volume = (int64_t)volume;
+        return E_INVALID;
+}
+
+const struct plan_pool *plan_pool_find(const struct plan_pool *pools, uint32_t n, const char *name)
+{
+        for (uint32_t i = 0; name != NULL && i < n; i++)
+                if (strcasecmp(pools[i].name, name) == 0) return &pools[i];
+        return NULL;
+}
+
+bool plan_is_backed(const struct sat_rsc *r, const struct sat_vlm *v)
+{
+        if (HAS(r, sat_rsc, flags) && (r->flags & rsc_flag_DISKLESS) != 0) return false;
+        if (!HAS(v, sat_vlm, storage_pool_name)) return false;
+        return !HAS(v, sat_vlm, provider_kind) || v->provider_kind != provider_kind_DISKLESS;
+}
+
+static bool is_gone_uuid(const struct plan_input *in, const char *uuid)
+{
+        for (uint32_t i = 0; i < in->gone_n; i++)
+                if (same_uuid(in->gone[i].uuid, uuid)) return true;
+        return false;
+}
+
+bool plan_is_gone(const struct sat_gone *g, const struct dev *devs, uint32_t devs_n)
+{
+        for (uint32_t i = 0; i < devs_n; i++) {
+                const struct dev *d = &devs[i];
+                if (!same_uuid(d->uuid, g->uuid)) continue;
+                if (d->unknown || d->exists || d->attached) return false;
+        }
+        return true;
+}
+
+static void take_away(struct planner *p, const struct dev *d)
+{
+        if (d->attached) add_step(p, STEP_DETACH, d->volume_number, d, 0);
+        if (d->exists) add_step(p, STEP_REMOVE, d->volume_number, d, 0);
+}
+
+static void not_at(struct planner *p, uint64_t volume, const char *place)
+{
+        struct trouble *t;
+        volume_trouble(p, volume, &t, TROUBLE_POOL, "its storage cannot be looked at.");
+        trouble_cause(t, "The place %s is not usable; the pool's own report says why.", place);
+        trouble_fix(t, "Mend the pool; the satellite goes on by itself.");
+}
+
+static void not_looked(struct planner *p, const struct dev *d) { not_at(p, d->volume_number, d->place); }
+
+/* Devices of deleted resources. A uuid that is wanted as well is kept: the cluster contradicts itself. */
+static void plan_gone(struct planner *p)
+{
+        const struct plan_input *in = p->in;
+        for (uint32_t i = 0; i < in->devs_n; i++) {
+                const struct dev *d = &in->devs[i];
+                if (d->uuid == NULL || !is_gone_uuid(in, d->uuid)) continue;
+                if (in->want != NULL && same_uuid(in->want->uuid, d->uuid)) continue;
+                if (d->unknown) not_looked(p, d);
+                else take_away(p, d);
+        }
+}
+
+static bool layers_known(struct planner *p)
+{
+        const struct sat_rsc *r = p->in->want;
+        for (uint32_t i = 0; HAS(r, sat_rsc, layer_stack) && i < r->layer_stack_n; i++) {
+                if (strcasecmp(r->layer_stack[i], "STORAGE") == 0) continue;
+                struct trouble *t = add_trouble(p, TROUBLE_NO_VOLUME);
+                trouble_set(t, E_UNSUPPORTED, TROUBLE_NO_LAYER,
+                        "Resource %s: layer %s is not supported by this version of the satellite.",
+                        p->in->rsc_name, r->layer_stack[i]);
+                trouble_cause(
+                        t, "Its layers are to be built from the top down to STORAGE, and this one cannot.");
+                trouble_fix(t, "Delete the resource and create it with the layer list \"storage\", or "
+                               "upgrade the satellite.");
+                return false;
+        }
+        return true;
+}
+
+/* Finds out where a wanted volume belongs and how large it is to be. 0, or E_INVALID with a trouble added. */
+static int resolve(struct planner *p, const struct sat_vlm *v, struct target *ret)
+{
+        struct trouble *t;
+        *ret = (struct target){ .v = v };
+        if (v->volume_number > 65535)
+                return volume_trouble(p, v->volume_number, &t, TROUBLE_INVALID_VOLUME_NUMBER,
+                        "volume numbers end at 65535.");
+        if (v->size_kib == 0 || v->size_kib > SIZE_KIB_MAX)
+                return volume_trouble(
+                        p, v->volume_number, &t, TROUBLE_INVALID_SIZE, "no volume can have that size.");
+        if (backing_id_of(p->in->rsc_name, v, ret->backing_id) != 0)
+                return volume_trouble(p, v->volume_number, &t, TROUBLE_INVALID_VOLUME_NUMBER,
+                        "its name is not fit for a device.");
+        ret->pool = plan_pool_find(p->in->pools, p->in->pools_n, v->storage_pool_name);
+        if (ret->pool == NULL) {
+                volume_trouble(p, v->volume_number, &t, TROUBLE_POOL, "its storage pool is not known here.");
+                trouble_cause(t, "The cluster wants it in pool %s, but has not told this node of the pool.",
+                        v->storage_pool_name);
+                trouble_fix(t, "Create the storage pool on this node.");
+                return E_INVALID;
+        }
+        const struct provider *prov = provider_by_kind(ret->pool->kind);
+        if (prov == NULL || !prov->backed) {
+                volume_trouble(
+                        p, v->volume_number, &t, TROUBLE_NO_PROVIDER, "its storage pool cannot hold it.");
+                trouble_cause(t, "%s is not supported by this version of the satellite.",
+                        enum_name(&provider_kind_enum, ret->pool->kind));
+                trouble_fix(t, "Use a pool of a kind that the node lists as supported.");
+                return E_INVALID;
+        }
+        if (ret->pool->place == NULL) {
+                volume_trouble(p, v->volume_number, &t, TROUBLE_POOL, "its storage pool cannot be used.");
+                trouble_cause(t, "The report of pool %s says why.", ret->pool->name);
+                return E_INVALID;
+        }
+        ret->size_kib =
+                (v->size_kib + prov->allocation_kib - 1) / prov->allocation_kib * prov->allocation_kib;
+        return 0;
+}
+
+static const struct dev *dev_at(const struct plan_input *in, const struct target *g)
+{
+        for (uint32_t i = 0; i < in->devs_n; i++)
+                if (dev_same_place(&in->devs[i], g->pool->kind, g->pool->place, g->backing_id))
+                        return &in->devs[i];
+        return NULL;
+}
+
+/* A device of the same volume at another place than the wanted one. */
+static const struct dev *dev_elsewhere(const struct plan_input *in, const struct target *g)
+{
+        for (uint32_t i = 0; i < in->devs_n; i++) {
+                const struct dev *d = &in->devs[i];
+                if (!same_uuid(d->uuid, in->want->uuid) || d->volume_number != g->v->volume_number) continue;
+                if (dev_same_place(d, g->pool->kind, g->pool->place, g->backing_id)) continue;
+                if (d->exists || d->attached || d->unknown || d->made) return d;
+        }
+        return NULL;
+}
+
+/* The device at the wanted place is there and ours. */
+static void plan_present(struct planner *p, const struct target *g, const struct dev *d, bool active)
+{
+        uint64_t group = g->v->volume_number;
+        bool may_shrink = HAS(g->v, sat_vlm, may_shrink) && g->v->may_shrink;
+        bool changed = false;
+        if (d->size_kib < g->size_kib) {
+                add_step(p, STEP_GROW, group, d, g->size_kib);
+                changed = true;
+        } else if (d->size_kib > g->size_kib && may_shrink) {
+                add_step(p, STEP_SHRINK, group, d, g->size_kib);
+                changed = true;
+        }
+        if (!active) {
+                if (d->attached) add_step(p, STEP_DETACH, group, d, 0);
+        } else if (!d->attached) add_step(p, STEP_ATTACH, group, d, 0);
+        else if (changed || d->device_kib != d->size_kib) add_step(p, STEP_REFRESH, group, d, 0);
+}
+
+static void plan_foreign(struct planner *p, const struct target *g, const struct dev *d)
+{
+        struct trouble *t;
+        volume_trouble(p, g->v->volume_number, &t, TROUBLE_EXISTS,
+                "something else has the name of its backing device.");
+        if (d->uuid == NULL)
+                trouble_cause(t, "%s exists, but carries no mark of Outrigger.", d->backing_path);
+        else
+                trouble_cause(t,
+                        "%s belongs to resource %s, volume %llu, uuid %s, which the cluster has not deleted.",
+                        d->backing_path, d->rsc_name, (unsigned long long)d->volume_number, d->uuid);
+        trouble_fix(t, "Nothing was done to it. Move it away if it is not needed; the satellite tries again "
+                       "by itself.");
+}
+
+static void plan_missing(struct planner *p, const struct target *g, const struct dev *d)
+{
+        struct trouble *t;
+        if (d->attached) {
+                volume_trouble(p, g->v->volume_number, &t, TROUBLE_UNKNOWN,
+                        "its backing was deleted by somebody else.");
+                trouble_cause(t,
+                        "%s was removed while %s is attached to it; the data lives until the device is "
+                        "released.",
+                        d->backing_path, d->device_path);
+                trouble_fix(t, "Copy the data from %s to another volume now, then delete this resource.",
+                        d->device_path);
+                return;
+        }
+        volume_trouble(p, g->v->volume_number, &t, TROUBLE_POOL, "its backing device is missing.");
+        trouble_cause(t,
+                "%s/%s was there before. It is not made again, because that would hide the loss of data.",
+                d->place, d->backing_id);
+        trouble_fix(t, "Mount the file system that holds it. If the data is lost for good, delete the "
+                       "resource from this node.");
+}
+
+/* The volume is to live at another place. Without a layer that would copy the data over, that is refused. */
+static void plan_moved(struct planner *p, const struct target *g, const struct dev *old, bool active)
+{
+        struct trouble *t;
+        if (old->unknown) {
+                not_looked(p, old);
+                return;
+        }
+        if (!old->exists) {
+                plan_missing(p, g, old);
+                return;
+        }
+        volume_trouble(p, g->v->volume_number, &t, TROUBLE_EXISTS, "it cannot be moved to another pool.");
+        trouble_cause(t, "It is at %s/%s, and no layer above STORAGE would copy its data to %s.", old->place,
+                old->backing_id, g->pool->place);
+        trouble_fix(t, "Set its pool back; or make a new resource in the other pool, copy the data, and "
+                       "delete this one.");
+        if (active && old->exists && !old->attached) add_step(p, STEP_ATTACH, g->v->volume_number, old, 0);
+}
+
+static void plan_create(struct planner *p, const struct target *g, const struct dev *d, bool active)
+{
+        struct dev fresh = {
+                .rsc_name = p->in->rsc_name,
+                .uuid = p->in->want->uuid,
+                .volume_number = g->v->volume_number,
+                .pool = g->pool->name,
+                .kind = g->pool->kind,
+                .place = g->pool->place,
+                .backing_id = d->backing_id,
+        };
+        add_step(p, STEP_CREATE, g->v->volume_number, &fresh, g->size_kib);
+        if (active) add_step(p, STEP_ATTACH, g->v->volume_number, &fresh, 0);
+}
+
+static void plan_volume(struct planner *p, const struct target *g, bool active)
+{
+        const struct plan_input *in = p->in;
+        const struct dev *d = dev_at(in, g), *old = dev_elsewhere(in, g);
+        bool mine =
+                d != NULL && same_uuid(d->uuid, in->want->uuid) && d->volume_number == g->v->volume_number;
+        bool old_left = old != NULL && (old->exists || old->attached || old->unknown);
+        if (old_left || (old != NULL && !(mine && d->exists))) plan_moved(p, g, old, active);
+        else if (d == NULL)
+                not_at(p, g->v->volume_number, g->pool->place); /* the caller did not look at the place */
+        else if (d->unknown) not_looked(p, d);
+        else if (mine && d->exists) plan_present(p, g, d, active);
+        else if (mine && (d->attached || d->made)) plan_missing(p, g, d);
+        else if ((d->exists || d->attached) && (d->uuid == NULL || !is_gone_uuid(in, d->uuid)))
+                plan_foreign(p, g, d);
+        else plan_create(p, g, d, active);
+}
+
+static const struct sat_vlm *wanted_volume(const struct sat_rsc *r, uint64_t number)
+{
+        for (uint32_t i = 0; i < r->volumes_n; i++)
+                if (r->volumes[i].volume_number == number) return &r->volumes[i];
+        return NULL;
+}
+
+/* Volumes that the wanted resource no longer has, or has without storage. */
+static void plan_dropped(struct planner *p)
+{
+        const struct plan_input *in = p->in;
+        for (uint32_t i = 0; i < in->devs_n; i++) {
+                const struct dev *d = &in->devs[i];
+                if (!same_uuid(d->uuid, in->want->uuid)) continue;
+                const struct sat_vlm *v = wanted_volume(in->want, d->volume_number);
+                if (v != NULL && plan_is_backed(in->want, v)) continue;
+                if (d->unknown) not_looked(p, d);
+                else take_away(p, d);
+        }
+}
+
+static void find_orphans(struct planner *p)
+{
+        const struct plan_input *in = p->in;
+        for (uint32_t i = 0; i < in->devs_n; i++) {
+                const struct dev *d = &in->devs[i];
+                if (d->uuid == NULL || is_gone_uuid(in, d->uuid)) continue;
+                if (in->want != NULL && same_uuid(d->uuid, in->want->uuid)) continue;
+                if (d->rsc_name != NULL && strcasecmp(d->rsc_name, in->rsc_name) != 0) continue;
+                if (!d->exists && !d->attached) continue;
+                p->out->orphan = true;
+                if (in->want != NULL) continue; /* said as a foreign device where it is in the way */
+                struct trouble *t = add_trouble(p, (int64_t)d->volume_number);
+                trouble_set(t, E_NOT_FOUND, TROUBLE_WARN_STORAGE,
+                        "Resource %s, volume %llu: the cluster does not know it.", in->rsc_name,
+                        (unsigned long long)d->volume_number);
+                t->volume = (int64_t)d->volume_number;
+                trouble_cause(t,
+                        "%s was made here for uuid %s, but is neither wanted nor deleted. It is kept as it "
+                        "is.",
+                        d->backing_path != NULL ? d->backing_path : d->backing_id, d->uuid);
+                trouble_fix(t,
+                        "Copy what you need. To be rid of it, release its device (losetup -d %s) and remove "
+                        "the file.",
+                        d->device_path != NULL ? d->device_path : "-");
+        }
+}
+
+int plan_resource(const struct plan_input *in, struct arena *a, struct plan *ret)
+{
+        uint32_t volumes = in->want == NULL ? 0 : in->want->volumes_n;
+        struct planner p = { .in = in,
+                .out = ret,
+                .steps_cap = 3 * (in->devs_n + volumes),
+                .troubles_cap = 2 * in->devs_n + volumes + 1 };
+        *ret = (struct plan){ 0 };
+        ret->steps = arena_array(a, struct step, p.steps_cap);
+        ret->troubles = arena_array(a, struct trouble, p.troubles_cap);
+        if ((ret->steps == NULL && p.steps_cap > 0) || ret->troubles == NULL) return E_TOO_LARGE;
+        plan_gone(&p);
+        find_orphans(&p);
+        if (in->want == NULL) return 0;
+        if (!layers_known(&p)) return 0;
+        plan_dropped(&p);
+        bool active = !HAS(in->want, sat_rsc, flags) || (in->want->flags & rsc_flag_INACTIVE) == 0;
+        for (uint32_t i = 0; i < volumes; i++) {
+                const struct sat_vlm *v = &in->want->volumes[i];
+                struct target g;
+                if (wanted_volume(in->want, v->volume_number) != v)
+                        continue; /* named twice: the first counts */
+                if (plan_is_backed(in->want, v) && resolve(&p, v, &g) == 0) plan_volume(&p, &g, active);
+        }
+        return 0;
+}

@@ -1,0 +1,75 @@
+/* What has to be done so that one resource becomes what the cluster wants: plan(wanted, observed) -> steps.
+ *
+ * Rules:
+ *  - Data is removed for two reasons only: a tombstone (struct sat_gone) names the uuid of the resource that
+ * the device belongs to; or the wanted resource with that uuid no longer lists the volume, or lists it
+ * without storage. What nobody mentions stays, attached or not, and is reported as an orphan.
+ *  - What belongs to nobody that we know is never touched, and neither is what could not be looked at.
+ *  - A device that was there once is never made a second time: its file system may just not be mounted.
+ *  - Steps of one volume (group) follow each other; when one fails, the rest of its group is skipped, other
+ * groups go on. Each step is idempotent; after all steps, planning again yields none.
+ *
+ * Pure: no clock, no system calls. Threads: any. Ownership: the result lives in the caller's arena and shares
+ * strings with the input. */
+#ifndef SATELLITE_PLAN_H
+#define SATELLITE_PLAN_H
+
+#include "satellite/provider.h"
+
+enum step_kind {
+        STEP_CREATE,  /* make the backing with size_kib */
+        STEP_ATTACH,  /* bring its block device up */
+        STEP_GROW,    /* the backing, to size_kib; it stays in use */
+        STEP_SHRINK,  /* the same downwards; the user asked for it */
+        STEP_REFRESH, /* the block device takes over the size of the backing */
+        STEP_DETACH,  /* take its block device down */
+        STEP_REMOVE,  /* wipe and remove the backing */
+        STEP_N
+};
+const char *step_name(enum step_kind kind);
+
+struct step {
+        enum step_kind kind;
+        uint64_t group;    /* volume number */
+        struct dev dev;    /* what it is done to, as observed */
+        uint64_t size_kib; /* CREATE, GROW, SHRINK */
+};
+
+/* A pool that the cluster wants here. place NULL: it cannot be used, its own row says why. */
+struct plan_pool {
+        const char *name;
+        enum provider_kind kind;
+        const char *place;
+};
+
+struct plan_input {
+        const char *rsc_name;
+        const struct sat_rsc *want; /* NULL: no resource of this name is wanted */
+        const struct sat_gone *gone;
+        uint32_t gone_n;
+        const struct dev *devs; /* every device of this name that is remembered, and whatever is at the places
+                                   that the wanted volumes and the tombstones name */
+        uint32_t devs_n;
+        const struct plan_pool *pools;
+        uint32_t pools_n;
+};
+
+struct plan {
+        struct step *steps;
+        uint32_t steps_n;
+        struct trouble
+                *troubles; /* what keeps the resource from what is wanted although no step would help */
+        uint32_t troubles_n;
+        bool orphan; /* there are devices of a uuid that is neither wanted nor gone */
+};
+
+/* E_TOO_LARGE when the arena is too small; nothing else fails. */
+int plan_resource(const struct plan_input *in, struct arena *a, struct plan *ret) MUST_USE;
+
+/* Has the wanted volume a backing device on this node? */
+bool plan_is_backed(const struct sat_rsc *r, const struct sat_vlm *v);
+/* Is the tombstone done: does nothing of its uuid remain, and has everything been looked at? */
+bool plan_is_gone(const struct sat_gone *g, const struct dev *devs, uint32_t devs_n);
+const struct plan_pool *plan_pool_find(const struct plan_pool *pools, uint32_t n, const char *name);
+
+#endif

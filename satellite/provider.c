@@ -1,0 +1,41 @@
+#include "satellite/provider.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static const struct provider *const providers[] = { &provider_diskless, &provider_file, &provider_file_thin };
+
+const struct provider *provider_by_kind(enum provider_kind kind)
+{
+        for (size_t i = 0; i < ARRAY_LEN(providers); i++)
+                if (providers[i]->kind == kind) return providers[i];
+        return NULL;
+}
+
+bool backing_id_valid(const char *id)
+{
+        size_t n = strnlen(id, BACKING_ID_MAX + 1);
+        if (n == 0 || n > BACKING_ID_MAX || id[0] == '.' || id[0] == '-') return false;
+        for (size_t i = 0; i < n; i++)
+                if (id[i] == '/' || (unsigned char)id[i] < 0x20 || id[i] == 0x7f) return false;
+        return true;
+}
+
+int backing_id_of(const char *rsc_name, const struct sat_vlm *v, char out[BACKING_ID_SIZE])
+{
+        int n = HAS(v, sat_vlm, backing_id) && v->backing_id[0] != '\0'
+                        ? snprintf(out, BACKING_ID_SIZE, "%s", v->backing_id)
+                        : snprintf(out, BACKING_ID_SIZE, "%s_%05llu", rsc_name,
+                                  (unsigned long long)v->volume_number);
+        if (n < 0 || n >= BACKING_ID_SIZE || !backing_id_valid(out)) return E_INVALID;
+        return 0;
+}
+
+bool dev_same_place(const struct dev *d, enum provider_kind kind, const char *place, const char *backing_id)
+{
+        /* FILE and FILE_THIN are two ways of filling the same file. */
+        bool files = (kind == provider_kind_FILE || kind == provider_kind_FILE_THIN) &&
+                     (d->kind == provider_kind_FILE || d->kind == provider_kind_FILE_THIN);
+        return (d->kind == kind || files) && strcmp(d->place, place) == 0 &&
+               strcmp(d->backing_id, backing_id) == 0;
+}

@@ -1,0 +1,89 @@
+/* One kind of storage behind one vtable: files, and later volume groups and ZFS. The rest of the satellite
+ * names no kind.
+ *
+ * Threads: all functions block and run in pool threads, side by side for different devices; they share
+ * nothing but the kernel. place() alone is pure. Ownership: what a function returns through the arena belongs
+ * to the arena; everything that is passed in is borrowed for the call. Errors: 0, or negative with a full
+ * explanation in struct trouble. Every changing function is idempotent, looks again before it acts, and
+ * leaves alone what does not carry the mark of the resource. */
+#ifndef SATELLITE_PROVIDER_H
+#define SATELLITE_PROVIDER_H
+
+#include "satellite/trouble.h"
+#include "wire/def/types.h"
+
+#define BACKING_ID_MAX 200               /* characters */
+#define SIZE_KIB_MAX (UINT64_C(1) << 50) /* an exbibyte: what one volume may have */
+
+/* One backing device: what the state file remembers of it, and what was seen of it. */
+struct dev {
+        /* Who it belongs to. uuid NULL: it exists, but neither its mark nor the state file says whose it is.
+         */
+        const char *rsc_name;
+        const char *uuid;
+        uint64_t volume_number;
+        /* Where it is. */
+        const char *pool; /* name, for texts; may be NULL */
+        enum provider_kind kind;
+        const char *place;
+        const char *backing_id;
+        /* Remembered. */
+        bool made;              /* it was there once */
+        uint64_t last_size_kib; /* then; 0 = unknown */
+        /* Seen. */
+        bool unknown;  /* could not look: nothing below is valid, and nothing may be concluded */
+        bool exists;   /* the backing (file, logical volume) */
+        bool marked;   /* it carries its owner's uuid itself */
+        bool attached; /* a block device is there */
+        bool lost;     /* attached, but the backing was deleted: the data lives as long as the device does */
+        bool in_use;   /* the block device has holders or is mounted */
+        uint64_t size_kib;        /* of the backing */
+        uint64_t device_kib;      /* of the block device when attached */
+        uint64_t allocated_kib;   /* taken from the pool */
+        const char *device_path;  /* when attached */
+        const char *backing_path; /* when exists or lost */
+};
+
+struct pool_info {
+        uint64_t free_kib, total_kib;
+        bool snapshots;
+};
+
+struct provider {
+        enum provider_kind kind;
+        bool backed;             /* false: its volumes have no device on this node, and no function below but
+                                    place and pool_info is set */
+        uint64_t allocation_kib; /* sizes are multiples of this */
+        /* The place that the pool's properties name, as the provider writes it. */
+        int (*place)(const struct strmap *props, struct arena *a, const char **ret, struct trouble *t);
+        /* E_NO_SPACE never; an unusable place is an error. */
+        int (*pool_info)(const char *place, struct pool_info *ret, struct trouble *t);
+        /* Every device of the place in one go, marked or not, that could be one of ours by its name. */
+        int (*list)(const char *place, struct arena *a, struct dev **ret, uint32_t *ret_n, struct trouble *t);
+        /* Fills in what can be seen of d (place, backing_id, and as a hint device_path are given), its owner
+         * when it is marked. 0 also when there is nothing. */
+        int (*probe)(struct dev *d, struct arena *a, struct trouble *t);
+        int (*create)(const struct dev *d, uint64_t size_kib, struct trouble *t);
+        int (*resize)(const struct dev *d, uint64_t size_kib, struct trouble *t); /* of the backing alone */
+        int (*attach)(const struct dev *d, struct trouble *t);
+        int (*refresh)(const struct dev *d, struct trouble *t); /* the device takes over the backing's size */
+        int (*detach)(const struct dev *d, struct trouble *t);  /* E_BUSY when in use */
+        int (*remove)(const struct dev *d, struct trouble *t);
+};
+
+extern const struct provider provider_file;
+extern const struct provider provider_file_thin;
+extern const struct provider provider_diskless;
+
+/* NULL when this build cannot drive the kind. */
+const struct provider *provider_by_kind(enum provider_kind kind);
+/* True when id is fit to be a file name: not empty, no '/', no control characters, no '.' in front, not too
+ * long. */
+bool backing_id_valid(const char *id);
+/* The name of a volume's backing: its own, or <rsc>_%05d. Into out. */
+#define BACKING_ID_SIZE (BACKING_ID_MAX + 1)
+int backing_id_of(const char *rsc_name, const struct sat_vlm *v, char out[BACKING_ID_SIZE]);
+/* The same device? Owner aside. */
+bool dev_same_place(const struct dev *d, enum provider_kind kind, const char *place, const char *backing_id);
+
+#endif

@@ -1,0 +1,499 @@
+/* FILE and FILE_THIN: image files in a directory, shown as loop devices.
+ *
+ * An image is made without a name (O_TMPFILE), gets its size and its mark, is synced, and only then appears
+ * under its name with link(2), which never replaces anything: a crash leaves a whole image or none. The mark
+ * is the extended attribute user.outrigger.uuid, "UUID VOLUME RESOURCE". On a file system without extended
+ * attributes the state file must know the image (dev.made) and its size must be the one remembered. */
+#include "satellite/provider.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#include "satellite/inject.h"
+#include "satellite/loopdev.h"
+#include "wire/codec/codec.h"
+
+#define MARK_NAME "user.outrigger.uuid"
+#define MARK_MAX 512
+#define SUFFIX ".img"
+#define FILE_NAME_SIZE (BACKING_ID_SIZE + sizeof SUFFIX)
+#define ALLOCATION_KIB 4
+#define WIPE_HEAD_BYTES 65536 /* file system and LUKS headers, partition tables */
+#define WIPE_TAIL_BYTES 4096  /* DRBD and RAID metadata, backup partition tables */
+
+static int file_place(const struct strmap *props, struct arena *a, const char **ret, struct trouble *t)
+{
+        const char *dir = strmap_get(props, "StorDriver/FileDir");
+        if (dir == NULL || dir[0] == '\0') dir = strmap_get(props, "StorDriver/StorPoolName");
+        size_t n = dir == NULL ? 0 : strlen(dir);
+        while (n > 1 && dir[n - 1] == '/') n--;
+        if (n > 1 && n < PATH_MAX - FILE_NAME_SIZE && dir[0] == '/' && strstr(dir, "/../") == NULL) {
+                *ret = arena_strndup(a, dir, n);
+                return 0;
+        }
+        trouble_set(t, E_CONFIG, TROUBLE_POOL, "The pool does not name a directory.");
+        trouble_cause(t, "StorDriver/FileDir is %s%s%s.", n == 0 ? "not set" : "\"", n == 0 ? "" : dir,
+                n == 0 ? "" : "\"");
+        trouble_fix(t, "Set the pool's property StorDriver/FileDir to an absolute path below /.");
+        return E_CONFIG;
+}
+
+static int open_dir(const char *place, struct trouble *t)
+{
+        int fd = open(place, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        return fd >= 0 ? fd : trouble_errno(t, errno, "Directory %s cannot be used", place);
+}
+
+static int file_info(const char *place, struct pool_info *ret, struct trouble *t)
+{
+        int dir = open_dir(place, t);
+        if (dir < 0) return dir;
+        struct statvfs v;
+        int err = fstatvfs(dir, &v) == 0 ? 0 : errno;
+        close(dir);
+        if (err != 0) return trouble_errno(t, err, "The space in %s cannot be found out", place);
+        if (v.f_flag & ST_RDONLY) return trouble_errno(t, EROFS, "Directory %s cannot be used", place);
+        *ret = (struct pool_info){
+                .free_kib = (uint64_t)v.f_bavail * v.f_frsize / 1024,
+                .total_kib = (uint64_t)v.f_blocks * v.f_frsize / 1024,
+        };
+        return 0;
+}
+
+/* Takes the owner out of the file's mark. False when there is no (legible) mark. */
+static bool read_mark(int fd, struct arena *a, struct dev *d)
+{
+        char text[MARK_MAX + 1];
+        ssize_t n = fgetxattr(fd, MARK_NAME, text, MARK_MAX);
+        if (n <= 0) return false;
+        text[n] = '\0';
+        char uuid[64];
+        unsigned long long volume;
+        int at = 0;
+        if (sscanf(text, "%63s %llu %n", uuid, &volume, &at) < 2 || at == 0 || text[at] == '\0') return false;
+        d->uuid = arena_strdup(a, uuid);
+        d->volume_number = volume;
+        d->rsc_name = arena_strdup(a, text + at);
+        return true;
+}
+
+static int write_mark(int fd, const struct dev *d)
+{
+        char text[MARK_MAX];
+        int n = snprintf(
+                text, sizeof text, "%s %llu %s", d->uuid, (unsigned long long)d->volume_number, d->rsc_name);
+        if (n < 0 || n >= (int)sizeof text) return EINVAL;
+        if (fsetxattr(fd, MARK_NAME, text, (size_t)n, 0) == 0) return 0;
+        return errno == EOPNOTSUPP || errno == ENOSYS ? 0 : errno;
+}
+
+static void file_name(const struct dev *d, char out[FILE_NAME_SIZE])
+{
+        snprintf(out, FILE_NAME_SIZE, "%s" SUFFIX, d->backing_id);
+}
+
+static char *full_path(struct arena *a, const char *place, const char *name)
+{
+        return arena_printf(a, "%s/%s", place, name);
+}
+
+/* The path as the kernel shows it for a loop device: without symbolic links in the directory. */
+static const char *real_path(struct arena *a, const char *place, const char *name)
+{
+        char real[PATH_MAX];
+        return full_path(a, realpath(place, real) != NULL ? real : place, name);
+}
+
+static void take_loop(struct dev *d, const struct loop_state *loop, struct arena *a)
+{
+        d->attached = true;
+        d->lost = loop->deleted;
+        d->in_use = loop->in_use;
+        d->device_kib = loop->size_kib;
+        d->device_path = arena_strdup(a, loop->path);
+}
+
+/* What can be seen of the open image. */
+static void look_at(int fd, const struct stat *st, struct dev *d, struct arena *a)
+{
+        d->exists = true;
+        d->marked = read_mark(fd, a, d);
+        d->size_kib = (uint64_t)st->st_size / 1024;
+        d->allocated_kib = (uint64_t)st->st_blocks / 2;
+}
+
+/* Opens an image for looking or changing. -errno; ELOOP for symbolic links, EINVAL for what is no regular
+ * file. */
+static int open_image(int dir, const char *name, int flags, struct stat *st)
+{
+        int fd = openat(dir, name, flags | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+        if (fd < 0) return -errno;
+        int err = fstat(fd, st) != 0 ? errno : S_ISREG(st->st_mode) ? 0 : EINVAL;
+        if (err == 0) return fd;
+        close(fd);
+        return -err;
+}
+
+static int not_an_image(struct trouble *t, int err, const struct dev *d, const char *name)
+{
+        if (err != -EINVAL && err != -ELOOP)
+                return trouble_errno(t, -err, "%s/%s cannot be opened", d->place, name);
+        trouble_set(t, E_EXISTS, TROUBLE_EXISTS, "%s/%s is not a regular file.", d->place, name);
+        trouble_cause(t, "Something else than an image has the name that the volume needs.");
+        trouble_fix(t, "Move it away; the satellite tries again by itself.");
+        return E_EXISTS;
+}
+
+static int file_probe(struct dev *d, struct arena *a, struct trouble *t)
+{
+        const char *hint = d->device_path;
+        d->exists = d->attached = d->marked = d->lost = d->in_use = false;
+        d->device_path = NULL;
+        d->unknown = true;
+        int dir = open_dir(d->place, t);
+        if (dir < 0) return dir;
+        char name[FILE_NAME_SIZE];
+        file_name(d, name);
+        struct stat st;
+        int fd = open_image(dir, name, O_RDONLY, &st);
+        close(dir);
+        if (fd < 0 && fd != -ENOENT) return not_an_image(t, fd, d, name);
+        d->unknown = false;
+        d->backing_path = full_path(a, d->place, name);
+        if (fd >= 0) {
+                look_at(fd, &st, d, a);
+                close(fd);
+        }
+        struct loop_state loop;
+        struct loop_table table;
+        if (fd >= 0 && hint != NULL && loop_check(hint, &st, &loop) == 0) {
+                take_loop(d, &loop, a);
+                return 0;
+        }
+        int err = loop_table_read(a, &table);
+        if (err != 0) {
+                d->unknown = true;
+                return trouble_errno(t, err < -1000 ? ENOMEM : -err, "The loop devices cannot be listed");
+        }
+        if (loop_find(&table, fd >= 0 ? &st : NULL, real_path(a, d->place, name), &loop) == 0)
+                take_loop(d, &loop, a);
+        return 0;
+}
+
+/* The backing id in a file name; false when it is not the name of an image. */
+static bool id_of_name(const char *name, char out[BACKING_ID_SIZE])
+{
+        size_t n = strlen(name), suffix = sizeof SUFFIX - 1;
+        if (n <= suffix || n - suffix > BACKING_ID_MAX || strcmp(name + n - suffix, SUFFIX) != 0)
+                return false;
+        memcpy(out, name, n - suffix);
+        out[n - suffix] = '\0';
+        return backing_id_valid(out);
+}
+
+static int list_one(int dir, const char *place, const char *name, const struct loop_table *table,
+        struct arena *a, struct dev *d)
+{
+        char id[BACKING_ID_SIZE];
+        if (!id_of_name(name, id)) return E_NOT_FOUND;
+        struct stat st;
+        int fd = open_image(dir, name, O_RDONLY, &st);
+        if (fd < 0) return fd;
+        *d = (struct dev){ .kind = provider_kind_FILE, .place = place };
+        d->backing_id = arena_strdup(a, id);
+        d->backing_path = full_path(a, place, name);
+        look_at(fd, &st, d, a);
+        close(fd);
+        struct loop_state loop;
+        if (loop_find(table, &st, name, &loop) == 0) take_loop(d, &loop, a);
+        return 0;
+}
+
+static int file_list(const char *place, struct arena *a, struct dev **ret, uint32_t *ret_n, struct trouble *t)
+{
+        struct loop_table table;
+        int err = loop_table_read(a, &table);
+        int fd = err == 0 ? open_dir(place, t)
+                          : trouble_set(t, err, TROUBLE_UNKNOWN, "The loop devices cannot be listed.");
+        if (fd < 0) return fd;
+        DIR *dir = fdopendir(fd);
+        if (dir == NULL) {
+                close(fd);
+                return trouble_errno(t, ENOMEM, "Directory %s cannot be read", place);
+        }
+        uint32_t cap = 0;
+        *ret = NULL;
+        *ret_n = 0;
+        const char *kept_place = arena_strdup(a, place);
+        const struct dirent *e;
+        while (err == 0 && (errno = 0, e = readdir(dir)) != NULL) {
+                if (*ret_n == cap) {
+                        uint32_t more = cap == 0 ? 64 : cap * 2;
+                        struct dev *bigger = arena_array(a, struct dev, more);
+                        if (bigger == NULL) {
+                                err = trouble_set(t, E_TOO_LARGE, TROUBLE_POOL,
+                                        "There are too many files in %s.", place);
+                                break;
+                        }
+                        if (cap > 0) memcpy(bigger, *ret, cap * sizeof *bigger);
+                        *ret = bigger;
+                        cap = more;
+                }
+                if (list_one(fd, kept_place, e->d_name, &table, a, *ret + *ret_n) == 0) ++*ret_n;
+        }
+        if (err == 0 && errno != 0) err = trouble_errno(t, errno, "Directory %s cannot be read", place);
+        closedir(dir);
+        return err;
+}
+
+static int not_ours(
+        struct trouble *t, const struct dev *d, const char *name, const struct dev *owner, bool marked)
+{
+        trouble_set(t, E_EXISTS, TROUBLE_UUID, "%s/%s does not belong to this volume.", d->place, name);
+        if (marked)
+                trouble_cause(t,
+                        "Its mark says: resource %s, volume %llu, uuid %s; this volume's uuid is %s.",
+                        owner->rsc_name, (unsigned long long)owner->volume_number, owner->uuid, d->uuid);
+        else
+                trouble_cause(t, "The file carries no mark (" MARK_NAME
+                                 "), and the satellite's state does not know it.");
+        trouble_fix(t,
+                "Nothing was done to it. Move the file away if it is not needed; the satellite tries again.");
+        return E_EXISTS;
+}
+
+/* May this image be changed in d's name? */
+static int check_owner(
+        int fd, const struct stat *st, const struct dev *d, const char *name, struct trouble *t)
+{
+        struct arena a = { 0 };
+        struct dev owner = { 0 };
+        bool marked = read_mark(fd, &a, &owner);
+        bool same = marked ? strcmp(owner.uuid, d->uuid) == 0 && owner.volume_number == d->volume_number
+                           : d->made && (d->last_size_kib == 0 ||
+                                                d->last_size_kib == (uint64_t)st->st_size / 1024);
+        int err = same ? 0 : not_ours(t, d, name, &owner, marked);
+        arena_done(&a);
+        return err;
+}
+
+/* The image of d, checked to be d's. A descriptor or negative; -ENOENT without an explanation. */
+static int open_ours(int dir, const struct dev *d, int flags, struct stat *st, struct trouble *t)
+{
+        char name[FILE_NAME_SIZE];
+        file_name(d, name);
+        int fd = open_image(dir, name, flags, st);
+        if (fd == -ENOENT) return fd;
+        if (fd < 0) return not_an_image(t, fd, d, name);
+        int err = check_owner(fd, st, d, name, t);
+        if (err == 0) return fd;
+        close(fd);
+        return err;
+}
+
+/* As open_ours, but in d's directory, and a missing image is an error like any other. */
+static int open_image_of(const struct dev *d, int flags, struct stat *st, struct trouble *t)
+{
+        int dir = open_dir(d->place, t);
+        if (dir < 0) return dir;
+        int fd = open_ours(dir, d, flags, st, t);
+        close(dir);
+        if (fd == -ENOENT) return trouble_errno(t, ENOENT, "Image %s/%s" SUFFIX, d->place, d->backing_id);
+        return fd;
+}
+
+/* 0 or a positive errno. Thick space is asked for before it is taken, so that a file system is not filled in
+ * vain. */
+static int take_space(int fd, bool thin, uint64_t from_kib, uint64_t to_kib)
+{
+        if (thin) return ftruncate(fd, (off_t)(to_kib * 1024)) == 0 ? 0 : errno;
+        struct statvfs v;
+        if (fstatvfs(fd, &v) != 0) return errno;
+        if ((uint64_t)v.f_bavail * v.f_frsize / 1024 < to_kib - from_kib) return ENOSPC;
+        if (fallocate(fd, 0, (off_t)(from_kib * 1024), (off_t)((to_kib - from_kib) * 1024)) == 0) return 0;
+        int err = errno;
+        if (ftruncate(fd, (off_t)(from_kib * 1024)) != 0) return EIO;
+        return err;
+}
+
+/* An image without a name; on file systems that cannot do that, one with a temporary name, which replaces
+ * what an interrupted attempt left. */
+static int open_unnamed(int dir, const struct dev *d, char temp[FILE_NAME_SIZE + 16])
+{
+        temp[0] = '\0';
+        int fd = openat(dir, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+        if (fd >= 0 || (errno != EOPNOTSUPP && errno != EISDIR && errno != ENOENT))
+                return fd >= 0 ? fd : -errno;
+        snprintf(temp, FILE_NAME_SIZE + 16, ".outrigger-new-%s", d->backing_id);
+        if (unlinkat(dir, temp, 0) != 0 && errno != ENOENT) return -errno;
+        fd = openat(dir, temp, O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, 0600);
+        return fd >= 0 ? fd : -errno;
+}
+
+/* Gives the image its name, if nothing has it. 0 or a positive errno. */
+static int give_name(int dir, int fd, const char *temp, const char *name)
+{
+        char self[64];
+        snprintf(self, sizeof self, "/proc/self/fd/%d", fd);
+        int failed = temp[0] == '\0' ? linkat(AT_FDCWD, self, dir, name, AT_SYMLINK_FOLLOW)
+                                     : linkat(dir, temp, dir, name, 0);
+        if (failed != 0) return errno;
+        return fsync(dir) == 0 ? 0 : errno;
+}
+
+static int file_create(const struct dev *d, uint64_t size_kib, struct trouble *t)
+{
+        int dir = open_dir(d->place, t);
+        if (dir < 0) return dir;
+        struct stat st;
+        int fd = open_ours(dir, d, O_RDONLY, &st, t);
+        if (fd != -ENOENT) {
+                if (fd >= 0) close(fd);
+                close(dir);
+                return MIN(fd, 0);
+        }
+        char name[FILE_NAME_SIZE], temp[FILE_NAME_SIZE + 16];
+        file_name(d, name);
+        fd = open_unnamed(dir, d, temp);
+        int err = fd < 0 ? -fd : 0;
+        if (err == 0) err = take_space(fd, d->kind == provider_kind_FILE_THIN, 0, size_kib);
+        if (err == 0) err = write_mark(fd, d);
+        if (err == 0 && fsync(fd) != 0) err = errno;
+        inject_point(INJECT_FILE_BEFORE_NAME);
+        if (err == 0) err = give_name(dir, fd, temp, name);
+        inject_point(INJECT_FILE_CREATED);
+        if (temp[0] != '\0' && unlinkat(dir, temp, 0) != 0 && err == 0) err = errno;
+        if (fd >= 0) close(fd);
+        close(dir);
+        if (err == 0) return 0;
+        return trouble_errno(t, err, "Image %s/%s of %llu KiB cannot be made", d->place, name,
+                (unsigned long long)size_kib);
+}
+
+static int file_resize(const struct dev *d, uint64_t size_kib, struct trouble *t)
+{
+        struct stat st;
+        int fd = open_image_of(d, O_RDWR, &st, t);
+        if (fd < 0) return fd;
+        uint64_t now_kib = (uint64_t)st.st_size / 1024;
+        int err = 0;
+        if (size_kib < now_kib) err = ftruncate(fd, (off_t)(size_kib * 1024)) == 0 ? 0 : errno;
+        else if (size_kib > now_kib)
+                err = take_space(fd, d->kind == provider_kind_FILE_THIN, now_kib, size_kib);
+        if (err == 0 && fsync(fd) != 0) err = errno;
+        close(fd);
+        inject_point(INJECT_FILE_RESIZED);
+        if (err == 0) return 0;
+        return trouble_errno(t, err, "Image %s/%s" SUFFIX " cannot be resized from %llu to %llu KiB",
+                d->place, d->backing_id, (unsigned long long)now_kib, (unsigned long long)size_kib);
+}
+
+static int file_attach(const struct dev *d, struct trouble *t)
+{
+        struct stat st;
+        int fd = open_image_of(d, O_RDWR, &st, t);
+        if (fd < 0) return fd;
+        struct arena a = { 0 };
+        char name[FILE_NAME_SIZE], device[LOOP_PATH_SIZE];
+        file_name(d, name);
+        struct loop_table table;
+        struct loop_state loop;
+        int err = loop_table_read(&a, &table);
+        if (err == 0 && loop_find(&table, &st, name, &loop) != 0)
+                err = loop_attach(fd, full_path(&a, d->place, name), device, t);
+        else if (err != 0) err = trouble_set(t, err, TROUBLE_UNKNOWN, "The loop devices cannot be listed.");
+        inject_point(INJECT_FILE_ATTACHED);
+        arena_done(&a);
+        close(fd);
+        return err;
+}
+
+static int file_refresh(const struct dev *d, struct trouble *t)
+{
+        struct stat st;
+        struct loop_state loop;
+        int fd = open_image_of(d, O_RDONLY, &st, t);
+        if (fd < 0) return fd;
+        close(fd);
+        if (d->device_path == NULL || loop_check(d->device_path, &st, &loop) != 0) return 0;
+        return loop_refresh(d->device_path, t);
+}
+
+/* The image may be gone: its device then is the one of the deleted file. */
+static int file_detach(const struct dev *d, struct trouble *t)
+{
+        if (d->device_path == NULL) return 0;
+        if (d->lost) return loop_detach(d->device_path, NULL, t);
+        struct stat st;
+        int fd = open_image_of(d, O_RDONLY, &st, t);
+        if (fd < 0) return fd;
+        close(fd);
+        int err = loop_detach(d->device_path, &st, t);
+        inject_point(INJECT_FILE_DETACHED);
+        return err;
+}
+
+/* 0 or a positive errno. A full file system may refuse to write into the holes of a thin image: nothing is
+ * there to be wiped then. */
+static int wipe(int fd, uint64_t size)
+{
+        static const char zeros[4096];
+        uint64_t head = MIN(size, (uint64_t)WIPE_HEAD_BYTES);
+        for (uint64_t at = 0; at < head; at += sizeof zeros)
+                if (pwrite(fd, zeros, (size_t)MIN(sizeof zeros, head - at), (off_t)at) < 0 && errno != ENOSPC)
+                        return errno;
+        if (size > WIPE_TAIL_BYTES && pwrite(fd, zeros, sizeof zeros, (off_t)(size - WIPE_TAIL_BYTES)) < 0 &&
+                errno != ENOSPC)
+                return errno;
+        return fsync(fd) == 0 ? 0 : errno;
+}
+
+static int file_remove(const struct dev *d, struct trouble *t)
+{
+        int dir = open_dir(d->place, t);
+        if (dir < 0) return dir;
+        struct stat st, again;
+        struct arena a = { 0 };
+        struct loop_table table;
+        struct loop_state loop;
+        char name[FILE_NAME_SIZE];
+        file_name(d, name);
+        int err = 0;
+        int fd = open_ours(dir, d, O_RDWR, &st, t);
+        if (fd < 0) err = fd == -ENOENT ? 0 : fd;
+        else if (loop_table_read(&a, &table) != 0 || loop_find(&table, &st, name, &loop) == 0)
+                err = trouble_errno(t, EBUSY, "Image %s/%s is attached", d->place, name);
+        else {
+                int failed = wipe(fd, (uint64_t)st.st_size);
+                inject_point(INJECT_FILE_WIPED);
+                if (failed == 0 && fstatat(dir, name, &again, AT_SYMLINK_NOFOLLOW) != 0) failed = errno;
+                if (failed == 0 && (again.st_ino != st.st_ino || again.st_dev != st.st_dev)) failed = EAGAIN;
+                if (failed == 0 && unlinkat(dir, name, 0) != 0) failed = errno;
+                if (failed == 0 && fsync(dir) != 0) failed = errno;
+                inject_point(INJECT_FILE_REMOVED);
+                if (failed != 0)
+                        err = trouble_errno(t, failed, "Image %s/%s cannot be removed", d->place, name);
+        }
+        if (fd >= 0) close(fd);
+        arena_done(&a);
+        close(dir);
+        return err;
+}
+
+#define FILE_PROVIDER(kind_)                                                                           \
+        {                                                                                              \
+                .kind = kind_, .backed = true, .allocation_kib = ALLOCATION_KIB, .place = file_place,  \
+                .pool_info = file_info, .list = file_list, .probe = file_probe, .create = file_create, \
+                .resize = file_resize, .attach = file_attach, .refresh = file_refresh,                 \
+                .detach = file_detach, .remove = file_remove,                                          \
+        }
+const struct provider provider_file = FILE_PROVIDER(provider_kind_FILE);
+const struct provider provider_file_thin = FILE_PROVIDER(provider_kind_FILE_THIN);

@@ -1,0 +1,171 @@
+#include "satellite/run.h"
+
+#include <string.h>
+
+#include "wire/codec/codec.h"
+
+#define RUN_ARENA_BYTES ((size_t)16 << 20)
+
+static const char *copy_str(struct arena *a, const char *s) { return s == NULL ? NULL : arena_strdup(a, s); }
+
+void dev_copy(struct arena *a, const struct dev *d, struct dev *ret)
+{
+        *ret = *d;
+        ret->rsc_name = copy_str(a, d->rsc_name);
+        ret->uuid = copy_str(a, d->uuid);
+        ret->pool = copy_str(a, d->pool);
+        ret->place = copy_str(a, d->place);
+        ret->backing_id = copy_str(a, d->backing_id);
+        ret->device_path = copy_str(a, d->device_path);
+        ret->backing_path = copy_str(a, d->backing_path);
+}
+
+static int copy_wanted(struct run *r, const struct plan_input *in)
+{
+        int err = 0;
+        if (in->want != NULL) {
+                struct sat_rsc *want = arena_new(&r->arena, struct sat_rsc);
+                err = obj_copy(&sat_rsc_type, in->want, &r->arena, want);
+                r->in.want = want;
+        }
+        struct sat_gone *gone = arena_array(&r->arena, struct sat_gone, in->gone_n);
+        if (gone == NULL && in->gone_n > 0) return E_TOO_LARGE;
+        for (uint32_t i = 0; err == 0 && i < in->gone_n; i++)
+                err = obj_copy(&sat_gone_type, &in->gone[i], &r->arena, &gone[i]);
+        r->in.gone = gone;
+        r->in.gone_n = in->gone_n;
+        return err;
+}
+
+int run_init(struct run *r, const struct plan_input *in)
+{
+        *r = (struct run){ .arena = { .limit_bytes = RUN_ARENA_BYTES } };
+        atomic_init(&r->stop, false);
+        struct arena *a = &r->arena;
+        r->in.rsc_name = arena_strdup(a, in->rsc_name);
+        struct dev *devs = arena_array(a, struct dev, in->devs_n);
+        struct plan_pool *pools = arena_array(a, struct plan_pool, in->pools_n);
+        if ((devs == NULL && in->devs_n > 0) || (pools == NULL && in->pools_n > 0)) return E_TOO_LARGE;
+        for (uint32_t i = 0; i < in->devs_n; i++) dev_copy(a, &in->devs[i], &devs[i]);
+        for (uint32_t i = 0; i < in->pools_n; i++)
+                pools[i] = (struct plan_pool){ .name = arena_strdup(a, in->pools[i].name),
+                        .kind = in->pools[i].kind,
+                        .place = copy_str(a, in->pools[i].place) };
+        r->in.devs = devs;
+        r->in.devs_n = in->devs_n;
+        r->in.pools = pools;
+        r->in.pools_n = in->pools_n;
+        return copy_wanted(r, in);
+}
+
+void run_done(struct run *r) { arena_done(&r->arena); }
+
+static int do_step(const struct step *s, struct trouble *t)
+{
+        const struct provider *prov = provider_by_kind(s->dev.kind);
+        switch (s->kind) {
+        case STEP_CREATE: return prov->create(&s->dev, s->size_kib, t);
+        case STEP_ATTACH: return prov->attach(&s->dev, t);
+        case STEP_GROW:
+        case STEP_SHRINK: return prov->resize(&s->dev, s->size_kib, t);
+        case STEP_REFRESH: return prov->refresh(&s->dev, t);
+        case STEP_DETACH: return prov->detach(&s->dev, t);
+        case STEP_REMOVE: return prov->remove(&s->dev, t);
+        case STEP_N: break;
+        }
+        return E_INVALID;
+}
+
+/* What later steps of the group must know of a step that was done. */
+static void note_done(struct plan *p, uint32_t done)
+{
+        const struct step *s = &p->steps[done];
+        for (uint32_t i = done + 1; i < p->steps_n; i++) {
+                struct dev *d = &p->steps[i].dev;
+                if (!dev_same_place(d, s->dev.kind, s->dev.place, s->dev.backing_id)) continue;
+                if (s->kind == STEP_CREATE) d->made = true;
+                if (s->kind == STEP_CREATE || s->kind == STEP_GROW || s->kind == STEP_SHRINK)
+                        d->last_size_kib = d->size_kib = s->size_kib;
+        }
+}
+
+static bool group_failed(const struct plan *p, const bool *failed, uint32_t until)
+{
+        for (uint32_t i = 0; i < until; i++)
+                if (failed[i] && p->steps[i].group == p->steps[until].group) return true;
+        return false;
+}
+
+/* Returns the number of troubles written to r->troubles. */
+static uint32_t do_steps(struct run *r, struct plan *p)
+{
+        bool *failed = arena_array(&r->arena, bool, p->steps_n);
+        uint32_t n = 0;
+        if (failed == NULL) {
+                r->err = E_TOO_LARGE;
+                return 0;
+        }
+        for (uint32_t i = 0; i < p->steps_n; i++) {
+                if (atomic_load(&r->stop)) {
+                        r->more = true;
+                        break;
+                }
+                if (group_failed(p, failed, i)) continue;
+                struct trouble *t = &r->troubles[n];
+                *t = (struct trouble){ .volume = TROUBLE_NO_VOLUME };
+                int err = do_step(&p->steps[i], t);
+                if (err == 0) {
+                        r->steps_done++;
+                        note_done(p, i);
+                        continue;
+                }
+                if (t->err == 0)
+                        trouble_set(t, err, TROUBLE_UNKNOWN, "%s: %s.", step_name(p->steps[i].kind),
+                                err_text(err));
+                t->volume = (int64_t)p->steps[i].dev.volume_number;
+                if (r->err == 0) r->err = err;
+                failed[i] = true;
+                n++;
+        }
+        return n;
+}
+
+void run_resource(struct run *r)
+{
+        struct plan plan, after;
+        r->err = observe_resource(&r->in, &r->arena);
+        if (r->err == 0) r->err = plan_resource(&r->in, &r->arena, &plan);
+        if (r->err != 0) return;
+        after = plan;
+        uint32_t failures = 0;
+        if (plan.steps_n > 0) {
+                r->troubles = arena_array(&r->arena, struct trouble, plan.steps_n);
+                if (r->troubles == NULL) {
+                        r->err = E_TOO_LARGE;
+                        return;
+                }
+                failures = do_steps(r, &plan);
+                int err = observe_resource(&r->in, &r->arena);
+                if (err == 0) err = plan_resource(&r->in, &r->arena, &after);
+                if (err != 0) {
+                        r->err = err;
+                        r->troubles_n = failures;
+                        return;
+                }
+                if (after.steps_n > 0) r->more = true;
+        }
+        struct trouble *all = arena_array(&r->arena, struct trouble, failures + after.troubles_n);
+        if (all == NULL && failures + after.troubles_n > 0) {
+                r->err = E_TOO_LARGE;
+                return;
+        }
+        for (uint32_t i = 0; i < failures; i++) all[i] = r->troubles[i];
+        for (uint32_t i = 0; i < after.troubles_n; i++) {
+                all[failures + i] = after.troubles[i];
+                if (r->err == 0 && after.troubles[i].code != TROUBLE_WARN_STORAGE)
+                        r->err = after.troubles[i].err;
+        }
+        r->troubles = all;
+        r->troubles_n = failures + after.troubles_n;
+        r->orphan = after.orphan;
+}
