@@ -9,6 +9,9 @@
 #define PRINTF_LIKE(fmt_pos, args_pos) __attribute__((format(printf, fmt_pos, args_pos)))
 #define UNUSED __attribute__((unused))
 #define ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
+/* <sys/param.h>, which libuv includes, has them too */
+#undef MIN
+#undef MAX
 #define MIN(a, b) ((a) < (b) ? (a) : (b))
 #define MAX(a, b) ((a) > (b) ? (a) : (b))
 
