@@ -84,7 +84,10 @@ struct store_ops {
         void (*install_chunk)(struct store *s, struct blob chunk, void (*cb)(void *arg, int err), void *arg);
         /* 0 = room for writes; else the free bytes are below the limit. Cheap. */
         bool (*is_full)(struct store *s);
+        /* The store is unusable at once; cb runs after every callback that is still due. The LMDB store frees itself then. */
         void (*close)(struct store *s, void (*cb)(void *arg), void *arg);
+        /* Blocks until everything queued is done and called back: for founding, tests and tools, not on a running loop. */
+        void (*drain)(struct store *s);
 };
 struct store {
         const struct store_ops *ops;

@@ -326,6 +326,8 @@ static void mem_read_end(struct store *s, struct tx *tx)
 
 static bool mem_is_full(struct store *s) { return mem_of(s)->full; }
 
+static void mem_drain(struct store *s) { store_mem_run(mem_of(s)); }
+
 static const struct store_ops mem_ops = {
         .load = mem_load,
         .submit = mem_submit,
@@ -336,6 +338,7 @@ static const struct store_ops mem_ops = {
         .install_chunk = mem_install_chunk,
         .is_full = mem_is_full,
         .close = mem_close,
+        .drain = mem_drain,
 };
 
 /* ---- the owner's side ---- */
