@@ -1,9 +1,10 @@
-/* Operations: what a request does to the replicated state. The REST layer of any member turns an HTTP request into a
- * struct request; Raft carries it to the leader; op_evaluate runs it there, once, on a scratch transaction.
+/* Operations: what a request does to the replicated state. The REST layer of any member turns an HTTP request
+ * into a struct request; Raft carries it to the leader; op_evaluate runs it there, once, on a scratch
+ * transaction.
  *
- * Purity: an operation depends on nothing but (tx, request, observed, index): time and randomness come with the
- * request. So the simulator runs the same operations. Threads: the loop thread of the leader. Ownership: everything
- * is allocated in op->arena. */
+ * Purity: an operation depends on nothing but (tx, request, observed, index): time and randomness come with
+ * the request. So the simulator runs the same operations. Threads: the loop thread of the leader. Ownership:
+ * everything is allocated in op->arena. */
 #ifndef CONTROLLER_OP_H
 #define CONTROLLER_OP_H
 
@@ -13,39 +14,45 @@
 #include "wire/def/types.h"
 
 /* request and reply are declared in wire/def/rest.def:
- *   request { method, path, query, body, wall_ms, seed, user, member }   path and query byte-exact, body as sent
- *   reply   { status, rcs: LIST api_rc, waits: LIST wait_item, json: BIN (objects that are no list of entries) }
- *   wait_item { node_name, rsc_name, pool_name, revision, gone }         the accepting member waits for these
+ *   request { method, path, query, body, wall_ms, seed, user, member }   path and query byte-exact, body as
+ * sent reply   { status, rcs: LIST api_rc, waits: LIST wait_item, json: BIN (objects that are no list of
+ * entries) } wait_item { node_name, rsc_name, pool_name, revision, gone }         the accepting member waits
+ * for these
  */
 struct op {
-        struct tx *tx;                /* wanted: read and write */
-        struct tx *observed;          /* what satellites report; NULL in some tests = nothing is known */
+        struct tx *tx;       /* wanted: read and write */
+        struct tx *observed; /* what satellites report; NULL in some tests = nothing is known */
         const struct request *req;
         const struct route *route;
-        const char *const *params;    /* decoded path parameters, in order of the pattern */
-        const struct query *query;    /* decoded query */
-        void *body;                   /* object of route->body_type, decoded; zeroed when there was none */
-        uint32_t body_n;              /* for list bodies */
-        uint64_t index;               /* log index that the effect will have */
+        const char *const *params; /* decoded path parameters, in order of the pattern */
+        const struct query *query; /* decoded query */
+        void *body;                /* object of route->body_type, decoded; zeroed when there was none */
+        uint32_t body_n;           /* for list bodies */
+        uint64_t index;            /* log index that the effect will have */
         struct arena *arena;
         struct reply *reply;
-        uint64_t random_state;        /* op_random() */
-        int err;                      /* sticky: E_INVALID once an error entry was added */
+        uint64_t random_count;       /* numbers drawn by op_random() */
+        uint32_t rcs_cap, waits_cap; /* of the arrays in reply */
+        int err;                     /* sticky: E_INVALID once an error entry was added */
 };
-typedef void op_fn(struct op *op);
 
-/* Adds an entry. code: enum apirc_code (apirc.def: number and severity); operation and object bits come from the
- * route. An error entry refuses the whole operation (its writes are rolled back). Refs: pairs, NULL-terminated. */
+/* Adds an entry. code: enum apirc_code (apirc.def: number and severity); operation and object bits come from
+ * the route. An error entry refuses the whole operation (its writes are rolled back). The entry is valid
+ * until the next. */
 struct api_rc *op_rc(struct op *op, enum apirc_code code, const char *fmt, ...) PRINTF_LIKE(3, 4);
+/* The same about another kind of object, or as part of another kind of operation. */
+struct api_rc *op_rc_as(struct op *op, enum apirc_code code, unsigned op_bits, unsigned object_bits,
+        const char *fmt, ...) PRINTF_LIKE(5, 6);
+/* Names an object that the entry is about: "Node", "RscDfn", "StorPoolDfn", … */
 void op_rc_ref(struct op *op, struct api_rc *rc, const char *key, const char *value);
-void op_rc_explain(struct op *op, struct api_rc *rc, const char *cause, const char *details, const char *correction);
-static inline bool op_failed(const struct op *op)
-{
-        return op->err != 0;
-}
+/* Each may be NULL; the strings must live as long as the operation. */
+void op_rc_explain(
+        struct op *op, struct api_rc *rc, const char *cause, const char *details, const char *correction);
+static inline bool op_failed(const struct op *op) { return op->err != 0 || op->tx->err != 0; }
 /* The accepting member answers only when this node has carried out the resource as of this operation. */
 void op_wait_rsc(struct op *op, const char *node_name, const char *rsc_name, bool gone);
 void op_wait_pool(struct op *op, const char *node_name, const char *pool_name);
+/* Derived one-way from the seed of the request: drawing one number tells nothing about the others. */
 uint64_t op_random(struct op *op);
 const char *op_uuid(struct op *op);
 uint64_t op_now_ms(const struct op *op); /* wall clock of the request */
