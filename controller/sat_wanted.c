@@ -29,8 +29,8 @@ static void *grown(struct arena *a, void *array, uint32_t n, size_t size)
 
 /* ---- head: node, properties, pools ---- */
 
-static int put_pools(struct tx *tx, const struct node *node, const struct sat_props *props, uint64_t revision,
-        struct arena *a, struct sat_wanted *w)
+static int put_pools(struct tx *tx, const struct node *node, const struct sat_props *props, struct arena *a,
+        struct sat_wanted *w)
 {
         struct row_scan s;
         struct stor_pool p, key = { .node_name = node->name };
@@ -42,7 +42,7 @@ static int put_pools(struct tx *tx, const struct node *node, const struct sat_pr
                 SET(&sp, sat_pool, provider_kind, p.provider_kind);
                 SET(&sp, sat_pool, props, sat_props_pool(tx, props, &p, a));
                 if (p.uuid != NULL) SET(&sp, sat_pool, uuid, p.uuid);
-                SET(&sp, sat_pool, revision, revision);
+                SET(&sp, sat_pool, revision, p.revision);
                 fits = PUSH(a, w->pools, w->pools_n, sp);
         }
         row_scan_close(&s);
@@ -65,7 +65,7 @@ static int put_head(struct tx *tx, const struct sat_wanted_args *args, struct sa
         SET(w, sat_wanted, cluster_uuid, cluster.uuid != NULL ? cluster.uuid : "");
         if (node.uuid != NULL) SET(w, sat_wanted, node_uuid, node.uuid);
         SET(w, sat_wanted, props, props->node);
-        return put_pools(tx, &node, props, args->revision, a, w);
+        return put_pools(tx, &node, props, a, w);
 }
 
 /* ---- resources ---- */
