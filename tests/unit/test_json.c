@@ -321,6 +321,20 @@ static void long_values_are_shortened(void **state)
                 why.text, "size: expected a number, got \"x000000000000000000000000000000000000000\"...");
 }
 
+static void a_type_without_a_name_is_its_value(void **state)
+{
+        static const char json[] = "{\"lists\":{\"LUKS\":[\"no cryptsetup\",\"no key\"],\"NVME\":[]}}";
+        struct kind_bares o;
+        assert_ok(dec_json(&kind_bares_type, text_blob(json), &arena, &o, &why));
+        const struct kind_bare *luks = objmap_get(&kind_bare_type, &o.lists, "LUKS");
+        assert_int_equal(luks->items_n, 2);
+        assert_string_equal(luks->items[1], "no key");
+        assert_string_equal(show(&kind_bares_type, &o, JSON_API), json);
+        assert_err(
+                dec_json(&kind_bares_type, text_blob("{\"lists\":{\"a\":{}}}"), &arena, &o, &why), E_INVALID);
+        assert_string_equal(why.text, "lists.a: expected a list, got an object");
+}
+
 static void lists_at_the_top(void **state)
 {
         struct kind_leaf *list = NULL;
@@ -408,6 +422,7 @@ int main(void)
                 TEST(null_and_nothing_are_absent),
                 TEST(faults_are_explained),
                 TEST(long_values_are_shortened),
+                TEST(a_type_without_a_name_is_its_value),
                 TEST(lists_at_the_top),
                 TEST(nesting_is_limited),
                 TEST(memory_is_limited),

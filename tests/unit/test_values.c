@@ -120,7 +120,6 @@ static void strmaps_stay_sorted(void **state)
                         present += model[i] != NULL;
                 }
                 assert_int_equal(m.n, present);
-                if (step % 100 == 0 && m.n == 0) arena_reset(&arena);
         }
 }
 
@@ -318,6 +317,12 @@ static void schemas_say_what_is_declared(void **state)
                 enc_schema(kinds_all[i], &out);
                 json_t *v = json_loadb((const char *)out.p, out.n, 0, NULL);
                 assert_non_null(v);
+                if (kinds_all[i] == &kind_bare_type) {
+                        assert_string_equal(
+                                buf_cstr(&out), "{\"type\":\"array\",\"items\":{\"type\":\"string\"}}");
+                        json_decref(v);
+                        continue;
+                }
                 size_t n = json_object_size(json_object_get(v, "properties"));
                 assert_int_equal(n, kinds_all[i]->n_fields - (kinds_all[i] == &kind_marked_type ? 1 : 0));
                 json_decref(v);
@@ -326,7 +331,7 @@ static void schemas_say_what_is_declared(void **state)
 
 static void tables_find_types(void **state)
 {
-        assert_int_equal(kinds_n, 5);
+        assert_int_equal(kinds_n, 7);
         assert_null(kinds_all[kinds_n]);
         assert_ptr_equal(kinds_by_id(9003), &kind_marked_type);
         assert_null(kinds_by_id(1));

@@ -72,4 +72,11 @@ static inline bool is_present(const void *o, const struct field_desc *f, unsigne
         return true;
 }
 
+/* A type whose only field has no name stands for the value of that field in JSON: {"k": ["a"]} as an OMAP of
+ * such. */
+static inline bool is_bare(const struct type_desc *t)
+{
+        return t->n_fields == 1 && t->fields[0].name[0] == '\0';
+}
+
 #endif

@@ -227,6 +227,10 @@ static int dec_fields(struct json_reader *r, const struct type_desc *t, const js
 
 static int dec_obj(struct json_reader *r, const struct type_desc *t, const json_t *v, void *o)
 {
+        if (is_bare(t)) {
+                has_add(o, 0);
+                return dec_value(r, &t->fields[0], v, o);
+        }
         if (!json_is_object(v)) return json_mismatch(&r->path, v, "an object");
         if (r->depth == CODEC_DEPTH_MAX) return path_fail(&r->path, E_TOO_LARGE, "nested too deeply");
         r->depth++;

@@ -279,9 +279,20 @@ static void put_absent(struct buf *out, const struct field_desc *f)
         }
 }
 
+static void put_field(
+        struct buf *out, const struct field_desc *f, unsigned ord, const void *o, enum json_mode mode)
+{
+        if (is_present(o, f, ord)) put_value(out, f, o, mode);
+        else put_absent(out, f);
+}
+
 static void put_obj(struct buf *out, const struct type_desc *t, const void *o, enum json_mode mode)
 {
         bool first = true;
+        if (is_bare(t)) {
+                put_field(out, &t->fields[0], 0, o, mode);
+                return;
+        }
         put_char(out, '{');
         for (unsigned i = 0; i < t->n_fields; i++) {
                 const struct field_desc *f = &t->fields[i];
@@ -290,8 +301,7 @@ static void put_obj(struct buf *out, const struct type_desc *t, const void *o, e
                 first = false;
                 enc_json_str(f->name, out);
                 put_char(out, ':');
-                if (is_present(o, f, i)) put_value(out, f, o, mode);
-                else put_absent(out, f);
+                put_field(out, f, i, o, mode);
         }
         put_char(out, '}');
 }

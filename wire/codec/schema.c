@@ -91,6 +91,12 @@ static void put_property(struct buf *out, const struct field_desc *f)
 
 void enc_schema(const struct type_desc *t, struct buf *out)
 {
+        if (is_bare(t)) {
+                buf_put_str(out, "{");
+                put_type(out, &t->fields[0]);
+                buf_put_str(out, "}");
+                return;
+        }
         buf_put_str(out, "{\"type\":\"object\",\"description\":");
         enc_json_str(t->doc, out);
         buf_put_str(out, ",\"properties\":{");
