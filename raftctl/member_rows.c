@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "raftctl/store_lmdb_internal.h"
+#include "state/checksum.h"
 
 const char *const member_dbs[DB_N] = { "log", "meta", "state0", "state1" };
 
@@ -210,6 +211,36 @@ const char *log_verify_end(
 }
 
 /* ---- the directory ---- */
+
+enum { SEQ_SIZE = 16 /* number, checksum */ };
+
+int member_seq_open(const char *dir, bool create, int *ret_fd)
+{
+        char *path = xasprintf("%s/seq", dir);
+        *ret_fd = open(path, O_CLOEXEC | (create ? O_RDWR | O_CREAT : O_RDONLY), 0600);
+        int err = 0;
+        if (*ret_fd < 0) err = errno == ENOENT ? E_NOT_FOUND : errno == ENOSPC ? E_NO_SPACE : E_STORAGE;
+        free(path);
+        return err;
+}
+
+uint64_t member_seq_get(int fd)
+{
+        uint8_t row[SEQ_SIZE];
+        if (pread(fd, row, sizeof row, 0) != (ssize_t)sizeof row) return 0;
+        if (checksum64(BLOB("seq", 3), BLOB(row, 8)) != get_be64(row + 8)) return 0;
+        return get_be64(row);
+}
+
+/* It only helps to find damage: that it cannot be written does not matter. */
+void member_seq_put(int fd, uint64_t txn)
+{
+        uint8_t row[SEQ_SIZE];
+        put_be64(row, txn);
+        put_be64(row + 8, checksum64(BLOB("seq", 3), BLOB(row, 8)));
+        ssize_t written = pwrite(fd, row, sizeof row, 0);
+        (void)written;
+}
 
 int member_lock(const char *dir, bool create, int *ret_fd, struct fail *f)
 {

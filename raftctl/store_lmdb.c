@@ -35,7 +35,7 @@ struct piece {
 struct store_lmdb {
         struct store store;
         struct kv_lmdb *kv;
-        int lock_fd;
+        int lock_fd, seq_fd;
         uint64_t reserve_bytes;
 
         /* loop thread */
@@ -131,6 +131,7 @@ static int run_job(struct store_lmdb *s, struct store_job *job)
         }
         err = kv_lmdb_commit(t);
         if (err != 0) return err;
+        member_seq_put(s->seq_fd, kv_lmdb_last_txn(s->kv));
         s->log_first = after.first;
         s->log_last = after.last;
         s->snapshot_index = after.snapshot_index;
@@ -264,7 +265,8 @@ static void *writer_main(void *arg)
 static void store_free(struct store_lmdb *s)
 {
         kv_lmdb_close(s->kv);
-        if (s->lock_fd >= 0) close(s->lock_fd);
+        if (s->seq_fd >= 0) close(s->seq_fd);
+        close(s->lock_fd);
         pthread_mutex_destroy(&s->mutex);
         pthread_cond_destroy(&s->todo_cond);
         pthread_cond_destroy(&s->done_cond);
@@ -551,12 +553,16 @@ static const struct store_ops lmdb_ops = {
         .drain = lmdb_drain,
 };
 
-/* Writes the format into a new environment, or checks it. */
+/* Checks that the environment is not older than it was, and its format, which is written into a new one. */
 static int prepare(struct store_lmdb *s, const char *dir, struct fail *f)
 {
         struct kv_lmdb_txn *t;
         struct member_meta meta;
-        int err = kv_lmdb_write(s->kv, &t);
+        int err = member_seq_open(dir, true, &s->seq_fd);
+        if (err != 0) return fail_set(f, err, "%s/seq: %s", dir, strerror(errno));
+        if (member_seq_get(s->seq_fd) > kv_lmdb_last_txn(s->kv))
+                return fail_set(f, E_CORRUPT, "%s/member.mdb: damaged, or replaced by an old copy", dir);
+        err = kv_lmdb_write(s->kv, &t);
         if (err == 0) {
                 err = member_meta_get(kv_lmdb_tx(t, DB_META), &meta);
                 if (err == 0) err = member_put_format(kv_lmdb_tx(t, DB_META));
@@ -585,6 +591,7 @@ int store_lmdb_open(
         struct store_lmdb *s = xnew(struct store_lmdb);
         s->store.ops = &lmdb_ops;
         s->lock_fd = lock_fd;
+        s->seq_fd = -1;
         s->loop = loop;
         s->reserve_bytes = config->reserve_bytes != 0 ? config->reserve_bytes : STORE_LMDB_RESERVE_BYTES;
         pthread_mutex_init(&s->mutex, NULL);

@@ -48,6 +48,15 @@ const char *log_verify_row(struct log_verifier *v, const struct log_entry *e);
 const char *log_verify_end(
         const struct log_verifier *v, const struct member_meta *meta, const struct applied *ap);
 
+/* DIR/seq: the number of the last transaction that a callback told of. It is written after the commit and
+ * never synced, so it is never ahead by itself; when member.mdb is behind it, the file was damaged or
+ * replaced by an old copy, and votes and entries that others count on are gone. Restoring a backup on purpose
+ * removes DIR/seq. */
+int member_seq_open(
+        const char *dir, bool create, int *ret_fd) MUST_USE; /* 0 or E_NOT_FOUND, E_NO_SPACE, E_STORAGE */
+uint64_t member_seq_get(int fd);                             /* 0 when there is none, or it is damaged */
+void member_seq_put(int fd, uint64_t txn);
+
 /* Takes the directory's lock: a descriptor to close, or E_BUSY, E_STORAGE, E_NOT_FOUND. create: directory and
  * lock file. */
 int member_lock(const char *dir, bool create, int *ret_fd, struct fail *f) MUST_USE;

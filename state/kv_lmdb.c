@@ -267,6 +267,12 @@ int kv_lmdb_count(struct kv_lmdb_txn *t, unsigned db, uint64_t *ret)
         return translate(t->env, rc);
 }
 
+uint64_t kv_lmdb_last_txn(struct kv_lmdb *env)
+{
+        MDB_envinfo info;
+        return mdb_env_info(env->mdb, &info) == 0 ? info.me_last_txnid : 0;
+}
+
 /* Pages that LMDB will use again: each row of its database 0 is a list, the count first. */
 static int free_pages(MDB_txn *txn, uint64_t *ret)
 {

@@ -21,6 +21,7 @@ enum {
         NODE_DB = 0x02,
         DB_SIZE = 48, /* pad 4, flags 2, depth 2, branch 8, leaf 8, overflow 8, entries 8, root 8 */
         DB_INTEGERKEY = 0x08,
+        DB_KINDS = 0x7e,
         META_DBS = 24, /* from the meta: magic 4, version 4, address 8, map size 8 */
         META_LAST = META_DBS + 2 * DB_SIZE,
         META_TXNID = META_LAST + 8,
@@ -256,7 +257,8 @@ out:
 
 static int walk_tree(struct verifier *v, const struct db *db, bool is_main, bool is_free)
 {
-        if (db->flags != (is_free ? DB_INTEGERKEY : 0)) return bad(v, db->root, "database flags");
+        uint16_t kinds = db->flags & DB_KINDS; /* the other bits of the free list's are flags of the environment */
+        if (kinds != (is_free ? DB_INTEGERKEY : 0)) return bad(v, db->root, "database flags");
         if (db->root == PAGE_NONE)
                 return db->entries == 0 ? 0 : bad(v, db->root, "rows are recorded, but there is no tree");
         if (db->depth == 0 || db->depth > DEPTH_MAX) return bad(v, db->root, "depth of tree");

@@ -1,4 +1,5 @@
-/* The ordered stores against a reference model: a flat sorted array, copied whole where a snapshot is wanted. */
+/* The ordered stores against a reference model: a flat sorted array, copied whole where a snapshot is wanted.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -159,13 +160,12 @@ static void test_kv_mem_ring(void **state)
 static void apply_change(void *arg, struct blob key, struct blob value, bool deleted)
 {
         struct tx *tx = arg;
-        if (deleted)
-                (void)tx_del(tx, key);
-        else
-                (void)tx_put(tx, key, value);
+        if (deleted) (void)tx_del(tx, key);
+        else (void)tx_put(tx, key, value);
 }
 
-/* Two layers over a store, with savepoints; then the layers are applied to the store and must give the same. */
+/* Two layers over a store, with savepoints; then the layers are applied to the store and must give the same.
+ */
 static void test_overlay_model(void **state)
 {
         (void)state;
