@@ -38,8 +38,10 @@ static void look(struct looker *l, const struct dev *remembered)
         } else if (remembered->made || (!d->exists && !d->attached)) d->uuid = remembered->uuid;
 }
 
-static void look_at_volumes(
-        struct looker *l, const struct plan_input *in, const struct sat_vlm *volumes, uint32_t n)
+/* uuid: whose they are if nothing says otherwise, for places that cannot be looked at; NULL for wanted ones.
+ */
+static void look_at_volumes(struct looker *l, const struct plan_input *in, const char *uuid,
+        const struct sat_vlm *volumes, uint32_t n)
 {
         for (uint32_t i = 0; i < n; i++) {
                 const struct sat_vlm *v = &volumes[i];
@@ -48,6 +50,7 @@ static void look_at_volumes(
                 const struct plan_pool *pool = plan_pool_find(in->pools, in->pools_n, v->storage_pool_name);
                 if (pool == NULL || pool->place == NULL) continue;
                 struct dev d = { .rsc_name = in->rsc_name,
+                        .uuid = uuid,
                         .volume_number = v->volume_number,
                         .pool = pool->name,
                         .kind = pool->kind,
@@ -65,9 +68,9 @@ int observe_resource(struct plan_input *in, struct arena *a)
         l.devs = arena_array(a, struct dev, l.cap);
         if (l.devs == NULL && l.cap > 0) return E_TOO_LARGE;
         for (uint32_t i = 0; i < in->devs_n; i++) look(&l, &in->devs[i]);
-        if (in->want != NULL) look_at_volumes(&l, in, in->want->volumes, in->want->volumes_n);
         for (uint32_t i = 0; i < in->gone_n; i++)
-                look_at_volumes(&l, in, in->gone[i].volumes, in->gone[i].volumes_n);
+                look_at_volumes(&l, in, in->gone[i].uuid, in->gone[i].volumes, in->gone[i].volumes_n);
+        if (in->want != NULL) look_at_volumes(&l, in, NULL, in->want->volumes, in->want->volumes_n);
         in->devs = l.devs;
         in->devs_n = l.n;
         return 0;

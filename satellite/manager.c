@@ -1,0 +1,220 @@
+#include "satellite/manager.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "satellite/manager_internal.h"
+#include "wire/codec/codec.h"
+
+#define TICK_MS 100
+#define ROUND_DEADLINE_MS 120000
+#define SCAN_EVERY_MS 10000
+#define RETRY_FIRST_MS 15000
+
+uint64_t manager_now(struct manager *m) { return m->env->now_ms(m->env); }
+
+static void manager_free(struct manager *m)
+{
+        unit_table_done(&m->units);
+        pool_set_done(&m->pools);
+        arena_done(&m->node_arena);
+        free(m->dir);
+        free(m->node_name);
+        free(m->cluster_uuid);
+        free(m);
+}
+
+void manager_settle(struct manager *m)
+{
+        assert(m->live > 0);
+        if (--m->live > 0) return;
+        manager_closed_fn *closed = m->closed;
+        void *arg = m->arg;
+        manager_free(m);
+        if (closed != NULL) closed(arg);
+}
+
+static void on_soon(uv_timer_t *timer)
+{
+        struct manager *m = container_of(timer, struct manager, soon);
+        m->soon_set = false;
+        if (m->closing) return;
+        save_tick(m);
+        round_start_ready(m);
+        m->changed(m->arg);
+}
+
+void manager_notify(struct manager *m)
+{
+        if (m->closing || m->soon_set) return;
+        m->soon_set = uv_timer_start(&m->soon, on_soon, 0, 0) == 0;
+}
+
+void manager_touch(struct manager *m, struct unit *u)
+{
+        if (unit_is_void(u)) {
+                list_remove(&u->ready);
+                if (u->dropped) return;
+                u->dropped = true;
+                buf_reset(&u->row);
+                u->row_gen = ++m->gen;
+                manager_notify(m);
+                return;
+        }
+        if (row_refresh_unit(u, m->node_name, &m->gen)) manager_notify(m);
+}
+
+static void on_tick(uv_timer_t *timer)
+{
+        struct manager *m = container_of(timer, struct manager, tick);
+        if (m->closing) return;
+        save_tick(m);
+        round_tick(m);
+        scan_tick(m);
+}
+
+static struct manager *manager_new(uv_loop_t *loop, struct env *env, const struct manager_config *c)
+{
+        struct manager *m = xnew(struct manager);
+        m->loop = loop;
+        m->env = env;
+        m->dir = xstrdup(c->dir);
+        m->node_name = xstrdup(c->node_name);
+        m->cluster_uuid = xstrdup(c->cluster_uuid);
+        m->round_deadline_ms = c->round_deadline_ms != 0 ? c->round_deadline_ms : ROUND_DEADLINE_MS;
+        m->scan_every_ms = c->scan_every_ms != 0 ? c->scan_every_ms : SCAN_EVERY_MS;
+        m->retry_first_ms = c->retry_first_ms != 0 ? c->retry_first_ms : RETRY_FIRST_MS;
+        unit_table_init(&m->units);
+        pool_set_init(&m->pools);
+        list_init(&m->ready);
+        list_init(&m->jobs);
+        return m;
+}
+
+int manager_open(uv_loop_t *loop, struct env *env, const struct manager_config *config,
+        manager_changed_fn *changed, void *arg, struct manager **ret, struct fail *f)
+{
+        struct manager *m = manager_new(loop, env, config);
+        m->changed = changed;
+        m->arg = arg;
+        uv_timer_init(loop, &m->soon); /* cannot fail */
+        uv_timer_init(loop, &m->tick);
+        m->live = 2;
+        int err = save_load(m, f);
+        if (err == 0) err = uv_timer_start(&m->tick, on_tick, 0, TICK_MS);
+        if (err != 0) {
+                manager_close(m, NULL);
+                return err;
+        }
+        *ret = m;
+        return 0;
+}
+
+static void on_timer_closed(uv_handle_t *h) { manager_settle(h->data); }
+
+void manager_close(struct manager *m, manager_closed_fn *closed)
+{
+        assert(!m->closing);
+        m->closing = true;
+        m->closed = closed;
+        round_stop_all(m);
+        m->tick.data = m->soon.data = m;
+        uv_close((uv_handle_t *)&m->tick, on_timer_closed);
+        uv_close((uv_handle_t *)&m->soon, on_timer_closed);
+}
+
+int manager_durable(const struct manager *m, uint64_t seq)
+{
+        if (seq <= m->saved_seq) return 1;
+        return m->save_err;
+}
+
+uint64_t manager_revision(const struct manager *m) { return m->saved_revision; }
+
+uint64_t manager_highest_term(const struct manager *m) { return m->highest_term; }
+
+uint64_t manager_full_epoch(const struct manager *m) { return m->full_epoch; }
+
+const char *manager_damage(const struct manager *m) { return m->damage; }
+
+void manager_reported(struct manager *m, uint64_t gen)
+{
+        struct unit *u;
+        UNIT_FOREACH(u, &m->units)
+        {
+                if (u->dropped && u->row_gen <= gen && unit_is_void(u)) unit_free(&m->units, u);
+        }
+}
+
+/* ---- reports ---- */
+
+static int put_units(struct manager *m, bool full, uint64_t after, struct arena *a, struct sat_report *r)
+{
+        struct obs_rsc *rows = arena_array(a, struct obs_rsc, m->units.n);
+        const char **dropped = arena_array(a, const char *, m->units.n);
+        if (m->units.n > 0 && (rows == NULL || dropped == NULL)) return E_TOO_LARGE;
+        uint32_t rows_n = 0, dropped_n = 0;
+        struct unit *u;
+        int err = 0;
+        UNIT_FOREACH(u, &m->units)
+        {
+                if (err != 0 || (!full && u->row_gen <= after)) continue;
+                if (!u->dropped) err = row_of_unit(u, m->node_name, a, &rows[rows_n++]);
+                else if (!full) dropped[dropped_n++] = u->name;
+        }
+        if (rows_n > 0) SET_N(r, sat_report, resources, rows, rows_n);
+        if (dropped_n > 0) SET_N(r, sat_report, dropped, dropped, dropped_n);
+        return err;
+}
+
+static int put_pools(struct manager *m, bool full, uint64_t after, struct arena *a, struct sat_report *r)
+{
+        struct obs_pool *rows = arena_array(a, struct obs_pool, m->pools.n);
+        if (m->pools.n > 0 && rows == NULL) return E_TOO_LARGE;
+        uint32_t n = 0;
+        int err = 0;
+        LIST_FOREACH(i, &m->pools.pools)
+        {
+                const struct pool *p = container_of(i, struct pool, link);
+                if (err == 0 && (full || p->row_gen > after))
+                        err = row_of_pool(p, m->node_name, a, &rows[n++]);
+        }
+        if (n > 0) SET_N(r, sat_report, pools, rows, n);
+        return err;
+}
+
+/* The name is the same in every report of this process, so that the cluster keeps it once. */
+static void put_damage(struct manager *m, struct arena *a, struct sat_report *r)
+{
+        if (m->damage[0] == '\0') return;
+        struct error_report *e = arena_new(a, struct error_report);
+        uint64_t now = m->env->wall_ms(m->env);
+        if (m->damage_ms == 0) m->damage_ms = now;
+        SET(e, error_report, filename,
+                arena_printf(a, "ErrorReport-%llx-%s-state", (unsigned long long)m->damage_ms, m->node_name));
+        SET(e, error_report, node_name, m->node_name);
+        SET(e, error_report, error_time, (int64_t)m->damage_ms);
+        SET(e, error_report, module, "SATELLITE");
+        SET(e, error_report, exception, "StateDamaged");
+        SET(e, error_report, exception_message, m->damage);
+        SET(e, error_report, text, m->damage);
+        SET_N(r, sat_report, error_reports, e, 1);
+}
+
+int manager_report(
+        struct manager *m, bool full, uint64_t *gen, struct arena *a, struct sat_report *ret, bool *ret_any)
+{
+        *ret = (struct sat_report){ 0 };
+        int err = put_units(m, full, *gen, a, ret);
+        if (err == 0) err = put_pools(m, full, *gen, a, ret);
+        if (err != 0) return err;
+        if (full) {
+                SET(ret, sat_report, full, true);
+                put_damage(m, a, ret);
+        }
+        SET(ret, sat_report, revision, m->saved_revision);
+        *ret_any = full || ret->resources_n > 0 || ret->pools_n > 0 || ret->dropped_n > 0;
+        *gen = m->gen;
+        return 0;
+}

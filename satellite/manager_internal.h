@@ -1,0 +1,72 @@
+/* Shared by the files of the manager: manager.c (life, reports), rounds.c (work), scans.c (pools),
+ * saves.c (the state file), merge.c (wanted states). Threads and ownership: see manager.h. */
+#ifndef SATELLITE_MANAGER_INTERNAL_H
+#define SATELLITE_MANAGER_INTERNAL_H
+
+#include "satellite/manager.h"
+#include "satellite/pool.h"
+#include "satellite/rows.h"
+#include "satellite/unit.h"
+#include "wire/base/buf.h"
+#include "wire/base/list.h"
+
+struct manager {
+        uv_loop_t *loop;
+        struct env *env;
+        char *dir, *node_name, *cluster_uuid;
+        unsigned round_deadline_ms, scan_every_ms, retry_first_ms;
+        manager_changed_fn *changed;
+        manager_closed_fn *closed;
+        void *arg;
+        bool closing;
+        unsigned live; /* handles and requests that owe a callback */
+        uv_timer_t tick;
+        uv_timer_t soon; /* fires changed() at the end of the turn */
+        bool soon_set;
+
+        /* Wanted, as accepted (which may be newer than the disk). */
+        uint64_t highest_term, revision;
+        struct arena node_arena;
+        struct strmap props;
+        const char *node_uuid;
+        struct unit_table units;
+        struct pool_set pools;
+
+        /* Saving: seq grows with each change that has to be durable. */
+        uint64_t seq, saved_seq, saved_revision, saved_term;
+        bool saving, save_wanted;
+        int save_err;
+        uint64_t save_retry_ms;
+
+        struct list ready; /* units to be worked on */
+        struct list jobs;  /* rounds that run */
+        unsigned rounds, scans, late;
+        uint64_t scan_number, stamp;
+
+        uint64_t gen, full_epoch;
+        char damage[512];
+        uint64_t damage_ms;
+};
+
+/* manager.c */
+void manager_settle(struct manager *m); /* after a callback that ended a debt; frees at the end of a close */
+void manager_notify(struct manager *m); /* changed() will fire */
+void manager_touch(struct manager *m, struct unit *u); /* its row may have changed */
+uint64_t manager_now(struct manager *m);
+/* merge.c */
+int manager_adopt(
+        struct manager *m, const struct sat_wanted *w, struct fail *f); /* without asking whether it may */
+/* saves.c */
+void save_request(struct manager *m); /* what is in memory becomes durable; m->seq is new */
+void save_tick(struct manager *m);
+int save_load(struct manager *m, struct fail *f);
+/* rounds.c */
+void round_queue(struct manager *m, struct unit *u); /* it may differ from what is wanted */
+void round_start_ready(struct manager *m);
+void round_tick(struct manager *m);
+void round_stop_all(struct manager *m);
+/* scans.c */
+void scan_tick(struct manager *m);
+void scan_soon(struct manager *m); /* space has changed */
+
+#endif

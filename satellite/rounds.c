@@ -1,0 +1,230 @@
+/* Rounds of work: one at a time for each resource, a few at the same time for all. */
+#include "satellite/manager_internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "satellite/run.h"
+#include "wire/base/log.h"
+
+struct round {
+        struct list at; /* in manager.jobs */
+        uv_work_t req;
+        struct run run;
+        struct manager *m;
+        struct unit *unit;
+        uint64_t began_ms, scan_number;
+        bool late;
+};
+
+static const unsigned backoff[] = { 1, 2, 4, 8, 20, 40, 120 }; /* times retry_first_ms: 15 s up to 30 min */
+
+void round_queue(struct manager *m, struct unit *u)
+{
+        if (u->running) {
+                u->again = true;
+                return;
+        }
+        list_remove(&u->ready);
+        list_push_back(&m->ready, &u->ready);
+        if (u->failures == 0) u->state = sat_step_state_PENDING;
+        manager_touch(m, u);
+}
+
+static bool same_record(const struct dev *a, const struct dev *b)
+{
+        return dev_same_place(a, b->kind, b->place, b->backing_id) && a->uuid != NULL && b->uuid != NULL &&
+               strcasecmp(a->uuid, b->uuid) == 0 && a->volume_number == b->volume_number;
+}
+
+/* Is every made device of `of` in `in` as well, with the same size? */
+static bool records_within(const struct dev *of, uint32_t of_n, const struct dev *in, uint32_t in_n)
+{
+        for (uint32_t i = 0; i < of_n; i++) {
+                if (!of[i].made) continue;
+                bool found = false;
+                for (uint32_t k = 0; k < in_n && !found; k++) {
+                        uint64_t a = of[i].exists ? of[i].size_kib : of[i].last_size_kib;
+                        uint64_t b = in[k].exists ? in[k].size_kib : in[k].last_size_kib;
+                        found = in[k].made && same_record(&of[i], &in[k]) && a == b;
+                }
+                if (!found) return false;
+        }
+        return true;
+}
+
+/* What of the outcome is worth remembering: what is there, what could not be looked at, and what is wanted
+ * and was there once. Returns true when the state file has to know. */
+static bool take_devs(struct unit *u, const struct run *r)
+{
+        struct dev *keep = xcalloc(r->in.devs_n + 1, sizeof *keep);
+        uint32_t n = 0;
+        for (uint32_t i = 0; i < r->in.devs_n; i++) {
+                struct dev d = r->in.devs[i];
+                if (d.uuid == NULL) continue;
+                if (d.rsc_name != NULL && strcasecmp(d.rsc_name, u->name) != 0)
+                        continue; /* another one's, in our way */
+                if (d.exists) {
+                        d.made = true;
+                        d.last_size_kib = d.size_kib;
+                }
+                if (d.exists || d.attached || (d.unknown && d.made) || (d.made && unit_wants_dev(u, &d)))
+                        keep[n++] = d;
+        }
+        bool changed =
+                !records_within(keep, n, u->devs, u->devs_n) || !records_within(u->devs, u->devs_n, keep, n);
+        unit_set_devs(u, keep, n);
+        free(keep);
+        return changed;
+}
+
+static void take_outcome(struct manager *m, struct unit *u, const struct run *r)
+{
+        if (take_devs(u, r)) save_request(m);
+        unit_set_troubles(u, r->troubles, r->troubles_n);
+        u->orphan = r->orphan;
+        for (uint32_t i = 0; !u->again && i < u->gone_n; i++)
+                u->gone_done[i] = plan_is_gone(&u->gone[i], r->in.devs, r->in.devs_n);
+        if (r->err != 0 && r->troubles_n == 0) {
+                struct trouble t;
+                trouble_set(&t, r->err, TROUBLE_UNKNOWN, "Resource %s: %s.", u->name, err_text(r->err));
+                unit_set_troubles(u, &t, 1);
+        }
+        if (r->err != 0 || (r->more && r->steps_done == 0)) {
+                unsigned step = MIN(u->failures, (unsigned)ARRAY_LEN(backoff) - 1);
+                u->retry_at_ms = manager_now(m) + (uint64_t)m->retry_first_ms * backoff[step];
+                u->failures++;
+                u->state = sat_step_state_FAILED;
+                if (u->troubles_n > 0)
+                        log_warn("resource", "%s %s %s", u->troubles[0].message, u->troubles[0].cause,
+                                u->troubles[0].correction);
+        } else {
+                u->failures = 0;
+                u->state = r->more ? sat_step_state_PENDING : sat_step_state_DONE;
+        }
+}
+
+static void on_round(uv_work_t *req) { run_resource(&container_of(req, struct round, req)->run); }
+
+static void on_round_done(uv_work_t *req, int status)
+{
+        struct round *r = container_of(req, struct round, req);
+        struct manager *m = r->m;
+        struct unit *u = r->unit;
+        list_remove(&r->at);
+        if (r->late) m->late--;
+        else m->rounds--;
+        u->running = u->late = false;
+        u->settled_at = m->scan_number;
+        if (!m->closing && status == 0) {
+                log_debug("resource", "%s: %u steps, %s", u->name, r->run.steps_done,
+                        r->run.err == 0 ? "done" : err_text(r->run.err));
+                take_outcome(m, u, &r->run);
+                bool more = u->again || (r->run.more && u->failures == 0);
+                if (u->again) u->failures = 0;
+                u->again = false;
+                if (more) round_queue(m, u);
+                if (r->run.steps_done > 0) scan_soon(m);
+                manager_touch(m, u);
+        }
+        run_done(&r->run);
+        free(r);
+        if (!m->closing) round_start_ready(m);
+        manager_settle(m);
+}
+
+static int round_start(struct manager *m, struct unit *u)
+{
+        struct round *r = xnew(struct round);
+        struct arena a = { 0 };
+        struct plan_pool *pools;
+        struct plan_input in = {
+                .rsc_name = u->want != NULL ? u->want->rsc_name : u->name,
+                .want = u->want,
+                .gone = u->gone,
+                .gone_n = u->gone_n,
+                .devs = u->devs,
+                .devs_n = u->devs_n,
+        };
+        int err = pool_set_plan(&m->pools, &a, &pools, &in.pools_n);
+        in.pools = pools;
+        if (err == 0) err = run_init(&r->run, &in);
+        arena_done(&a);
+        if (err == 0) err = uv_queue_work(m->loop, &r->req, on_round, on_round_done);
+        if (err != 0) {
+                run_done(&r->run);
+                free(r);
+                return err;
+        }
+        r->m = m;
+        r->unit = u;
+        r->began_ms = manager_now(m);
+        list_push_back(&m->jobs, &r->at);
+        m->rounds++;
+        m->live++;
+        u->running = true;
+        u->state = sat_step_state_RUNNING;
+        return 0;
+}
+
+void round_start_ready(struct manager *m)
+{
+        LIST_FOREACH_SAFE(i, next, &m->ready)
+        {
+                if (m->closing || m->rounds >= MANAGER_ROUNDS || m->late >= MANAGER_LATE_MAX) return;
+                struct unit *u = container_of(i, struct unit, ready);
+                if (u->seq > m->saved_seq) continue; /* not on disk yet */
+                list_remove(i);
+                int err = round_start(m, u);
+                if (err == 0) continue;
+                struct trouble t;
+                trouble_set(&t, err, TROUBLE_UNKNOWN, "Resource %s: %s.", u->name, err_text(err));
+                unit_set_troubles(u, &t, 1);
+                u->failures++;
+                u->retry_at_ms = manager_now(m) + m->retry_first_ms;
+                u->state = sat_step_state_FAILED;
+                manager_touch(m, u);
+        }
+}
+
+static void is_late(struct manager *m, struct round *r)
+{
+        struct unit *u = r->unit;
+        struct trouble t;
+        r->late = u->late = true;
+        m->rounds--;
+        m->late++;
+        trouble_set(&t, E_TIMEOUT, TROUBLE_UNKNOWN, "Resource %s: the work on its devices does not end.",
+                u->name);
+        trouble_cause(&t, "It has been running for more than %u s; a disk or a file system does not answer.",
+                m->round_deadline_ms / 1000);
+        trouble_fix(&t, "Look into the kernel log. The work goes on when the device answers again.");
+        unit_set_troubles(u, &t, 1);
+        u->state = sat_step_state_FAILED;
+        log_error("resource", "%s %s", t.message, t.cause);
+        manager_touch(m, u);
+}
+
+void round_tick(struct manager *m)
+{
+        uint64_t now = manager_now(m);
+        LIST_FOREACH(i, &m->jobs)
+        {
+                struct round *r = container_of(i, struct round, at);
+                if (!r->late && now - r->began_ms > m->round_deadline_ms) is_late(m, r);
+        }
+        struct unit *u;
+        UNIT_FOREACH(u, &m->units)
+        {
+                if (u->failures == 0 || u->running || !list_empty(&u->ready) || now < u->retry_at_ms)
+                        continue;
+                round_queue(m, u);
+        }
+        round_start_ready(m);
+}
+
+void round_stop_all(struct manager *m)
+{
+        LIST_FOREACH(i, &m->jobs) run_stop(&container_of(i, struct round, at)->run);
+}

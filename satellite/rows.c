@@ -1,0 +1,212 @@
+#include "satellite/rows.h"
+
+#include <string.h>
+#include <strings.h>
+
+#include "wire/codec/codec.h"
+
+#define ROW_ARENA_BYTES ((size_t)16 << 20)
+
+/* The troubles of one volume, or (volume NO_VOLUME) those of the resource itself, as reports. */
+static int put_reports(
+        const struct unit *u, int64_t volume, struct arena *a, struct api_rc **ret, uint32_t *ret_n)
+{
+        uint32_t n = 0;
+        for (uint32_t i = 0; i < u->troubles_n; i++) n += u->troubles[i].volume == volume;
+        *ret_n = 0;
+        *ret = NULL;
+        if (n == 0) return 0;
+        *ret = arena_array(a, struct api_rc, n);
+        if (*ret == NULL) return E_TOO_LARGE;
+        for (uint32_t i = 0; i < u->troubles_n; i++)
+                if (u->troubles[i].volume == volume)
+                        trouble_report(&u->troubles[i], TROUBLE_OF_RESOURCE, a, &(*ret)[(*ret_n)++]);
+        return 0;
+}
+
+static bool has_errors(const struct api_rc *rcs, uint32_t n)
+{
+        for (uint32_t i = 0; i < n; i++)
+                if ((uint64_t)rcs[i].ret_code >> 62 == 3) return true;
+        return false;
+}
+
+static int put_volume(const struct unit *u, uint64_t number, const struct dev *d, bool backed,
+        struct arena *a, struct obs_vlm *v)
+{
+        *v = (struct obs_vlm){ 0 };
+        SET(v, obs_vlm, volume_number, number);
+        int err = put_reports(u, (int64_t)number, a, &v->reports, &v->reports_n);
+        if (v->reports_n > 0) MARK(v, obs_vlm, reports);
+        const char *state = "Creating";
+        if (d != NULL && d->attached) {
+                SET(v, obs_vlm, device_path, d->device_path);
+                SET(v, obs_vlm, usable_kib, d->device_kib);
+        } else if (d != NULL && d->exists) SET(v, obs_vlm, usable_kib, d->size_kib);
+        if (d != NULL && d->exists) {
+                SET(v, obs_vlm, allocated_kib, d->allocated_kib);
+                SET(v, obs_vlm, backing_device, d->backing_path);
+                state = "Created";
+        }
+        if (!backed) state = "Diskless";
+        else if (d != NULL && d->unknown) state = "Unknown";
+        else if (has_errors(v->reports, v->reports_n)) state = "Failed";
+        SET(v, obs_vlm, disk_state, state);
+        return err;
+}
+
+/* The device of a wanted volume: with the right owner, one that exists before one that is only remembered. */
+static const struct dev *dev_of(const struct unit *u, uint64_t number)
+{
+        const struct dev *found = NULL;
+        for (uint32_t i = 0; i < u->devs_n; i++) {
+                const struct dev *d = &u->devs[i];
+                if (d->uuid == NULL || strcasecmp(d->uuid, u->want->uuid) != 0 || d->volume_number != number)
+                        continue;
+                if (found == NULL || (d->exists && !found->exists)) found = d;
+        }
+        return found;
+}
+
+static int put_volumes(const struct unit *u, struct arena *a, struct obs_rsc *r)
+{
+        uint32_t n = u->want != NULL ? u->want->volumes_n : u->devs_n;
+        if (n == 0) return 0;
+        struct obs_vlm *v = arena_array(a, struct obs_vlm, n);
+        if (v == NULL) return E_TOO_LARGE;
+        int err = 0;
+        for (uint32_t i = 0; err == 0 && i < n; i++) {
+                if (u->want == NULL) {
+                        err = put_volume(u, u->devs[i].volume_number, &u->devs[i], true, a, &v[i]);
+                        continue;
+                }
+                const struct sat_vlm *w = &u->want->volumes[i];
+                bool backed = plan_is_backed(u->want, w);
+                err = put_volume(
+                        u, w->volume_number, backed ? dev_of(u, w->volume_number) : NULL, backed, a, &v[i]);
+        }
+        SET_N(r, obs_rsc, volumes, v, n);
+        return err;
+}
+
+/* Tombstones that are done. */
+static int put_gone(const struct unit *u, struct arena *a, struct obs_rsc *r)
+{
+        const char **uuids = arena_array(a, const char *, u->gone_n);
+        if (u->gone_n > 0 && uuids == NULL) return E_TOO_LARGE;
+        uint32_t n = 0;
+        for (uint32_t i = 0; i < u->gone_n; i++)
+                if (u->gone_done[i]) uuids[n++] = u->gone[i].uuid;
+        if (n > 0) SET_N(r, obs_rsc, gone_uuids, uuids, n);
+        if (u->want == NULL && u->gone_n > 0 && n == u->gone_n) SET(r, obs_rsc, gone, true);
+        return 0;
+}
+
+static const char *uuid_of(const struct unit *u)
+{
+        if (u->want != NULL) return u->want->uuid;
+        if (u->gone_n > 0) return u->gone[u->gone_n - 1].uuid;
+        return u->devs_n > 0 ? u->devs[0].uuid : NULL;
+}
+
+/* Is the trouble's volume one that put_volumes() shows? Those of others go to the resource. */
+static bool is_shown(const struct obs_rsc *r, int64_t volume)
+{
+        for (uint32_t i = 0; i < r->volumes_n; i++)
+                if ((int64_t)r->volumes[i].volume_number == volume) return true;
+        return false;
+}
+
+static int put_own_reports(const struct unit *u, struct arena *a, struct obs_rsc *r)
+{
+        if (u->troubles_n == 0) return 0;
+        struct api_rc *rcs = arena_array(a, struct api_rc, u->troubles_n);
+        if (rcs == NULL) return E_TOO_LARGE;
+        uint32_t n = 0;
+        for (uint32_t i = 0; i < u->troubles_n; i++)
+                if (!is_shown(r, u->troubles[i].volume))
+                        trouble_report(&u->troubles[i], TROUBLE_OF_RESOURCE, a, &rcs[n++]);
+        if (n > 0) SET_N(r, obs_rsc, reports, rcs, n);
+        return 0;
+}
+
+int row_of_unit(const struct unit *u, const char *node_name, struct arena *a, struct obs_rsc *ret)
+{
+        *ret = (struct obs_rsc){ 0 };
+        SET(ret, obs_rsc, node_name, node_name);
+        SET(ret, obs_rsc, rsc_name, u->want != NULL ? u->want->rsc_name : u->name);
+        if (uuid_of(u) != NULL) SET(ret, obs_rsc, uuid, uuid_of(u));
+        SET(ret, obs_rsc, revision, unit_revision(u));
+        SET(ret, obs_rsc, state, u->state);
+        bool in_use = false;
+        for (uint32_t i = 0; i < u->devs_n; i++) in_use = in_use || u->devs[i].in_use;
+        SET(ret, obs_rsc, in_use, in_use);
+        if (u->orphan) SET(ret, obs_rsc, orphan, true);
+        int err = put_volumes(u, a, ret);
+        if (err == 0) err = put_own_reports(u, a, ret);
+        if (err == 0) err = put_gone(u, a, ret);
+        return err;
+}
+
+int row_of_pool(const struct pool *p, const char *node_name, struct arena *a, struct obs_pool *ret)
+{
+        *ret = (struct obs_pool){ 0 };
+        SET(ret, obs_pool, node_name, node_name);
+        SET(ret, obs_pool, storage_pool_name, p->want.storage_pool_name);
+        const struct provider *prov = provider_by_kind(p->want.provider_kind);
+        if (prov != NULL) SET(ret, obs_pool, allocation_kib, prov->allocation_kib);
+        const struct trouble *t = p->place == NULL ? &p->place_trouble : &p->scan_trouble;
+        if (p->place == NULL || p->scanned) SET(ret, obs_pool, revision, p->want.revision);
+        if (p->scanned && p->usable) {
+                SET(ret, obs_pool, free_kib, (int64_t)p->info.free_kib);
+                SET(ret, obs_pool, total_kib, (int64_t)p->info.total_kib);
+                SET(ret, obs_pool, supports_snapshots, p->info.snapshots);
+        }
+        if (t->err == 0 || (p->place != NULL && !p->scanned && !p->late)) return 0;
+        struct api_rc *rc = arena_new(a, struct api_rc);
+        trouble_report(t, TROUBLE_OF_POOL, a, rc);
+        SET_N(ret, obs_pool, reports, rc, 1);
+        return 0;
+}
+
+/* True when fresh differs from *row, which it then replaces. fresh is emptied. */
+static bool replace(struct buf *row, struct buf *fresh)
+{
+        bool same = fresh->err == 0 && row->n == fresh->n &&
+                    (row->n == 0 || memcmp(row->p, fresh->p, row->n) == 0);
+        if (!same) {
+                struct buf old = *row;
+                *row = *fresh;
+                *fresh = old;
+        }
+        buf_done(fresh);
+        return !same;
+}
+
+bool row_refresh_unit(struct unit *u, const char *node_name, uint64_t *gen)
+{
+        struct arena a = { .limit_bytes = ROW_ARENA_BYTES };
+        struct buf fresh = { 0 };
+        struct obs_rsc row;
+        int err = row_of_unit(u, node_name, &a, &row);
+        if (err == 0) err = enc_msgpack(&obs_rsc_type, &row, &fresh);
+        bool changed = err == 0 && replace(&u->row, &fresh);
+        if (err != 0) buf_done(&fresh);
+        if (changed) u->row_gen = ++*gen;
+        arena_done(&a);
+        return changed;
+}
+
+bool row_refresh_pool(struct pool *p, const char *node_name, uint64_t *gen)
+{
+        struct arena a = { .limit_bytes = ROW_ARENA_BYTES };
+        struct buf fresh = { 0 };
+        struct obs_pool row;
+        int err = row_of_pool(p, node_name, &a, &row);
+        if (err == 0) err = enc_msgpack(&obs_pool_type, &row, &fresh);
+        bool changed = err == 0 && replace(&p->row, &fresh);
+        if (err != 0) buf_done(&fresh);
+        if (changed) p->row_gen = ++*gen;
+        arena_done(&a);
+        return changed;
+}

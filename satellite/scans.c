@@ -1,0 +1,194 @@
+/* Looks at pools: their space, and whether their devices are still as the last round left them. */
+#include "satellite/manager_internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "wire/base/log.h"
+
+#define SCAN_DEADLINE_MS 30000
+#define SCAN_SOON_MS 300
+#define SCAN_ARENA_BYTES ((size_t)64 << 20)
+
+struct scan {
+        uv_work_t req;
+        struct manager *m;
+        struct pool *pool;
+        enum provider_kind kind;
+        struct arena arena;
+        const char *place;
+        uint64_t number;
+        struct observed_pool seen;
+};
+
+static void on_scan(uv_work_t *req)
+{
+        struct scan *s = container_of(req, struct scan, req);
+        observe_pool(s->kind, s->place, &s->arena, &s->seen);
+}
+
+/* A marked device of which no unit knows: it is kept, and reported as an orphan until the cluster names it.
+ */
+static void take_stranger(struct manager *m, struct unit *u, const struct dev *d)
+{
+        struct dev *devs = xcalloc(u->devs_n + 1, sizeof *devs);
+        if (u->devs_n > 0) memcpy(devs, u->devs, u->devs_n * sizeof *devs);
+        devs[u->devs_n] = *d;
+        devs[u->devs_n].made = true;
+        unit_set_devs(u, devs, u->devs_n + 1);
+        free(devs);
+        u->dropped = false;
+        round_queue(m, u);
+        save_request(m);
+}
+
+static void take_device(struct manager *m, const struct scan *s, const struct dev *d)
+{
+        if (!d->marked || !backing_id_valid(d->rsc_name)) return;
+        struct unit *u = unit_get(&m->units, d->rsc_name);
+        if (u->running || u->settled_at >= s->number) return; /* the round knows better */
+        for (uint32_t i = 0; i < u->devs_n; i++) {
+                struct dev *known = &u->devs[i];
+                if (!dev_same_place(known, d->kind, d->place, d->backing_id)) continue;
+                u->seen[i] = s->number;
+                bool drifted = known->unknown || !known->exists || known->attached != d->attached ||
+                               known->size_kib != d->size_kib || known->device_kib != d->device_kib ||
+                               known->uuid == NULL || strcasecmp(known->uuid, d->uuid) != 0;
+                known->in_use = d->in_use;
+                known->allocated_kib = d->allocated_kib;
+                if (drifted && u->failures == 0) round_queue(m, u);
+                else manager_touch(m, u);
+                return;
+        }
+        take_stranger(m, u, d);
+}
+
+static void find_missing(struct manager *m, const struct scan *s)
+{
+        struct unit *u;
+        UNIT_FOREACH(u, &m->units)
+        {
+                if (u->running || u->failures > 0 || u->settled_at >= s->number) continue;
+                for (uint32_t i = 0; i < u->devs_n; i++) {
+                        const struct dev *d = &u->devs[i];
+                        if (!d->marked || !d->exists || u->seen[i] == s->number) continue;
+                        if (!dev_same_place(d, s->kind, s->place, d->backing_id)) continue;
+                        round_queue(m, u);
+                        break;
+                }
+        }
+}
+
+/* Resources that wait for the pool do not wait for their time. */
+static void pool_recovered(struct manager *m)
+{
+        struct unit *u;
+        UNIT_FOREACH(u, &m->units)
+        {
+                if (u->failures == 0) continue;
+                u->failures = 0;
+                round_queue(m, u);
+        }
+}
+
+static void take_scan(struct manager *m, struct pool *p, const struct scan *s)
+{
+        bool was_usable = p->usable, first = !p->scanned;
+        p->scanned = true;
+        p->late = false;
+        p->usable = s->seen.trouble.err == 0;
+        p->scan_trouble = s->seen.trouble;
+        p->info = s->seen.info;
+        if (!p->usable && (was_usable || first))
+                log_warn("pool", "%s: %s %s", p->want.storage_pool_name, p->scan_trouble.message,
+                        p->scan_trouble.cause);
+        if (p->usable && !was_usable) pool_recovered(m);
+        for (uint32_t i = 0; s->seen.listed && i < s->seen.devs_n; i++) take_device(m, s, &s->seen.devs[i]);
+        if (s->seen.listed) find_missing(m, s);
+        if (row_refresh_pool(p, m->node_name, &m->gen)) manager_notify(m);
+}
+
+static void on_scan_done(uv_work_t *req, int status)
+{
+        struct scan *s = container_of(req, struct scan, req);
+        struct manager *m = s->m;
+        struct pool *p = s->pool;
+        if (p->late) m->late--;
+        else m->scans--;
+        p->scanning = false;
+        p->late = false;
+        if (p->gone) pool_free(p);
+        else if (!m->closing && status == 0) {
+                if (p->place != NULL && strcmp(p->place, s->place) == 0) take_scan(m, p, s);
+                p->scan_due_ms = manager_now(m) + (p->scan_again ? SCAN_SOON_MS : m->scan_every_ms);
+                p->scan_again = false;
+        }
+        arena_done(&s->arena);
+        free(s);
+        if (!m->closing) {
+                scan_tick(m);
+                round_start_ready(m);
+        }
+        manager_settle(m);
+}
+
+static void scan_start(struct manager *m, struct pool *p)
+{
+        struct scan *s = xnew(struct scan);
+        s->m = m;
+        s->pool = p;
+        s->kind = p->want.provider_kind;
+        s->arena.limit_bytes = SCAN_ARENA_BYTES;
+        s->place = arena_strdup(&s->arena, p->place);
+        s->number = ++m->scan_number;
+        if (uv_queue_work(m->loop, &s->req, on_scan, on_scan_done) != 0) {
+                arena_done(&s->arena);
+                free(s);
+                p->scan_due_ms = manager_now(m) + m->scan_every_ms;
+                return;
+        }
+        p->scanning = true;
+        p->scan_began_ms = manager_now(m);
+        m->scans++;
+        m->live++;
+}
+
+static void is_late(struct manager *m, struct pool *p)
+{
+        p->late = true;
+        p->scanned = p->usable = false;
+        m->scans--;
+        m->late++;
+        trouble_set(&p->scan_trouble, E_TIMEOUT, TROUBLE_POOL, "Storage pool %s does not answer.",
+                p->want.storage_pool_name);
+        trouble_cause(&p->scan_trouble, "Looking at %s has taken more than %d s.", p->place,
+                SCAN_DEADLINE_MS / 1000);
+        trouble_fix(&p->scan_trouble,
+                "Look into the kernel log, and at the disk or server below the file system.");
+        log_error("pool", "%s %s", p->scan_trouble.message, p->scan_trouble.cause);
+        if (row_refresh_pool(p, m->node_name, &m->gen)) manager_notify(m);
+}
+
+void scan_tick(struct manager *m)
+{
+        uint64_t now = manager_now(m);
+        LIST_FOREACH(i, &m->pools.pools)
+        {
+                struct pool *p = container_of(i, struct pool, link);
+                if (p->scanning && !p->late && now - p->scan_began_ms > SCAN_DEADLINE_MS) is_late(m, p);
+                if (p->scanning || p->place == NULL || now < p->scan_due_ms) continue;
+                if (m->scans < MANAGER_SCANS && m->late < MANAGER_LATE_MAX) scan_start(m, p);
+        }
+}
+
+void scan_soon(struct manager *m)
+{
+        uint64_t soon = manager_now(m) + SCAN_SOON_MS;
+        LIST_FOREACH(i, &m->pools.pools)
+        {
+                struct pool *p = container_of(i, struct pool, link);
+                p->scan_due_ms = MIN(p->scan_due_ms, soon);
+                p->scan_again = p->scanning;
+        }
+}

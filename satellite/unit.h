@@ -1,0 +1,80 @@
+/* Everything that the satellite knows of one resource name: what is wanted, which tombstones there are, which
+ * devices exist or existed, how the last round of work went, and the row that reports it. A table of them by
+ * name.
+ *
+ * Threads: loop thread. Ownership: the table owns units; a unit owns three arenas, each replaced as a whole.
+ */
+#ifndef SATELLITE_UNIT_H
+#define SATELLITE_UNIT_H
+
+#include "satellite/plan.h"
+#include "wire/base/buf.h"
+#include "wire/base/list.h"
+
+struct unit {
+        struct list chain; /* of its hash bucket */
+        struct list ready; /* in the manager's queue when it is to be worked on */
+        char *name;
+        /* What is wanted; replaced by unit_set_wanted(). */
+        struct arena want_arena;
+        struct sat_rsc *want; /* or NULL */
+        struct sat_gone *gone;
+        bool *gone_done; /* for each: nothing is left of it */
+        uint32_t gone_n;
+        uint64_t stamp; /* of the last wanted state that named it */
+        uint64_t seq;   /* the state file must have got that far before anything is done */
+        /* What is there; replaced by unit_set_devs(). */
+        struct arena dev_arena;
+        struct dev *devs;
+        uint64_t *seen; /* for each: number of the last scan of its pool that found it */
+        uint32_t devs_n;
+        /* The last round of work; replaced by unit_set_troubles(). */
+        struct trouble *troubles;
+        uint32_t troubles_n;
+        bool orphan;
+        enum sat_step_state state;
+        bool running, again; /* again: something changed while it ran */
+        bool late;           /* the round has passed its deadline and is still running */
+        unsigned failures;   /* in a row */
+        uint64_t retry_at_ms;
+        uint64_t settled_at; /* number of the scan that began last before the round ended: older ones know
+                                less */
+        /* Reporting. */
+        struct buf row; /* as last reported */
+        uint64_t row_gen;
+        bool dropped; /* nothing more to report; kept until every controller was told */
+};
+
+#define UNIT_BUCKETS 4096
+struct unit_table {
+        struct list buckets[UNIT_BUCKETS];
+        uint32_t n;
+};
+void unit_table_init(struct unit_table *t);
+void unit_table_done(struct unit_table *t);
+/* Any case. NULL when there is none. */
+struct unit *unit_find(const struct unit_table *t, const char *name);
+/* Finds or makes. */
+struct unit *unit_get(struct unit_table *t, const char *name);
+void unit_free(struct unit_table *t, struct unit *u);
+#define UNIT_FOREACH(u, t)                                                                             \
+        for (uint32_t b_ = 0; b_ < UNIT_BUCKETS; b_++)                                                 \
+                for (struct list *i_ = (t)->buckets[b_].next, *n_ = i_->next;                          \
+                        i_ != &(t)->buckets[b_] && ((u) = container_of(i_, struct unit, chain), true); \
+                        i_ = n_, n_ = n_->next)
+
+/* Takes copies; want NULL and gone_n 0 are fine. What was done of tombstones with the same uuid is kept.
+ * E_TOO_LARGE. */
+int unit_set_wanted(
+        struct unit *u, const struct sat_rsc *want, const struct sat_gone *gone, uint32_t gone_n) MUST_USE;
+/* Takes copies. */
+void unit_set_devs(struct unit *u, const struct dev *devs, uint32_t n);
+void unit_set_troubles(struct unit *u, const struct trouble *troubles, uint32_t n);
+
+/* The same wanted volume as the device's, with storage? */
+bool unit_wants_dev(const struct unit *u, const struct dev *d);
+/* Nothing is wanted, nothing is left, nothing is to be confirmed. */
+bool unit_is_void(const struct unit *u);
+uint64_t unit_revision(const struct unit *u);
+
+#endif
