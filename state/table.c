@@ -69,6 +69,24 @@ static int follow(struct tx *tx, const struct type_desc *t, struct blob key, con
         return err;
 }
 
+/* Are the key fields that are set marked as present too? Else the row would lie under another row's key. */
+static bool key_is_marked(const struct type_desc *t, const void *obj)
+{
+        static const char zero[16];
+        uint64_t has;
+        memcpy(&has, obj, sizeof has);
+        for (unsigned i = 0; i < t->n_fields; i++) {
+                const struct field_desc *f = &t->fields[i];
+                size_t size = f->kind == FK_BOOL   ? sizeof(bool)
+                              : f->kind == FK_ENUM ? sizeof(unsigned)
+                              : f->kind == FK_STR  ? sizeof(char *)
+                                                   : sizeof(uint64_t);
+                if (!(f->flags & FF_KEY) || (has >> i & 1) != 0) continue;
+                if (memcmp((const char *)obj + f->off, zero, size) != 0) return false;
+        }
+        return true;
+}
+
 int row_put(struct tx *tx, const struct type_desc *t, const void *obj)
 {
         struct buf key = { 0 }, value = { 0 };
@@ -76,6 +94,7 @@ int row_put(struct tx *tx, const struct type_desc *t, const void *obj)
         if (err == 0) err = enc_msgpack(t, obj, &value);
         if (err == 0) err = value.err;
         if (err == 0 && key.n > TX_KEY_MAX) err = E_TOO_LARGE;
+        if (err == 0 && !key_is_marked(t, obj)) err = E_INVALID;
         if (err == 0 && index_has(t)) err = follow(tx, t, buf_blob(&key), obj);
         if (err == 0) err = tx_put(tx, buf_blob(&key), buf_blob(&value));
         buf_done(&key);

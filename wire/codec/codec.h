@@ -51,8 +51,8 @@ int dec_json_reply_list(const struct type_desc *t, struct blob in, struct arena 
         uint32_t *ret_n, struct fail *f) MUST_USE;
 
 /* ---- LMDB keys: 2 bytes big-endian type id, then the FF_KEY fields in declaration order. Strings end in one
- * NUL (they cannot hold one), FF_NOCASE ones are upper-cased, integers are 8 bytes big-endian; so memcmp
- * order is field order. ---- */
+ * NUL (they cannot hold one; presence bits do not matter, so { .name = "x" } is a key to look for), FF_NOCASE
+ * ones are upper-cased, integers are 8 bytes big-endian; so memcmp order is field order. ---- */
 void enc_key(const struct type_desc *t, const void *o, struct buf *out);
 /* The first n_fields key fields only: the prefix of a scan. n_fields 0 = the whole table. */
 void enc_key_prefix(const struct type_desc *t, const void *o, unsigned n_fields, struct buf *out);

@@ -20,18 +20,19 @@ void enc_key_str(struct buf *out, const char *s, bool nocase)
 
 void enc_key_u64(struct buf *out, uint64_t v) { buf_put_be(out, v, sizeof v); }
 
-/* An absent field is keyed as its zero. The passes refuse key fields of other kinds. */
-static void put_key_field(struct buf *out, const struct field_desc *f, const void *o, bool present)
+/* Presence does not matter, so that { .name = "x" } is a key to look for. The passes refuse key fields of
+ * other kinds. */
+static void put_key_field(struct buf *out, const struct field_desc *f, const void *o)
 {
         const void *p = member(o, f);
         if (f->kind == FK_STR) {
-                enc_key_str(out, present ? get_str(p) : NULL, (f->flags & FF_NOCASE) != 0);
+                enc_key_str(out, get_str(p), (f->flags & FF_NOCASE) != 0);
                 return;
         }
         uint64_t v = 0;
-        if (present && f->kind == FK_BOOL) v = get_bool(p);
-        else if (present && f->kind == FK_ENUM) v = get_enum(p);
-        else if (present) v = get_u64(p);
+        if (f->kind == FK_BOOL) v = get_bool(p);
+        else if (f->kind == FK_ENUM) v = get_enum(p);
+        else v = get_u64(p);
         if (f->kind == FK_I64) v ^= UINT64_C(1) << 63; /* negative numbers first */
         enc_key_u64(out, v);
 }
@@ -41,7 +42,7 @@ void enc_key_prefix(const struct type_desc *t, const void *o, unsigned n_fields,
         buf_put_be(out, t->id, TYPE_ID_BYTES);
         for (unsigned i = 0; i < t->n_fields && n_fields > 0; i++) {
                 if (!(t->fields[i].flags & FF_KEY)) continue;
-                put_key_field(out, &t->fields[i], o, has_bit(o, i));
+                put_key_field(out, &t->fields[i], o);
                 n_fields--;
         }
 }

@@ -1,0 +1,662 @@
+/* What satellites are to have, what they report, waiting for it, and what follows: the pure parts, on stores
+ * in memory. */
+#include "tests/lib/test.h"
+
+#include "controller/apirc.h"
+#include "controller/observed_rows.h"
+#include "controller/reconcile.h"
+#include "controller/sat_wanted.h"
+#include "controller/waits.h"
+#include "state/kv_mem.h"
+#include "state/writeset.h"
+
+struct fixture {
+        struct kv_mem *wanted, *observed;
+        struct arena arena;
+        struct env env;
+        uint64_t now_ms;
+        uint32_t answers;
+        struct api_rc last[8];
+        uint32_t last_n;
+};
+
+static struct fixture *fx; /* of the running test */
+
+static uint64_t fake_now(struct env *env) { return fx->now_ms; }
+static uint64_t fake_wall(struct env *env) { return 1700000000000 + fx->now_ms; }
+static void fake_random(struct env *env, void *p, size_t n) { memset(p, 7, n); }
+
+static int setup(void **state)
+{
+        fx = xnew(struct fixture);
+        fx->wanted = kv_mem_new();
+        fx->observed = kv_mem_new();
+        fx->now_ms = 1000;
+        fx->env = (struct env){ .now_ms = fake_now, .wall_ms = fake_wall, .random = fake_random };
+        return 0;
+}
+
+static int teardown(void **state)
+{
+        kv_mem_free(fx->wanted);
+        kv_mem_free(fx->observed);
+        arena_done(&fx->arena);
+        free(fx);
+        fx = NULL;
+        return 0;
+}
+
+/* Puts one row; usage: PUT(fx->wanted, node, .name = "n1"). Every field that is not zero counts as present.
+ */
+static void put_row(struct kv_mem *kv, const struct type_desc *t, void *row, bool del)
+{
+        static const uint8_t zero[32];
+        uint64_t has = 0;
+        for (unsigned i = 0; i < t->n_fields; i++) {
+                const struct field_desc *f = &t->fields[i];
+                size_t size = f->kind == FK_BOOL ? 1 : f->kind == FK_ENUM ? 4 : f->kind == FK_BIN ? 16 : 8;
+                if (memcmp((char *)row + f->off, zero, size) != 0) has |= UINT64_C(1) << i;
+        }
+        memcpy(row, &has, sizeof has);
+        struct tx *tx = kv_mem_write(kv);
+        assert_ok(del ? row_del(tx, t, row) : row_put(tx, t, row));
+        assert_ok(kv_mem_commit(tx));
+}
+#define PUT(kv, type, ...) put_row(kv, &type##_type, &(struct type){ __VA_ARGS__ }, false)
+#define DEL(kv, type, ...) put_row(kv, &type##_type, &(struct type){ __VA_ARGS__ }, true)
+
+static struct strmap props(const char *key, const char *value)
+{
+        struct strmap m = { 0 };
+        strmap_set(&m, key, value, &fx->arena);
+        return m;
+}
+
+/* Two nodes, one pool each, resource r1 with one volume on both. */
+static void small_cluster(void)
+{
+        PUT(fx->wanted, cluster, .uuid = "cluster-uuid");
+        PUT(fx->wanted, node, .name = "Alpha", .type = node_type_SATELLITE, .uuid = "ua",
+                .props = props("Aux/rack", "1"));
+        PUT(fx->wanted, node, .name = "beta", .type = node_type_SATELLITE, .uuid = "ub");
+        PUT(fx->wanted, stor_pool, .node_name = "Alpha", .storage_pool_name = "pool1", .revision = 4,
+                .provider_kind = provider_kind_FILE_THIN, .props = props("StorDriver/FileDir", "/x"));
+        PUT(fx->wanted, stor_pool, .node_name = "beta", .storage_pool_name = "pool1",
+                .provider_kind = provider_kind_FILE_THIN);
+        PUT(fx->wanted, rsc_grp, .name = "grp", .props = props("Aux/level", "group"));
+        PUT(fx->wanted, rsc_dfn, .name = "R1", .rsc_grp_name = "grp", .uuid = "ur");
+        PUT(fx->wanted, vlm_dfn, .rsc_name = "r1", .volume_number = 0, .size_kib = 4096);
+        for (int i = 0; i < 2; i++) {
+                struct vlm v = { .storage_pool_name = "pool1", .provider_kind = provider_kind_FILE_THIN };
+                SET(&v, vlm, volume_number, 0);
+                MARK(&v, vlm, storage_pool_name);
+                MARK(&v, vlm, provider_kind);
+                PUT(fx->wanted, rsc, .rsc_name = "r1", .node_name = i == 0 ? "alpha" : "beta", .revision = 7,
+                        .uuid = i == 0 ? "r1-alpha" : "r1-beta", .volumes = &v, .volumes_n = 1);
+        }
+}
+
+static int build(const char *node, const struct sat_dirty *d, struct sat_wanted *ret)
+{
+        struct sat_wanted_args args = { .node_name = node, .term = 3, .revision = 9, .base_revision = 8 };
+        struct tx *tx = kv_mem_read(fx->wanted);
+        int err = d == NULL ? sat_wanted_full(tx, &args, &fx->arena, ret)
+                            : sat_wanted_diff(tx, &args, d, &fx->arena, ret);
+        kv_mem_end(tx);
+        return err;
+}
+
+/* ---- wanted ---- */
+
+static void test_full(void **state)
+{
+        struct sat_wanted w;
+        small_cluster();
+        assert_ok(build("ALPHA", NULL, &w));
+        assert_int_equal(w.term, 3);
+        assert_int_equal(w.revision, 9);
+        assert_false(HAS(&w, sat_wanted, base_revision));
+        assert_string_equal(w.cluster_uuid, "cluster-uuid");
+        assert_string_equal(w.node_uuid, "ua");
+        assert_int_equal(w.pools_n, 1);
+        assert_string_equal(w.pools[0].storage_pool_name, "pool1");
+        assert_int_equal(w.pools[0].revision, 4);
+        assert_string_equal(strmap_get(&w.pools[0].props, "StorDriver/FileDir"), "/x");
+        assert_int_equal(w.resources_n, 1);
+        const struct sat_rsc *r = &w.resources[0];
+        assert_string_equal(r->uuid, "r1-alpha");
+        assert_int_equal(r->revision, 7);
+        assert_int_equal(r->layer_stack_n, 1);
+        assert_string_equal(r->layer_stack[0], "STORAGE");
+        assert_int_equal(r->volumes_n, 1);
+        assert_int_equal(r->volumes[0].size_kib, 4096);
+        assert_false(r->volumes[0].may_shrink);
+        assert_string_equal(r->volumes[0].backing_id, "r1_00000");
+        assert_string_equal(r->volumes[0].storage_pool_name, "pool1");
+        assert_int_equal(w.gone_n, 0);
+        assert_err(build("gamma", NULL, &w), E_NOT_FOUND);
+}
+
+static void test_effective_props(void **state)
+{
+        struct sat_wanted w;
+        small_cluster();
+        struct strmap c = props("Aux/level", "controller");
+        strmap_set(&c, "encrypted/masterkey", "secret", &fx->arena);
+        strmap_set(&c, "Auth/Token", "secret", &fx->arena);
+        strmap_set(&c, "Aux/rack", "0", &fx->arena);
+        PUT(fx->wanted, ctrl_props, .props = c);
+        assert_ok(build("alpha", NULL, &w));
+        assert_string_equal(strmap_get(&w.props, "Aux/rack"), "1");
+        assert_string_equal(strmap_get(&w.props, "Aux/level"), "controller");
+        assert_null(strmap_get(&w.props, "encrypted/masterkey"));
+        assert_null(strmap_get(&w.props, "Auth/Token"));
+        assert_string_equal(strmap_get(&w.resources[0].props, "Aux/level"), "group");
+        assert_string_equal(strmap_get(&w.resources[0].volumes[0].props, "Aux/level"), "group");
+        PUT(fx->wanted, vlm_dfn, .rsc_name = "r1", .volume_number = 0, .size_kib = 4096,
+                .flags = vlm_dfn_flag_RESIZE_SHRINK, .props = props("OverrideVlmId", "old_name"));
+        assert_ok(build("alpha", NULL, &w));
+        assert_string_equal(w.resources[0].volumes[0].backing_id, "old_name");
+        assert_true(w.resources[0].volumes[0].may_shrink);
+}
+
+static void test_difference(void **state)
+{
+        struct sat_dirty d = { 0 };
+        struct sat_wanted w;
+        small_cluster();
+        sat_dirty_add(&d, &(struct sat_change){ .kind = SAT_CHANGE_HEAD });
+        assert_ok(build("alpha", &d, &w));
+        assert_int_equal(w.base_revision, 8);
+        assert_int_equal(w.pools_n, 1);
+        assert_int_equal(w.resources_n, 0);
+        sat_dirty_add(&d, &(struct sat_change){ .kind = SAT_CHANGE_RSC, .rsc_name = "R1" });
+        sat_dirty_add(&d, &(struct sat_change){ .kind = SAT_CHANGE_RSC, .rsc_name = "R1" });
+        assert_ok(build("alpha", &d, &w));
+        assert_int_equal(w.resources_n, 1);
+        /* It vanished without a tombstone: a difference cannot say so. */
+        DEL(fx->wanted, rsc, .rsc_name = "r1", .node_name = "alpha");
+        assert_err(build("alpha", &d, &w), E_STALE);
+        /* With a tombstone it can. */
+        PUT(fx->wanted, tombstone, .node_name = "alpha", .rsc_name = "r1", .uuid = "r1-alpha", .revision = 9);
+        sat_dirty_add(&d,
+                &(struct sat_change){ .kind = SAT_CHANGE_TOMBSTONE, .rsc_name = "R1", .uuid = "r1-alpha" });
+        assert_ok(build("alpha", &d, &w));
+        assert_int_equal(w.resources_n, 0);
+        assert_int_equal(w.gone_n, 1);
+        assert_string_equal(w.gone[0].uuid, "r1-alpha");
+        assert_int_equal(w.confirmed_n, 0);
+        /* And after it was confirmed, too. */
+        DEL(fx->wanted, tombstone, .node_name = "alpha", .rsc_name = "r1", .uuid = "r1-alpha");
+        assert_ok(build("alpha", &d, &w));
+        assert_int_equal(w.gone_n, 0);
+        assert_int_equal(w.confirmed_n, 1);
+        assert_string_equal(w.confirmed[0], "r1-alpha");
+        sat_dirty_done(&d);
+        sat_dirty_add(&d, &(struct sat_change){ .kind = SAT_CHANGE_ALL });
+        assert_err(build("alpha", &d, &w), E_STALE);
+        sat_dirty_done(&d);
+}
+
+static void test_dirty_bound(void **state)
+{
+        struct sat_dirty d = { 0 }, other = { 0 };
+        char name[16];
+        for (int i = 0; i < SAT_DIRTY_MAX; i++) {
+                snprintf(name, sizeof name, "R%d", i);
+                sat_dirty_add(&d, &(struct sat_change){ .kind = SAT_CHANGE_RSC, .rsc_name = name });
+        }
+        assert_false(d.all);
+        assert_int_equal(d.names_n, SAT_DIRTY_MAX);
+        sat_dirty_add(&other, &(struct sat_change){ .kind = SAT_CHANGE_RSC, .rsc_name = "R5" });
+        sat_dirty_move(&d, &other);
+        assert_false(d.all);
+        assert_false(sat_dirty_any(&other));
+        sat_dirty_add(&d, &(struct sat_change){ .kind = SAT_CHANGE_RSC, .rsc_name = "ONE-MORE" });
+        assert_true(d.all);
+        assert_int_equal(d.names_n, 0);
+        sat_dirty_done(&d);
+        assert_false(sat_dirty_any(&d));
+}
+
+static char told[2048];
+static void tell(void *arg, const struct sat_change *c)
+{
+        static const char *const kinds[] = { "all", "head", "rsc", "tomb" };
+        size_t n = strlen(told);
+        snprintf(told + n, sizeof told - n, "%s(%s,%s,%s) ", kinds[c->kind],
+                c->node_name ? c->node_name : "*", c->rsc_name ? c->rsc_name : "-", c->uuid ? c->uuid : "-");
+}
+#define CHANGED(type, ...) changed(&type##_type, &(struct type){ __VA_ARGS__ })
+static const char *changed(const struct type_desc *t, const void *row)
+{
+        struct buf key = { 0 };
+        enc_key(t, row, &key);
+        struct tx *tx = kv_mem_read(fx->wanted);
+        told[0] = '\0';
+        sat_wanted_key(tx, buf_blob(&key), &fx->arena, tell, NULL);
+        kv_mem_end(tx);
+        buf_done(&key);
+        return told;
+}
+
+static void test_keys(void **state)
+{
+        small_cluster();
+        assert_string_equal(CHANGED(rsc, .rsc_name = "r1", .node_name = "alpha"), "rsc(ALPHA,R1,-) ");
+        assert_string_equal(CHANGED(tombstone, .node_name = "alpha", .rsc_name = "r1", .uuid = "u-1"),
+                "tomb(ALPHA,R1,u-1) ");
+        assert_string_equal(
+                CHANGED(vlm_dfn, .rsc_name = "r1", .volume_number = 0), "rsc(alpha,R1,-) rsc(beta,R1,-) ");
+        assert_string_equal(CHANGED(rsc_dfn, .name = "nobody"), "");
+        assert_string_equal(CHANGED(rsc_grp, .name = "grp"), "rsc(alpha,R1,-) rsc(beta,R1,-) ");
+        assert_string_equal(CHANGED(rsc_grp, .name = "other"), "");
+        assert_string_equal(
+                CHANGED(stor_pool, .node_name = "beta", .storage_pool_name = "p"), "head(BETA,-,-) ");
+        assert_string_equal(CHANGED(node, .name = "beta"), "all(BETA,-,-) ");
+        assert_string_equal(CHANGED(ctrl_props, .has = 0), "all(*,-,-) ");
+        assert_string_equal(CHANGED(request_row, .id_hi = 1), "");
+        /* Damaged keys say nothing and read nothing beyond their end. */
+        struct tx *tx = kv_mem_read(fx->wanted);
+        uint8_t half[] = { 0, 9, 'R' };
+        told[0] = '\0';
+        for (size_t n = 0; n <= sizeof half; n++) sat_wanted_key(tx, BLOB(half, n), &fx->arena, tell, NULL);
+        assert_string_equal(told, "");
+        kv_mem_end(tx);
+}
+
+static void test_entry(void **state)
+{
+        small_cluster();
+        struct tx *base = kv_mem_read(fx->wanted);
+        struct overlay *o = overlay_new(base);
+        struct buf b = { 0 };
+        struct vlm_dfn vd = { 0 };
+        SET(&vd, vlm_dfn, rsc_name, "r1");
+        SET(&vd, vlm_dfn, volume_number, 0);
+        SET(&vd, vlm_dfn, size_kib, 8192);
+        assert_ok(row_put(overlay_tx(o), &vlm_dfn_type, &vd));
+        assert_ok(writeset_encode(o, 0, &b));
+        told[0] = '\0';
+        assert_ok(sat_wanted_entry(base, buf_blob(&b), &fx->arena, tell, NULL));
+        assert_string_equal(told, "rsc(alpha,R1,-) rsc(beta,R1,-) ");
+        assert_ok(sat_wanted_entry(base, BLOB(NULL, 0), &fx->arena, tell, NULL));
+        assert_int_not_equal(sat_wanted_entry(base, BLOB("junk", 4), &fx->arena, tell, NULL), 0);
+        buf_done(&b);
+        overlay_free(o);
+        kv_mem_end(base);
+}
+
+/* ---- observed ---- */
+
+static int write_observed(int (*fn)(struct tx *tx, const void *arg), const void *arg)
+{
+        struct tx *tx = kv_mem_write(fx->observed);
+        int err = fn(tx, arg);
+        return err == 0 ? kv_mem_commit(tx) : (kv_mem_end(tx), err);
+}
+static int do_report(struct tx *tx, const void *r) { return observed_report(tx, "alpha", r, &fx->arena); }
+static int do_unknown(struct tx *tx, const void *arg) { return observed_unknown(tx, "alpha", &fx->arena); }
+static int do_forget(struct tx *tx, const void *arg) { return observed_forget(tx, "alpha", &fx->arena); }
+static bool status_changed;
+static int do_online(struct tx *tx, const void *problem)
+{
+        return observed_status(tx, "alpha", problem != NULL ? conn_status_OFFLINE : conn_status_ONLINE,
+                problem, fake_wall(NULL), &fx->arena, &status_changed);
+}
+
+static bool get_rsc(const char *name, struct obs_rsc *ret)
+{
+        struct obs_rsc key = { .node_name = "alpha", .rsc_name = name };
+        struct tx *tx = kv_mem_read(fx->observed);
+        bool there = row_get(tx, &obs_rsc_type, &key, &fx->arena, ret) == 0;
+        kv_mem_end(tx);
+        return there;
+}
+
+static struct obs_rsc *obs(const char *name, uint64_t revision, enum sat_step_state st)
+{
+        struct obs_rsc *r = arena_new(&fx->arena, struct obs_rsc);
+        SET(r, obs_rsc, node_name, "somebody-else"); /* must be ignored */
+        SET(r, obs_rsc, rsc_name, name);
+        SET(r, obs_rsc, revision, revision);
+        SET(r, obs_rsc, state, st);
+        SET(r, obs_rsc, in_use, true);
+        return r;
+}
+
+static void report_rsc(const struct obs_rsc *r, bool full, uint64_t revision)
+{
+        struct sat_report rep = { 0 };
+        SET(&rep, sat_report, seq, 1);
+        SET(&rep, sat_report, full, full);
+        SET(&rep, sat_report, revision, revision);
+        if (r != NULL) SET_N(&rep, sat_report, resources, (struct obs_rsc *)r, 1);
+        assert_ok(write_observed(do_report, &rep));
+}
+
+static void test_reports(void **state)
+{
+        struct obs_rsc r;
+        report_rsc(obs("r1", 5, sat_step_state_DONE), true, 5);
+        assert_true(get_rsc("R1", &r));
+        assert_string_equal(r.node_name, "alpha");
+        assert_true(HAS(&r, obs_rsc, in_use));
+        report_rsc(obs("r2", 6, sat_step_state_DONE), false, 6);
+        assert_true(get_rsc("r1", &r));
+        assert_true(get_rsc("r2", &r));
+        report_rsc(obs("r2", 7, sat_step_state_DONE), true, 7); /* whole: r1 is gone */
+        assert_false(get_rsc("r1", &r));
+        assert_ok(write_observed(do_unknown, NULL));
+        assert_true(get_rsc("r2", &r));
+        assert_false(HAS(&r, obs_rsc, in_use));
+        struct sat_report drop = { 0 };
+        const char *names[] = { "r2", "never-there" };
+        SET_N(&drop, sat_report, dropped, names, 2);
+        assert_ok(write_observed(do_report, &drop));
+        assert_false(get_rsc("r2", &r));
+        report_rsc(obs("r3", 8, sat_step_state_DONE), false, 8);
+        assert_ok(write_observed(do_forget, NULL));
+        assert_int_equal(kv_mem_count(fx->observed), 0);
+}
+
+static void test_status(void **state)
+{
+        struct obs_node n;
+        assert_ok(write_observed(do_online, "cable cut"));
+        assert_true(status_changed);
+        struct tx *tx = kv_mem_read(fx->observed);
+        assert_ok(observed_node_get(tx, "ALPHA", &fx->arena, &n));
+        kv_mem_end(tx);
+        assert_int_equal(n.connection_status, conn_status_OFFLINE);
+        assert_string_equal(n.problem, "cable cut");
+        int64_t since = n.since_ms;
+        fx->now_ms += 500;
+        assert_ok(write_observed(do_online, "cable cut"));
+        assert_false(status_changed);
+        assert_ok(write_observed(do_online, NULL));
+        assert_true(status_changed);
+        tx = kv_mem_read(fx->observed);
+        assert_ok(observed_node_get(tx, "alpha", &fx->arena, &n));
+        assert_int_equal(n.connection_status, conn_status_ONLINE);
+        assert_null(n.problem);
+        assert_int_equal(n.since_ms, since + 500);
+        assert_ok(observed_node_get(tx, "unheard-of", &fx->arena, &n));
+        assert_int_equal(n.connection_status, conn_status_UNKNOWN);
+        kv_mem_end(tx);
+}
+
+/* ---- waiting ---- */
+
+static struct tx *view_begin(void *arg) { return kv_mem_read(fx->observed); }
+static void view_end(void *arg, struct tx *tx) { kv_mem_end(tx); }
+static const struct waits_ops waits_ops = { .view_begin = view_begin, .view_end = view_end };
+
+static void on_waited(void *arg, const struct api_rc *rcs, uint32_t n)
+{
+        fx->answers++;
+        fx->last_n = n;
+        for (uint32_t i = 0; i < n && i < ARRAY_LEN(fx->last); i++)
+                assert_ok(obj_copy(&api_rc_type, &rcs[i], &fx->arena, &fx->last[i]));
+}
+
+static struct wait_item item(const char *rsc, uint64_t revision, bool gone)
+{
+        struct wait_item i = { 0 };
+        SET(&i, wait_item, node_name, "alpha");
+        SET(&i, wait_item, rsc_name, rsc);
+        SET(&i, wait_item, revision, revision);
+        SET(&i, wait_item, gone, gone);
+        return i;
+}
+
+static void poke(struct waits *w)
+{
+        waits_poke(w, "ALPHA");
+        waits_tick(w);
+}
+
+static void test_wait_done_and_failed(void **state)
+{
+        struct waits *w = waits_new(&fx->env, &waits_ops, NULL);
+        struct wait_item items[2] = { item("r1", 5, false), item("r2", 5, false) };
+        assert_ok(write_observed(do_online, NULL));
+        report_rsc(obs("r1", 4, sat_step_state_DONE), true, 4);
+        waits_add(w, items, 2, 100000, 60000, on_waited, NULL);
+        assert_int_equal(fx->answers, 0); /* never from inside */
+        assert_int_equal(waits_deadline_ms(w), 0);
+        waits_tick(w);
+        report_rsc(obs("r1", 5, sat_step_state_RUNNING), false, 5);
+        poke(w);
+        report_rsc(obs("r1", 5, sat_step_state_DONE), false, 5);
+        poke(w);
+        assert_int_equal(fx->answers, 0);
+        assert_int_equal(waits_deadline_ms(w), 60000);
+        struct obs_rsc *bad = obs("r2", 6, sat_step_state_FAILED);
+        struct api_rc rc = { 0 };
+        SET(&rc, api_rc, ret_code, apirc_value(RC_FAIL_UNKNOWN_ERROR, 0, 0));
+        SET(&rc, api_rc, message, "no room");
+        SET_N(bad, obs_rsc, reports, &rc, 1);
+        report_rsc(bad, false, 6);
+        waits_poke(w, "other-node");
+        waits_tick(w);
+        assert_int_equal(fx->answers, 0);
+        poke(w);
+        assert_int_equal(fx->answers, 1);
+        assert_int_equal(fx->last_n, 1);
+        assert_string_equal(fx->last[0].message, "no room");
+        assert_int_equal(waits_count(w), 0);
+        assert_true(waits_deadline_ms(w) == UINT64_MAX);
+        waits_free(w);
+}
+
+static void test_wait_offline(void **state)
+{
+        struct waits *w = waits_new(&fx->env, &waits_ops, NULL);
+        struct wait_item items[2] = { item("r1", 5, false), item("r2", 5, true) };
+        assert_ok(write_observed(do_online, "power is off"));
+        waits_add(w, items, 2, 100000, 60000, on_waited, NULL);
+        waits_tick(w);
+        assert_int_equal(fx->answers, 0); /* a moment of grace */
+        assert_int_equal(waits_deadline_ms(w), fx->now_ms + WAITS_OFFLINE_GRACE_MS);
+        fx->now_ms += WAITS_OFFLINE_GRACE_MS;
+        waits_tick(w);
+        assert_int_equal(fx->answers, 1);
+        assert_int_equal(fx->last_n, 1); /* one entry for each node */
+        assert_int_equal(fx->last[0].ret_code, apirc_value(RC_WARN_NOT_CONNECTED, 0, 0));
+        assert_contains(fx->last[0].message, "alpha");
+        assert_contains(fx->last[0].details, "power is off");
+        waits_free(w);
+}
+
+static void test_wait_comes_back_in_time(void **state)
+{
+        struct waits *w = waits_new(&fx->env, &waits_ops, NULL);
+        struct wait_item i = item("r1", 5, false);
+        assert_ok(write_observed(do_online, "gone for a moment"));
+        waits_add(w, &i, 1, 100000, 60000, on_waited, NULL);
+        waits_tick(w);
+        assert_ok(write_observed(do_online, NULL));
+        poke(w);
+        fx->now_ms += 2 * WAITS_OFFLINE_GRACE_MS;
+        waits_tick(w);
+        assert_int_equal(fx->answers, 0);
+        report_rsc(obs("r1", 5, sat_step_state_DONE), false, 5);
+        poke(w);
+        assert_int_equal(fx->answers, 1);
+        assert_int_equal(fx->last_n, 0);
+        waits_free(w);
+}
+
+static void test_wait_deadline(void **state)
+{
+        struct waits *w = waits_new(&fx->env, &waits_ops, NULL);
+        struct wait_item items[2] = { item("r1", 5, false), item("r2", 5, true) };
+        assert_ok(write_observed(do_online, NULL));
+        waits_add(w, items, 2, 9000, 5000, on_waited, NULL);
+        waits_tick(w);
+        fx->now_ms = 5000;
+        waits_tick(w);
+        assert_int_equal(fx->answers, 0);
+        assert_int_equal(waits_deadline_ms(w), 9000);
+        fx->now_ms = 9000;
+        waits_tick(w);
+        assert_int_equal(fx->answers, 1);
+        assert_int_equal(fx->last_n, 2);
+        assert_int_equal(fx->last[0].ret_code, apirc_value(RC_WARN_STLT_NOT_UPDATED, 0, 0));
+        waits_add(w, items, 2, 99999, 99999, on_waited, NULL);
+        waits_free(w); /* answers what waits */
+        assert_int_equal(fx->answers, 2);
+        assert_int_equal(fx->last_n, 0);
+}
+
+static enum wait_verdict look(const struct wait_item *i)
+{
+        struct api_rc *rcs = NULL;
+        uint32_t n = 0;
+        struct tx *tx = kv_mem_read(fx->observed);
+        enum wait_verdict v = wait_item_look(tx, i, &fx->arena, &rcs, &n);
+        kv_mem_end(tx);
+        return v;
+}
+
+static void test_wait_gone(void **state)
+{
+        struct wait_item i = item("r1", 5, true);
+        assert_ok(write_observed(do_online, NULL));
+        report_rsc(obs("r1", 4, sat_step_state_DONE), true, 4);
+        assert_int_equal(look(&i), WAIT_PENDING);
+        report_rsc(obs("r1", 5, sat_step_state_RUNNING), false, 5);
+        assert_int_equal(look(&i), WAIT_PENDING);
+        report_rsc(obs("r1", 5, sat_step_state_FAILED), false, 5);
+        assert_int_equal(look(&i), WAIT_FAILED);
+        struct obs_rsc *g = obs("r1", 5, sat_step_state_DONE);
+        SET(g, obs_rsc, gone, true);
+        report_rsc(g, false, 5);
+        assert_int_equal(look(&i), WAIT_DONE);
+        report_rsc(NULL, true, 5); /* confirmed and dropped meanwhile */
+        assert_int_equal(look(&i), WAIT_DONE);
+        report_rsc(NULL, true, 4); /* it has not heard of it */
+        assert_int_equal(look(&i), WAIT_PENDING);
+        report_rsc(obs("r1", 8, sat_step_state_RUNNING), true, 8); /* made anew since */
+        assert_int_equal(look(&i), WAIT_DONE);
+}
+
+static void test_wait_pool(void **state)
+{
+        struct wait_item i = { 0 };
+        SET(&i, wait_item, node_name, "alpha");
+        SET(&i, wait_item, pool_name, "pool1");
+        SET(&i, wait_item, revision, 5);
+        assert_ok(write_observed(do_online, NULL));
+        assert_int_equal(look(&i), WAIT_PENDING);
+        struct obs_pool p = { 0 };
+        struct sat_report rep = { 0 };
+        SET(&p, obs_pool, storage_pool_name, "POOL1");
+        SET(&p, obs_pool, revision, 4);
+        SET_N(&rep, sat_report, pools, &p, 1);
+        assert_ok(write_observed(do_report, &rep));
+        assert_int_equal(look(&i), WAIT_PENDING);
+        SET(&p, obs_pool, revision, 5);
+        assert_ok(write_observed(do_report, &rep));
+        assert_int_equal(look(&i), WAIT_DONE);
+}
+
+/* ---- reconcile ---- */
+
+static uint32_t reconcile(struct reconcile_action **ret)
+{
+        struct reconcile_args args = { .wanted = kv_mem_read(fx->wanted),
+                .observed = kv_mem_read(fx->observed),
+                .member = "c1",
+                .wall_ms = 5 };
+        uint32_t n;
+        assert_ok(reconcile_look(&args, &fx->arena, ret, &n));
+        kv_mem_end(args.wanted);
+        kv_mem_end(args.observed);
+        return n;
+}
+
+static void test_confirm(void **state)
+{
+        struct reconcile_action *x, *again;
+        PUT(fx->wanted, tombstone, .node_name = "alpha", .rsc_name = "r1", .uuid = "u1", .revision = 5);
+        PUT(fx->wanted, tombstone, .node_name = "alpha", .rsc_name = "r1", .uuid = "u2", .revision = 6);
+        assert_int_equal(reconcile(&x), 0);
+        struct obs_rsc *g = obs("r1", 6, sat_step_state_DONE);
+        const char *uuids[] = { "u2" };
+        SET(g, obs_rsc, uuid, "u1");
+        SET_N(g, obs_rsc, gone_uuids, uuids, 1);
+        report_rsc(g, false, 6);
+        assert_int_equal(reconcile(&x), 1); /* u1 is only named, not gone */
+        assert_string_equal(x->request.path, "/internal/satellite-confirm");
+        assert_string_equal(x->request.method, "POST");
+        struct satellite_confirm body;
+        assert_ok(dec_json(&satellite_confirm_type, x->request.body, &fx->arena, &body, NULL));
+        assert_string_equal(body.node_name, "alpha");
+        assert_int_equal(body.uuids_n, 1);
+        assert_string_equal(body.uuids[0], "u2");
+        assert_int_equal(reconcile(&again), 1);
+        assert_memory_equal(x->id, again->id, REQUEST_ID_SIZE); /* the same thing has the same id */
+        SET(g, obs_rsc, gone, true);
+        report_rsc(g, false, 6);
+        assert_int_equal(reconcile(&x), 2);
+        assert_memory_not_equal(x[0].id, x[1].id, REQUEST_ID_SIZE);
+}
+
+static void test_error_reports(void **state)
+{
+        struct reconcile_action *x;
+        struct error_report e = { 0 };
+        struct sat_report rep = { 0 };
+        uint32_t n;
+        SET(&e, error_report, filename, "ErrorReport-1");
+        SET(&e, error_report, exception_message, "disk fell out");
+        SET_N(&rep, sat_report, error_reports, &e, 1);
+        assert_ok(write_observed(do_report, &rep));
+        assert_int_equal(reconcile(&x), 1);
+        assert_string_equal(x->request.path, "/internal/error-report");
+        struct error_reports_body body;
+        assert_ok(dec_json(&error_reports_body_type, x->request.body, &fx->arena, &body, NULL));
+        assert_int_equal(body.reports_n, 1);
+        assert_string_equal(body.reports[0].filename, "ErrorReport-1");
+        assert_string_equal(body.reports[0].node_name, "alpha");
+        PUT(fx->wanted, error_report, .filename = "ErrorReport-1");
+        assert_int_equal(reconcile(&x), 0);
+        struct tx *w = kv_mem_read(fx->wanted), *o = kv_mem_write(fx->observed);
+        assert_ok(reconcile_tidy(w, o, &fx->arena, &n));
+        assert_int_equal(n, 1);
+        assert_ok(kv_mem_commit(o));
+        kv_mem_end(w);
+        assert_int_equal(kv_mem_count(fx->observed), 0);
+}
+
+static void test_error_report_bound(void **state)
+{
+        struct error_report e = { 0 };
+        struct sat_report rep = { 0 };
+        char name[32];
+        SET(&e, error_report, filename, name);
+        SET_N(&rep, sat_report, error_reports, &e, 1);
+        for (int i = 0; i < OBSERVED_REPORTS_MAX + 3; i++) {
+                snprintf(name, sizeof name, "ErrorReport-%05d", i);
+                assert_ok(write_observed(do_report, &rep));
+        }
+        assert_int_equal(kv_mem_count(fx->observed), OBSERVED_REPORTS_MAX);
+        struct tx *tx = kv_mem_read(fx->observed);
+        snprintf(name, sizeof name, "ErrorReport-%05d", OBSERVED_REPORTS_MAX + 2);
+        assert_true(row_exists(tx, &error_report_type, &e)); /* the newest stays */
+        kv_mem_end(tx);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+int main(void)
+{
+        const struct CMUnitTest tests[] = { TEST(test_full), TEST(test_effective_props),
+                TEST(test_difference), TEST(test_dirty_bound), TEST(test_keys), TEST(test_entry),
+                TEST(test_reports), TEST(test_status), TEST(test_wait_done_and_failed),
+                TEST(test_wait_offline), TEST(test_wait_comes_back_in_time), TEST(test_wait_deadline),
+                TEST(test_wait_gone), TEST(test_wait_pool), TEST(test_confirm), TEST(test_error_reports),
+                TEST(test_error_report_bound) };
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
