@@ -136,7 +136,7 @@ static int run_job(struct store_lmdb *s, struct store_job *job)
         s->log_last = after.last;
         s->snapshot_index = after.snapshot_index;
         if (job->install) {
-                s->parser.finished = false;
+                s->parser = (struct snapshot_parser){ 0 };
                 s->spare_dirty = true;
         }
         return 0;
@@ -518,7 +518,7 @@ static int load_in(
                 s->log_last = s->snapshot_index;
         }
         err = kv_lmdb_count(t, other(meta.current), &spare_n);
-        s->spare_dirty = spare_n != 0;
+        if (!s->parser.started) s->spare_dirty = spare_n != 0; /* else a snapshot is being received into it */
         return err;
 }
 
