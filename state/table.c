@@ -1,11 +1,23 @@
 /* Typed rows, see table.h. */
 #include "state/table.h"
 
+#include <limits.h>
 #include <string.h>
 
 static int key_of(const struct type_desc *t, const void *key_obj, struct buf *out)
 {
         enc_key(t, key_obj, out);
+        return out->err;
+}
+
+/* The key that key_obj names, whether or not its fields are marked as present: callers write { .name = x }. */
+static int lookup_key(const struct type_desc *t, const void *key_obj, unsigned n_fields, struct buf *out)
+{
+        uint64_t copy[128] = { 0 };
+        assert(t->size <= sizeof copy && (key_obj != NULL || n_fields == 0));
+        if (key_obj != NULL) memcpy(copy, key_obj, t->size);
+        copy[0] = UINT64_MAX; /* the presence bits */
+        enc_key_prefix(t, copy, n_fields, out);
         return out->err;
 }
 
@@ -35,7 +47,7 @@ int row_get(struct tx *tx, const struct type_desc *t, const void *key_obj, struc
 {
         struct buf key = { 0 };
         struct blob value;
-        int err = tx->err != 0 ? tx->err : key_of(t, key_obj, &key);
+        int err = tx->err != 0 ? tx->err : lookup_key(t, key_obj, UINT_MAX, &key);
         if (err == 0) err = tx_get(tx, buf_blob(&key), &value);
         if (err == 0) err = decode_sticky(tx, t, buf_blob(&key), value, a, ret_obj);
         buf_done(&key);
@@ -46,7 +58,7 @@ bool row_exists(struct tx *tx, const struct type_desc *t, const void *key_obj)
 {
         struct buf key = { 0 };
         struct blob value;
-        bool there = key_of(t, key_obj, &key) == 0 && tx_get(tx, buf_blob(&key), &value) == 0;
+        bool there = lookup_key(t, key_obj, UINT_MAX, &key) == 0 && tx_get(tx, buf_blob(&key), &value) == 0;
         buf_done(&key);
         return there;
 }
@@ -105,7 +117,7 @@ int row_put(struct tx *tx, const struct type_desc *t, const void *obj)
 int row_del(struct tx *tx, const struct type_desc *t, const void *key_obj)
 {
         struct buf key = { 0 };
-        int err = tx->err != 0 ? tx->err : key_of(t, key_obj, &key);
+        int err = tx->err != 0 ? tx->err : lookup_key(t, key_obj, UINT_MAX, &key);
         if (err == 0 && index_has(t)) err = follow(tx, t, buf_blob(&key), NULL);
         if (err == 0) err = tx_del(tx, buf_blob(&key));
         buf_done(&key);
@@ -117,8 +129,7 @@ void row_scan_open(
 {
         struct buf prefix = { 0 };
         *s = (struct row_scan){ .tx = tx, .type = t, .open = true };
-        enc_key_prefix(t, key_obj, n_fields, &prefix);
-        if (prefix.err != 0) (void)tx_fail(tx, prefix.err);
+        if (lookup_key(t, key_obj, n_fields, &prefix) != 0) (void)tx_fail(tx, prefix.err);
         if (prefix.err != 0 || prefix.n > sizeof s->prefix) {
                 s->open = false; /* such a key cannot be stored: nothing to see */
         } else {

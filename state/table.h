@@ -21,7 +21,8 @@ int row_put(struct tx *tx, const struct type_desc *t, const void *obj);
 /* Removes the row and its index entries. E_NOT_FOUND when absent. */
 int row_del(struct tx *tx, const struct type_desc *t, const void *key_obj);
 
-/* Rows of one table in key order, optionally only those whose first n_fields key fields equal key_obj's.
+/* Rows of one table in key order, optionally only those whose first n_fields key fields equal key_obj's
+ * (NULL will do when n_fields is 0).
  *   struct row_scan s;
  *   row_scan_open(&s, tx, &rsc_type, &key, 1);
  *   while (row_scan_next(&s, a, &rsc)) { … }
