@@ -55,12 +55,15 @@ struct driver_config {
         void *arg;
         unsigned snapshot_entries; /* take a snapshot after that many entries (4096) */
         size_t snapshot_bytes;     /* or that many bytes of log (16 MiB) */
-        unsigned trailing_entries; /* keep at least that many log entries behind a snapshot (512) */
+        unsigned trailing_entries; /* keep at least that many log entries behind a snapshot (512, at least 256) */
+        bool lazy; /* a witness: stands for election late, hands leadership over at once */
 };
 
-/* Loads the store and starts. S3's term bump is durable before the core starts. E_CORRUPT, E_FORMAT with reason in f. */
+/* Loads the store and starts; a sole voter first writes a new term (S3) and is without a state until that is durable.
+ * A fresh member starts with an empty store and waits to be added. E_CORRUPT, E_FORMAT with reason in f. */
 int driver_open(const struct driver_config *config, struct driver **ret, struct fail *f) MUST_USE;
-/* Answers everything pending with E_CANCELED, closes; the store and transport are the caller's. */
+/* Answers everything pending with E_CANCELED (from inside), closes; the store and transport are the caller's. Not from inside
+ * a callback of the driver. The store must not call back any more: close it first, or let its last job finish. */
 void driver_close(struct driver *d);
 
 /* The instant (env->now_ms) at which driver_tick wants to be called; re-read after every call in. */
@@ -115,13 +118,14 @@ struct driver_status {
 void driver_status(const struct driver *d, struct driver_status *ret);
 
 /* The first member of a new cluster: writes entry 1 (the configuration with this voter, or several) into an empty
- * store. E_EXISTS when the store is not empty. Blocking: for raftctl init and the simulator. */
+ * store, and the first write-set as entry 2 when it is not empty (base index 0). E_EXISTS when the store is not empty.
+ * Blocks: turn lets the store call back once (uv_run(loop, UV_RUN_ONCE), store_mem_step) and is called until it has. */
 struct driver_founder {
         uint64_t id;
         const char *address;
         enum member_role role;
 };
 int driver_found(struct store *store, const struct driver_founder *founders, uint32_t n, struct blob first_writeset,
-        struct fail *f) MUST_USE;
+        void (*turn)(void *arg), void *arg, struct fail *f) MUST_USE;
 
 #endif

@@ -1,0 +1,76 @@
+/* Frames out and in. Out: while a vote or term is not durable, frames to everybody wait in order (held); AppendEntries
+ * are not held back by the entries' own durability. In: each peer's frames in order and once (L1). */
+#include <stdlib.h>
+#include <string.h>
+
+#include "raftctl/driver_int.h"
+
+struct peer *peer_find(struct driver *d, uint64_t id)
+{
+        for (unsigned i = 0; i < d->peers_n; i++)
+                if (d->peers[i].id == id) return &d->peers[i];
+        return NULL;
+}
+
+struct peer *peer_get(struct driver *d, uint64_t id)
+{
+        struct peer *p = peer_find(d, id);
+
+        if (p) return p;
+        if (id == 0 || id == d->id) return NULL;
+        if (d->peers_n < PEERS_MAX) {
+                p = &d->peers[d->peers_n++];
+        } else {
+                for (unsigned i = 0; i < d->peers_n && !p; i++)
+                        if (!d->peers[i].snap.active && !conf_find(&d->raft.configuration, d->peers[i].id)) p = &d->peers[i];
+                if (!p) return NULL;
+        }
+        *p = (struct peer){ .id = id };
+        return p;
+}
+
+void peer_send(struct driver *d, uint64_t to, enum raft_channel channel, enum raft_frame kind, const void *msg)
+{
+        struct peer *p = peer_get(d, to);
+        struct frame_header h = { .kind = kind, .incarnation = d->incarnation };
+        struct held_frame *f;
+
+        if (!p || d->fatal) return;
+        h.seq = ++p->seq_out[channel];
+        frame_encode(&d->frame, &h, msg);
+        if (list_empty(&d->held) && d->gate_no <= d->durable_no) {
+                d->ops.send(d->arg, to, channel, buf_blob(&d->frame));
+                return;
+        }
+        f = xmalloc(sizeof(*f) + d->frame.n);
+        *f = (struct held_frame){ .to = to, .job_no = d->gate_no, .channel = channel, .n = d->frame.n };
+        memcpy(f->data, d->frame.p, d->frame.n);
+        list_push_back(&d->held, &f->node);
+}
+
+void peer_flush(struct driver *d)
+{
+        while (!list_empty(&d->held)) {
+                struct held_frame *f = list_first(&d->held, struct held_frame, node);
+                if (f->job_no > d->durable_no || d->fatal) return;
+                list_remove(&f->node);
+                d->ops.send(d->arg, f->to, f->channel, BLOB(f->data, f->n));
+                free(f);
+        }
+}
+
+/* L1: the core stalls or worse when frames come twice, late or from a former connection. */
+bool peer_in_order(struct driver *d, struct peer *p, enum raft_channel channel, const struct frame_header *h)
+{
+        if (!guard_on(GUARD_L1)) return true;
+        if (h->incarnation != p->incarnation) {
+                for (unsigned i = 0; i < ARRAY_LEN(p->dead); i++)
+                        if (p->dead[i] == h->incarnation && h->incarnation != 0) return false;
+                p->dead[p->dead_at++ % ARRAY_LEN(p->dead)] = p->incarnation;
+                p->incarnation = h->incarnation;
+                memset(p->seq_in, 0, sizeof(p->seq_in));
+        }
+        if (h->seq <= p->seq_in[channel]) return false;
+        p->seq_in[channel] = h->seq;
+        return true;
+}

@@ -1,0 +1,212 @@
+/* Faults, and the administrator who adds, promotes, demotes, removes and hands over. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/sim/sim.h"
+
+/* ---- membership ---- */
+
+static struct sim_node *leader(struct sim *s)
+{
+        struct sim_node *best = NULL;
+
+        for (unsigned i = 0; i < s->nodes_n; i++) {
+                struct sim_node *n = &s->nodes[i];
+                if (n->up && n->driver->leading && (!best || n->driver->lead_term > best->driver->lead_term)) best = n;
+        }
+        return best;
+}
+
+struct asked {
+        struct sim *sim;
+        enum member_change what;
+        uint64_t id;
+};
+static void on_change(void *arg, int err, const char *why)
+{
+        struct asked *a = arg;
+        struct sim_node *n = node_by_id(a->sim, a->id);
+
+        sim_note(a->sim, "change %d of %llu: %d %s", (int)a->what, (unsigned long long)a->id, err, why);
+        a->sim->change_pending = false;
+        if (err == 0) a->sim->changes_n++;
+        if (err == 0 && a->what == CHANGE_REMOVE && n && sim_below(a->sim, 2)) n->crash_wanted = true;
+        free(a);
+}
+
+static void ask(struct sim_node *l, enum member_change what, uint64_t id, const char *address)
+{
+        struct asked *a = xnew(struct asked);
+
+        *a = (struct asked){ l->sim, what, id };
+        l->sim->change_pending = true;
+        sim_note(l->sim, "ask %llu for change %d of %llu", (unsigned long long)l->id, (int)what, (unsigned long long)id);
+        driver_change(l->driver, what, id, address, l->sim->now + 1000 + sim_below(l->sim, 3000), on_change, a);
+        node_after(l);
+}
+
+static bool add_member(struct sim *s, struct sim_node *l)
+{
+        const struct raft_configuration *c = &l->driver->raft.configuration;
+        bool have_volatile = false;
+        struct sim_node *n = NULL;
+
+        for (unsigned i = 0; i < s->nodes_n; i++) {
+                struct sim_node *x = &s->nodes[i];
+                have_volatile |= x->is_volatile && !x->forever_dead;
+                /* one that was made before but is not a member: never one that was */
+                if (x->up && !x->forever_dead && !conf_find(c, x->id) && raft_last_index(&x->driver->raft) == 0) n = x;
+        }
+        if (!n) {
+                if (s->nodes_n >= NODES_MAX) return false;
+                n = node_new(s, s->volatile_voter && !have_volatile && c->n >= 2);
+                node_boot(n);
+        }
+        ask(l, CHANGE_ADD, n->id, n->address);
+        return true;
+}
+
+static bool shrink(struct sim *s, struct sim_node *l)
+{
+        const struct raft_configuration *c = &l->driver->raft.configuration;
+        const struct raft_server *v = &c->servers[sim_below(s, c->n)];
+        unsigned voters = conf_voters(c);
+        bool volatile_in = false;
+
+        for (unsigned i = 0; i < c->n; i++) {
+                const struct sim_node *n = node_by_id(s, c->servers[i].id);
+                if (!n || n->forever_dead) return false;
+                volatile_in |= n->is_volatile;
+        }
+        if (s->nodes_n + 1 >= NODES_MAX) return false;
+        if (v->role == RAFT_VOTER && voters <= (volatile_in ? 3u : 1u)) return false;
+        ask(l, sim_below(s, 2) ? CHANGE_REMOVE : CHANGE_DEMOTE, v->id, NULL);
+        return true;
+}
+
+static void change_something(struct sim *s, struct sim_node *l)
+{
+        const struct raft_configuration *c = &l->driver->raft.configuration;
+
+        for (unsigned i = 0; i < c->n; i++) {
+                const struct sim_node *n = node_by_id(s, c->servers[i].id);
+                if (n && n->forever_dead && !conf_is_sole_voter(c, n->id)) {
+                        ask(l, CHANGE_REMOVE, n->id, NULL);
+                        return;
+                }
+        }
+        for (unsigned i = 0; i < c->n; i++) {
+                if (c->servers[i].role == RAFT_SPARE) {
+                        ask(l, CHANGE_STANDBY, c->servers[i].id, NULL);
+                        return;
+                }
+                if (c->servers[i].role == RAFT_STANDBY && conf_voters(c) < s->target_voters && sim_below(s, 3)) {
+                        ask(l, CHANGE_PROMOTE, c->servers[i].id, NULL);
+                        return;
+                }
+        }
+        if (c->n < s->target_voters && add_member(s, l)) return;
+        if (s->membership && sim_below(s, 4) == 0 && shrink(s, l)) return;
+        if (s->transfers && sim_below(s, 3) == 0) ask(l, CHANGE_TRANSFER, 0, NULL);
+}
+
+/* A volatile member may go for ever only where the others are a majority whatever happens. */
+static bool may_lose(struct sim *s, const struct sim_node *v)
+{
+        for (unsigned i = 0; i < s->nodes_n; i++) {
+                const struct sim_node *n = &s->nodes[i];
+                const struct raft_configuration *c;
+                unsigned gone = 0;
+                if (!n->used || n->forever_dead || n == v) continue;
+                if (!n->up) return false;
+                c = &n->driver->raft.configuration;
+                if (!conf_is_voter(c, v->id)) continue;
+                for (unsigned k = 0; k < c->n; k++) {
+                        const struct sim_node *m = node_by_id(s, c->servers[k].id);
+                        gone += c->servers[k].role == RAFT_VOTER && (!m || m->forever_dead);
+                }
+                if (conf_voters(c) < 3 || gone > 0 || n->driver->raft.configuration_uncommitted_index) return false;
+        }
+        return true;
+}
+
+void admin_event(struct sim *s)
+{
+        struct sim_node *l;
+
+        if (s->healed) return;
+        (void)sim_event(s, s->now + 20 + sim_below(s, 300), EV_ADMIN, 0);
+        for (unsigned i = 0; i < s->nodes_n; i++) {
+                struct sim_node *n = &s->nodes[i];
+                if (!n->crash_wanted || !n->up) continue;
+                n->crash_wanted = false; /* removed for good: it is switched off */
+                n->forever_dead = true;
+                node_crash(n, 0);
+        }
+        l = leader(s);
+        if (!l || s->change_pending || (!s->membership && !s->sole_start && !s->transfers)) return;
+        change_something(s, l);
+}
+
+/* ---- faults ---- */
+
+static void partition(struct sim *s)
+{
+        unsigned kind = sim_below(s, 4), a = sim_below(s, s->nodes_n);
+
+        memset(s->cut, 0, sizeof(s->cut));
+        for (unsigned i = 0; i < s->nodes_n; i++) {
+                if (kind == 3) { /* two halves */
+                        for (unsigned k = 0; k < s->nodes_n; k++)
+                                if ((i + a) % 2 != (k + a) % 2) s->cut[i][k] = true;
+                } else if (i != a) {
+                        if (kind != 1) s->cut[a][i] = true;
+                        if (kind != 2) s->cut[i][a] = true;
+                }
+        }
+}
+
+static void flap(struct sim *s)
+{
+        unsigned a = sim_below(s, s->nodes_n), b = sim_below(s, s->nodes_n);
+
+        if (a == b || !s->nodes[a].up || !s->nodes[b].up) return;
+        net_break(s, a, b, sim_below(s, 2) == 0);
+        net_connect(s, a, b);
+}
+
+static void crash_one(struct sim *s)
+{
+        struct sim_node *n = &s->nodes[sim_below(s, s->nodes_n)];
+
+        if (n->up && (!n->is_volatile || may_lose(s, n))) node_crash(n, 10 + sim_below(s, sim_below(s, 3) ? 300 : 1500));
+}
+
+void fault_event(struct sim *s)
+{
+        unsigned k = sim_below(s, 100);
+
+        if (s->healed) return;
+        (void)sim_event(s, s->now + 30 + sim_below(s, 500), EV_FAULT, 0);
+        if (!s->faults) return;
+        if (k < 25) {
+                partition(s);
+        } else if (k < 50) {
+                memset(s->cut, 0, sizeof(s->cut));
+        } else if (k < 78) {
+                crash_one(s);
+        } else if (k < 82) {
+                for (unsigned i = 0; i < s->nodes_n; i++)
+                        if (s->nodes[i].up && !s->nodes[i].is_volatile) node_crash(&s->nodes[i], 10 + sim_below(s, 200));
+        } else if (s->resets) {
+                flap(s);
+        }
+}
+
+void fault_heal(struct sim *s)
+{
+        memset(s->cut, 0, sizeof(s->cut));
+        s->drop_permille = 0;
+        for (unsigned i = 0; i < s->nodes_n; i++)
+                if (s->nodes[i].used && !s->nodes[i].up && !s->nodes[i].forever_dead) node_boot(&s->nodes[i]);
+}

@@ -1,0 +1,162 @@
+/* sim [--seeds N] [--first S] [--seconds T] [--guard-off NAME] [--trace] [--jobs N] [--forever] [--quiet]
+ * Last line: "N passed, 0 failed". Exit status 1 when a seed failed. */
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "tests/sim/sim.h"
+
+struct totals {
+        uint64_t passed, failed, commits, writes, reads, changes, installs, crashes, elections, unknown;
+};
+struct worker {
+        volatile uint64_t seed; /* being run */
+        struct totals t;
+        pid_t pid;
+};
+struct options {
+        uint64_t seeds, first, seconds, jobs;
+        bool trace, forever, quiet;
+        const char *guard_off;
+};
+
+static void run_seed(const struct options *o, uint64_t seed, struct totals *t)
+{
+        struct sim *s = sim_new(seed, &workload_registers);
+
+        s->tracing = o->trace;
+        s->end_ms = s->now + o->seconds * 1000;
+        sim_run(s);
+        if (o->trace || o->seeds == 1)
+                printf("seed %llu: trace %016llx, %llu committed, %llu writes, %llu reads, %llu elections, %llu crashes, %llu changes, %llu snapshots\n",
+                        (unsigned long long)seed, (unsigned long long)s->trace, (unsigned long long)s->commit_max,
+                        (unsigned long long)s->writes_n, (unsigned long long)s->reads_n, (unsigned long long)s->elections_n,
+                        (unsigned long long)s->crashes_n, (unsigned long long)s->changes_n, (unsigned long long)s->installs_n);
+        if (s->failed) {
+                t->failed++;
+                printf("seed %llu FAILED at %llu ms: %s\n  replay: sim --first %llu --seeds 1 --seconds %llu%s%s --trace\n",
+                        (unsigned long long)seed, (unsigned long long)s->now, s->why, (unsigned long long)seed,
+                        (unsigned long long)o->seconds, o->guard_off ? " --guard-off " : "", o->guard_off ? o->guard_off : "");
+        } else {
+                t->passed++;
+        }
+        t->commits += s->commit_max;
+        t->writes += s->writes_n;
+        t->reads += s->reads_n;
+        t->changes += s->changes_n;
+        t->installs += s->installs_n;
+        t->crashes += s->crashes_n;
+        t->elections += s->elections_n;
+        t->unknown += s->unknown_n;
+        sim_free(s);
+}
+
+/* One worker runs every jobs-th seed; when it dies, the seed it was at has failed and another one goes on. */
+static void work(const struct options *o, struct worker *w, uint64_t from)
+{
+        for (uint64_t seed = from; o->forever || seed < o->first + o->seeds; seed += o->jobs) {
+                w->seed = seed;
+                run_seed(o, seed, &w->t);
+                if (o->forever && w->t.passed % 500 == 0) printf("%llu passed, at seed %llu\n", (unsigned long long)w->t.passed, (unsigned long long)seed);
+                fflush(stdout);
+        }
+        w->seed = UINT64_MAX;
+}
+
+static void start_worker(const struct options *o, struct worker *w, uint64_t from)
+{
+        fflush(stdout);
+        w->pid = fork();
+        if (w->pid != 0) return;
+        work(o, w, from);
+        exit(0);
+}
+
+static void run_workers(const struct options *o, struct worker *workers)
+{
+        unsigned alive = 0;
+
+        for (uint64_t i = 0; i < o->jobs; i++, alive++) start_worker(o, &workers[i], o->first + i);
+        while (alive > 0) {
+                int status;
+                pid_t pid = wait(&status);
+                for (uint64_t i = 0; i < o->jobs; i++) {
+                        struct worker *w = &workers[i];
+                        if (w->pid != pid) continue;
+                        alive--;
+                        if (w->seed == UINT64_MAX) break;
+                        printf("seed %llu FAILED: the process died (status %d)\n", (unsigned long long)w->seed, status);
+                        w->t.failed++;
+                        start_worker(o, w, w->seed + o->jobs);
+                        alive++;
+                        break;
+                }
+        }
+}
+
+static bool parse(int argc, char **argv, struct options *o)
+{
+        *o = (struct options){ .seeds = 100, .first = 1, .seconds = 5, .jobs = 1 };
+        for (int i = 1; i < argc; i++) {
+                const char *a = argv[i], *v = i + 1 < argc ? argv[i + 1] : NULL;
+                uint64_t *number = strcmp(a, "--seeds") == 0 ? &o->seeds : strcmp(a, "--first") == 0 ? &o->first :
+                        strcmp(a, "--seconds") == 0 ? &o->seconds : strcmp(a, "--jobs") == 0 ? &o->jobs : NULL;
+                if (number && v) {
+                        *number = strtoull(v, NULL, 10);
+                        i++;
+                } else if (strcmp(a, "--guard-off") == 0 && v && guard_parse(v) >= 0) {
+                        o->guard_off = v;
+                        guards_off |= 1u << guard_parse(v);
+                        i++;
+                } else if (strcmp(a, "--trace") == 0) {
+                        o->trace = true;
+                } else if (strcmp(a, "--forever") == 0) {
+                        o->forever = true;
+                } else {
+                        return false;
+                }
+        }
+        return o->jobs >= 1 && o->jobs <= 64;
+}
+
+int main(int argc, char **argv)
+{
+        struct options o;
+        struct totals t = { 0 };
+        struct worker *workers;
+        struct timespec a, b;
+
+        if (!parse(argc, argv, &o)) {
+                fprintf(stderr, "usage: sim [--seeds N] [--first S] [--seconds T] [--guard-off NAME] [--trace] [--jobs N] [--forever]\n");
+                return 2;
+        }
+        workers = mmap(NULL, o.jobs * sizeof(*workers), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+        if (workers == MAP_FAILED) return 2;
+        (void)clock_gettime(CLOCK_MONOTONIC, &a);
+        if (o.jobs == 1 && o.seeds == 1) work(&o, workers, o.first);
+        else run_workers(&o, workers);
+        (void)clock_gettime(CLOCK_MONOTONIC, &b);
+        for (uint64_t i = 0; i < o.jobs; i++) {
+                const struct totals *w = &workers[i].t;
+                t.passed += w->passed;
+                t.failed += w->failed;
+                t.commits += w->commits;
+                t.writes += w->writes;
+                t.reads += w->reads;
+                t.changes += w->changes;
+                t.installs += w->installs;
+                t.crashes += w->crashes;
+                t.elections += w->elections;
+                t.unknown += w->unknown;
+        }
+        printf("%llu entries committed, %llu writes and %llu reads acknowledged (%llu unknown outcomes retried), %llu elections, "
+               "%llu crashes, %llu membership changes, %llu snapshot transfers, %.1f s\n",
+                (unsigned long long)t.commits, (unsigned long long)t.writes, (unsigned long long)t.reads, (unsigned long long)t.unknown,
+                (unsigned long long)t.elections, (unsigned long long)t.crashes, (unsigned long long)t.changes,
+                (unsigned long long)t.installs, (double)(b.tv_sec - a.tv_sec) + (double)(b.tv_nsec - a.tv_nsec) / 1e9);
+        printf("%llu passed, %llu failed\n", (unsigned long long)t.passed, (unsigned long long)t.failed);
+        return t.failed ? 1 : 0;
+}

@@ -1,0 +1,186 @@
+/* The cluster simulator: drivers, stores, network, clients and an administrator in one process under a virtual clock. All
+ * randomness comes from one generator, so that a seed replays exactly.
+ *
+ * Every node is the real driver over the memory store. The network delays, drops, cuts (also one way) and resets; disks are
+ * slow and lose what was not synced; processes die, alone and all at once; members come and go.
+ * Threads: one. Ownership: struct sim owns everything. */
+#ifndef TESTS_SIM_SIM_H
+#define TESTS_SIM_SIM_H
+
+#include <stdio.h>
+
+#include "raftctl/driver_int.h"
+#include "raftctl/store_mem.h"
+
+#define NODES_MAX 12
+#define CLIENTS_MAX 6
+#define KEYS_N 5
+#define COMMITS_MAX 65536
+#define ADDRESS_BYTES 24
+
+/* ---- the workload: what the clients ask for and how it is evaluated; another one can be plugged in ---- */
+struct work_op {
+        uint8_t id[REQUEST_ID_SIZE];
+        unsigned kind, key;
+        uint64_t value;
+};
+struct work_reply {
+        bool refused;
+        uint64_t version, value, executions;
+};
+struct workload {
+        const char *name;
+        evaluate_fn *evaluate;
+        /* Draws an operation; encodes it. */
+        void (*draw)(struct work_op *op, uint64_t (*random)(void *arg), void *arg, struct buf *ret_request);
+        bool (*is_write)(const struct work_op *op);
+        bool (*decode)(struct blob reply, struct work_reply *ret);
+        /* What a read of op->key sees in tx. */
+        void (*read)(struct tx *tx, unsigned key, struct work_reply *ret);
+        /* How often the operation took effect in tx. */
+        uint64_t (*executions)(struct tx *tx, const struct work_op *op);
+};
+extern const struct workload workload_registers;
+
+/* ---- nodes ---- */
+struct sim;
+struct sim_node {
+        struct env env; /* first: the driver's clock and randomness */
+        struct sim *sim;
+        unsigned slot;
+        uint64_t id, boot;
+        char address[ADDRESS_BYTES];
+        struct store_mem *store;
+        struct driver *driver;
+        bool used, up, disk_busy, forever_dead, is_volatile, link[NODES_MAX], fatal;
+        bool crash_wanted;
+        uint64_t reboot_at, deadline, spin_at;
+        unsigned spin_n;
+        uint64_t committed_seen, applied_seen, leader_term_seen;
+        unsigned disk_slow; /* times slower */
+};
+
+enum event_kind { EV_FRAME, EV_LINK, EV_DISK, EV_DISK_CALL, EV_CLIENT, EV_FAULT, EV_ADMIN, EV_REBOOT };
+struct event {
+        uint64_t at, seq;
+        enum event_kind kind;
+        unsigned a, b; /* nodes, or a client */
+        uint64_t x;    /* boot, generation */
+        enum raft_channel channel;
+        bool up, reset;
+        size_t n;
+        uint8_t data[];
+};
+
+struct known { /* what has been completed, for one key */
+        uint64_t version;
+        uint64_t *values; /* by version */
+        uint64_t values_cap;
+};
+struct client {
+        unsigned no;
+        bool busy, reading;
+        struct work_op op;
+        struct buf request;
+        unsigned node; /* asked last */
+        uint64_t boot; /* of that node */
+        uint64_t began_ms, ticket, floor_version, floor_index;
+        unsigned tries;
+};
+struct committed {
+        uint64_t term, hash;
+};
+struct applied_seen {
+        uint64_t set;
+        uint8_t hash[32];
+        uint64_t ws;
+};
+
+struct sim {
+        uint64_t seed, now, rng, seq, trace, end_ms, limit_ms;
+        bool tracing, failed, healed, quiet;
+        char why[256];
+        const struct workload *work;
+
+        struct event **heap;
+        size_t heap_n, heap_cap;
+
+        struct sim_node nodes[NODES_MAX];
+        unsigned nodes_n, target_voters;
+        uint64_t next_id;
+        /* network */
+        bool cut[NODES_MAX][NODES_MAX];
+        uint64_t generation[NODES_MAX][NODES_MAX], fifo[NODES_MAX][NODES_MAX][CHANNEL_N];
+        unsigned drop_permille, delay_ms, leftover_permille;
+        /* behaviour of this seed */
+        bool faults, membership, transfers, resets, sole_start, volatile_voter, slow_disks;
+        unsigned rate; /* client pause */
+        /* clients */
+        struct client clients[CLIENTS_MAX];
+        unsigned clients_n;
+        struct known known[KEYS_N];
+        uint64_t known_index; /* highest index acknowledged */
+        struct work_op *acked;
+        size_t acked_n, acked_cap;
+        uint64_t reads_n, writes_n, refusals_n, unknown_n, changes_n, installs_n, crashes_n, elections_n;
+        /* the truth */
+        struct committed *commits;
+        struct applied_seen *applieds;
+        uint64_t commit_max, commit_max_term;
+        uint64_t *leader_of; /* by term */
+        bool change_pending;
+        uint64_t last_leader_lost_ms, outage_ms;
+};
+
+/* world.c */
+uint64_t sim_random(struct sim *s);
+static inline unsigned sim_below(struct sim *s, unsigned n)
+{
+        return n ? (unsigned)(sim_random(s) % n) : 0;
+}
+static inline bool sim_chance(struct sim *s, unsigned permille)
+{
+        return sim_below(s, 1000) < permille;
+}
+struct event *sim_event(struct sim *s, uint64_t at, enum event_kind kind, size_t n);
+void sim_fail(struct sim *s, const char *fmt, ...) PRINTF_LIKE(2, 3);
+void sim_note(struct sim *s, const char *fmt, ...) PRINTF_LIKE(2, 3);
+/* Runs one seed; false and s->why on a violation. s is freed by sim_free. */
+struct sim *sim_new(uint64_t seed, const struct workload *work);
+void sim_run(struct sim *s);
+void sim_free(struct sim *s);
+
+/* node.c */
+struct sim_node *node_new(struct sim *s, bool is_volatile);
+void node_boot(struct sim_node *n);
+void node_crash(struct sim_node *n, unsigned down_ms);
+void node_tick(struct sim_node *n);
+/* After every call into a driver. */
+void node_after(struct sim_node *n);
+void node_disk(struct sim_node *n, const struct event *e);
+struct sim_node *node_by_id(struct sim *s, uint64_t id);
+
+/* net.c */
+void net_send(struct sim_node *from, uint64_t to, enum raft_channel channel, struct blob frame);
+void net_deliver(struct sim *s, const struct event *e);
+void net_link(struct sim *s, const struct event *e);
+void net_connect(struct sim *s, unsigned a, unsigned b);
+void net_break(struct sim *s, unsigned a, unsigned b, bool reset_at_b);
+
+/* client.c */
+void client_event(struct sim *s, unsigned no);
+void client_kick(struct sim *s);
+bool client_all_idle(const struct sim *s);
+
+/* admin.c */
+void admin_event(struct sim *s);
+void fault_event(struct sim *s);
+void fault_heal(struct sim *s);
+
+/* check.c */
+void check_node(struct sim_node *n);
+void check_final(struct sim *s);
+bool check_converged(struct sim *s);
+void check_ack(struct sim *s, struct client *c, const struct work_reply *r, uint64_t index);
+
+#endif
