@@ -1,0 +1,165 @@
+/* Happy path: app_open() = lock -> certificates -> TLS context -> manager (brings volumes up from the last
+ * wanted state)
+ * -> sessions. app_close() = sessions -> manager -> closed. A failure inside app_open() closes what was
+ * opened; the loop has to run a little longer for that, and the lock is free at once. */
+#include "satellite/app.h"
+
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "satellite/state.h"
+#include "wire/base/log.h"
+#include "wire/base/mem.h"
+#include "wire/net/pki_dir.h"
+
+#define PORT_PLAIN 3366 /* LINSTOR's names; TLS on both */
+#define PORT_TLS 3367
+
+struct app {
+        struct manager *manager;
+        struct session_server *sessions;
+        struct tls_ctx *ctx;
+        struct pki_identity id;
+        int lock_fd;
+        app_closed_fn *closed;
+        void *arg;
+};
+
+static void on_changed(void *arg)
+{
+        struct app *a = arg;
+        if (a->sessions != NULL) session_server_changed(a->sessions);
+}
+
+static int load_identity(struct app *a, const struct app_config *c, struct fail *f)
+{
+        struct pki_dir pki;
+        int err = pki_dir_load(c->dir, &pki, f);
+        if (err == E_NOT_FOUND) {
+                return fail_set(f, err,
+                        "this node has not joined a cluster. On a controller run `raftctl token create "
+                        "--role satellite`, here "
+                        "`outrigger-satellite join TOKEN`");
+        }
+        if (err != 0) return err;
+        err = pki_identity(&pki.cert, &a->id, f);
+        if (err == 0 && a->id.role != PKI_SATELLITE)
+                err = fail_set(f, E_AUTH, "the certificate in %s is for a %s, not for a satellite", c->dir,
+                        pki_role_name(a->id.role));
+        struct tls_config tc = { .ca = &pki.ca,
+                .cert = &pki.cert,
+                .key = &pki.key,
+                .cluster = a->id.cluster,
+                .roles = PKI_ROLE_BIT(PKI_CONTROLLER),
+                .env = c->env };
+        if (err == 0) err = tls_ctx_new(&tc, &a->ctx, f);
+        pki_dir_done(&pki);
+        return err;
+}
+
+static bool ipv6_works(void)
+{
+        int fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        if (fd < 0) return false;
+        struct sockaddr_in6 any = { .sin6_family = AF_INET6, .sin6_addr = IN6ADDR_ANY_INIT };
+        bool works = bind(fd, (struct sockaddr *)&any, sizeof any) == 0;
+        close(fd);
+        return works;
+}
+
+static void default_address(struct sockaddr_storage *ret, unsigned port)
+{
+        *ret = (struct sockaddr_storage){ 0 };
+        if (ipv6_works()) {
+                struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)(void *)ret;
+                v6->sin6_family = AF_INET6;
+                v6->sin6_port = htons((uint16_t)port);
+                return;
+        }
+        struct sockaddr_in *v4 = (struct sockaddr_in *)(void *)ret;
+        v4->sin_family = AF_INET;
+        v4->sin_port = htons((uint16_t)port);
+}
+
+static int open_sessions(struct app *a, const struct app_config *c, struct fail *f)
+{
+        struct sockaddr_storage usual[2];
+        default_address(&usual[0], PORT_PLAIN);
+        default_address(&usual[1], PORT_TLS);
+        struct session_config sc = {
+                .loop = c->loop,
+                .env = c->env,
+                .ctx = a->ctx,
+                .node_name = a->id.name,
+                .cluster_uuid = a->id.cluster,
+                .version = PACKAGE_VERSION,
+                .addresses = c->addresses_n > 0 ? c->addresses : usual,
+                .addresses_n = c->addresses_n > 0 ? c->addresses_n : (uint32_t)ARRAY_LEN(usual),
+        };
+        return session_server_open(&sc, &a->sessions, f);
+}
+
+static void app_free(struct app *a)
+{
+        tls_ctx_unref(a->ctx);
+        if (a->lock_fd >= 0) close(a->lock_fd);
+        free(a);
+}
+
+int app_open(const struct app_config *c, struct app **ret, struct fail *f)
+{
+        struct app *a = xnew(struct app);
+        a->lock_fd = -1;
+        int err = state_lock(c->dir, &a->lock_fd, f);
+        if (err == 0) err = load_identity(a, c, f);
+        if (err == 0) err = open_sessions(a, c, f);
+        if (err == 0) {
+                struct manager_config mc = { .dir = c->dir,
+                        .node_name = a->id.name,
+                        .cluster_uuid = a->id.cluster,
+                        .retry_first_ms = c->retry_first_ms,
+                        .scan_every_ms = c->scan_every_ms };
+                err = manager_open(c->loop, c->env, &mc, on_changed, a, &a->manager, f);
+        }
+        if (err != 0) {
+                if (a->sessions != NULL) session_server_close(a->sessions, NULL, NULL);
+                app_free(a);
+                return err;
+        }
+        session_server_set_manager(a->sessions, a->manager);
+        *ret = a;
+        return 0;
+}
+
+static void on_manager_closed(void *arg)
+{
+        struct app *a = arg;
+        app_closed_fn *closed = a->closed;
+        void *closed_arg = a->arg;
+        app_free(a);
+        closed(closed_arg);
+}
+
+static void on_sessions_closed(void *arg)
+{
+        struct app *a = arg;
+        a->sessions = NULL;
+        manager_close(a->manager, on_manager_closed);
+}
+
+void app_close(struct app *a, app_closed_fn *closed, void *arg)
+{
+        a->closed = closed;
+        a->arg = arg;
+        session_server_close(a->sessions, on_sessions_closed, a);
+}
+
+const char *app_node_name(const struct app *a) { return a->id.name; }
+
+void app_address(const struct app *a, uint32_t i, struct sockaddr_storage *ret)
+{
+        session_server_address(a->sessions, i, ret);
+}

@@ -1,0 +1,91 @@
+#include "satellite/caps.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include "satellite/provider.h"
+#include "wire/codec/codec.h"
+
+/* Programs and kernel parts that a kind or layer needs once it is supported are for its provider to say; what
+ * is said here is only that nobody has built it. */
+static const char *const not_built = "%s is not supported by this version of the satellite";
+
+static void add_reason(struct objmap *m, const char *key, const char *reason, struct arena *a)
+{
+        struct str_list *l = objmap_add(&str_list_type, m, key, a);
+        const char **items = arena_alloc(a, sizeof *items);
+        items[0] = reason;
+        SET_N(l, str_list, items, items, 1);
+}
+
+static void fill_providers(struct arena *a, struct sat_hello_reply *ret)
+{
+        const char **names = arena_alloc(a, provider_kind_N * sizeof *names);
+        uint32_t n = 0;
+        bool loops = access("/dev/loop-control", R_OK | W_OK) == 0;
+        for (unsigned k = 0; k < provider_kind_N; k++) {
+                const char *name = enum_name(&provider_kind_enum, k);
+                const struct provider *prov = provider_by_kind((enum provider_kind)k);
+                if (prov == NULL)
+                        add_reason(&ret->unsupported_providers, name, arena_printf(a, not_built, name), a);
+                else if (prov->backed && !loops)
+                        add_reason(&ret->unsupported_providers, name,
+                                "/dev/loop-control cannot be opened: run as root and load the kernel module "
+                                "with 'modprobe loop'",
+                                a);
+                else names[n++] = name;
+        }
+        SET_N(ret, sat_hello_reply, storage_providers, names, n);
+        MARK(ret, sat_hello_reply, unsupported_providers);
+}
+
+static void fill_layers(struct arena *a, struct sat_hello_reply *ret)
+{
+        const char **names = arena_alloc(a, sizeof *names);
+        names[0] = enum_name(&layer_type_enum, layer_type_STORAGE);
+        SET_N(ret, sat_hello_reply, resource_layers, names, 1);
+        for (unsigned k = 0; k < layer_type_N; k++) {
+                const char *name = enum_name(&layer_type_enum, k);
+                if (k != layer_type_STORAGE)
+                        add_reason(&ret->unsupported_layers, name, arena_printf(a, not_built, name), a);
+        }
+        MARK(ret, sat_hello_reply, unsupported_layers);
+}
+
+/* First line of a small file that begins with prefix, without prefix, quotes and newline. NULL when there is
+ * none. */
+static const char *line_of(const char *path, const char *prefix, struct arena *a)
+{
+        FILE *f = fopen(path, "re");
+        if (f == NULL) return NULL;
+        char line[512];
+        const char *found = NULL;
+        while (found == NULL && fgets(line, sizeof line, f) != NULL) {
+                if (strncmp(line, prefix, strlen(prefix)) != 0) continue;
+                char *p = line + strlen(prefix);
+                p[strcspn(p, "\n")] = '\0';
+                size_t n = strlen(p);
+                if (n >= 2 && p[0] == '"' && p[n - 1] == '"') {
+                        p[n - 1] = '\0';
+                        p++;
+                }
+                found = arena_strdup(a, p);
+        }
+        fclose(f);
+        return found;
+}
+
+void caps_fill(struct arena *a, struct sat_hello_reply *ret)
+{
+        struct utsname u;
+        if (uname(&u) == 0) SET(ret, sat_hello_reply, uname, arena_strdup(a, u.nodename));
+        const char *boot = line_of("/proc/sys/kernel/random/boot_id", "", a);
+        if (boot != NULL) SET(ret, sat_hello_reply, boot_id, boot);
+        const char *os = line_of("/etc/os-release", "PRETTY_NAME=", a);
+        if (os != NULL) SET(ret, sat_hello_reply, os_variant, os);
+        fill_providers(a, ret);
+        fill_layers(a, ret);
+}

@@ -1,0 +1,14 @@
+/* What this satellite and its machine can do, for the hello reply: kinds of storage, layers, and for all
+ * others why not.
+ *
+ * Threads: any; reads a few small files. Ownership: everything is put into the arena. */
+#ifndef SATELLITE_CAPS_H
+#define SATELLITE_CAPS_H
+
+#include "wire/def/types.h"
+
+/* Sets uname, boot_id, os_variant, storage_providers, resource_layers, unsupported_providers,
+ * unsupported_layers. */
+void caps_fill(struct arena *a, struct sat_hello_reply *ret);
+
+#endif
