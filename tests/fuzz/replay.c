@@ -43,8 +43,8 @@ static int run_dir(const char *dir, unsigned *files)
         while (r == 0 && (e = readdir(d)) != NULL) {
                 char name[PATH_MAX];
                 if (e->d_name[0] == '.') continue;
-                (void)snprintf(name, sizeof name, "%s/%s", dir, e->d_name);
-                r = run_file(name);
+                int n = snprintf(name, sizeof name, "%s/%s", dir, e->d_name);
+                r = n > 0 && n < (int)sizeof name ? run_file(name) : -1;
                 *files += 1;
         }
         (void)closedir(d);
