@@ -106,7 +106,7 @@ static void put_labels(struct buf *out, const char *name, const struct label *la
 void sample_f(struct buf *out, const char *name, const struct label *labels, unsigned labels_n, double value)
 {
         put_labels(out, name, labels, labels_n);
-        buf_printf(out, "%.9g\n", value);
+        buf_printf(out, "%.15g\n", value);
 }
 
 void sample_i(struct buf *out, const char *name, const struct label *labels, unsigned labels_n, int64_t value)
