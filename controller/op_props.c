@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "controller/op_internal.h"
+#include "state/place.h"
 
 /* ---- properties ---- */
 
@@ -177,39 +178,9 @@ const char *op_layers_lacking(struct op *op, const char *node, const char *const
         return text;
 }
 
-bool op_is_thin(enum provider_kind kind)
-{
-        return kind == provider_kind_LVM_THIN || kind == provider_kind_ZFS_THIN ||
-               kind == provider_kind_FILE_THIN || kind == provider_kind_STORAGE_SPACES_THIN;
-}
+bool op_is_thin(enum provider_kind kind) { return place_is_thin(kind); }
 
-/* Kinds whose volumes have the same granularity belong to one family. */
-static unsigned kind_family(enum provider_kind kind)
-{
-        switch (kind) {
-        case provider_kind_LVM: return 1;
-        case provider_kind_LVM_THIN: return 2;
-        case provider_kind_ZFS:
-        case provider_kind_ZFS_THIN: return 3;
-        case provider_kind_FILE:
-        case provider_kind_FILE_THIN: return 4;
-        case provider_kind_SPDK:
-        case provider_kind_REMOTE_SPDK: return 5;
-        case provider_kind_EBS_TARGET:
-        case provider_kind_EBS_INIT: return 6;
-        case provider_kind_STORAGE_SPACES:
-        case provider_kind_STORAGE_SPACES_THIN: return 7;
-        case provider_kind_DISKLESS:
-        case provider_kind_N: break;
-        }
-        return 0;
-}
-
-bool op_kinds_mix(enum provider_kind a, enum provider_kind b)
-{
-        unsigned fa = kind_family(a), fb = kind_family(b);
-        return fa == 0 || fb == 0 || fa == fb;
-}
+bool op_kinds_mix(enum provider_kind a, enum provider_kind b) { return place_kinds_mix(a, b); }
 
 /* ---- flags ---- */
 

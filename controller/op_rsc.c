@@ -391,7 +391,7 @@ static void make_diskful(struct op *op, struct rsc_dfn *rd, const struct node *n
         struct select_filter *f = op_filter_merge(op, g.select_filter, &want);
         SET_N(f, select_filter, node_name_list, nodes, 1);
         SET(f, select_filter, additional_place_count, 1);
-        if (b->layer_list_n != 0) SET_N(f, select_filter, layer_stack, b->layer_list, b->layer_list_n);
+        if (b->layer_list_n != 0 && !op_decide_stack(op, rd, b->layer_list, b->layer_list_n)) return;
         UNSET(f, select_filter, diskless_on_remaining);
         (void)op_place_rd(op, rd, f, false);
         for (uint32_t i = 0; i < op->reply->rcs_n; i++) {

@@ -79,7 +79,11 @@ void op_rd_autoplace(struct op *op)
         struct select_filter *f = op_filter_merge(op, g.select_filter, b->select_filter);
         if (HAS(b, autoplace_body, diskless_on_remaining))
                 SET(f, select_filter, diskless_on_remaining, b->diskless_on_remaining);
-        if (b->layer_list_n != 0) SET_N(f, select_filter, layer_stack, b->layer_list, b->layer_list_n);
+        const struct select_filter *r = b->select_filter;
+        if (b->layer_list_n != 0 && !op_decide_stack(op, &rd, b->layer_list, b->layer_list_n)) return;
+        if (b->layer_list_n == 0 && r != NULL && r->layer_stack_n != 0 &&
+                !op_decide_stack(op, &rd, r->layer_stack, r->layer_stack_n))
+                return;
         (void)op_place_rd(op, &rd, f, false);
 }
 
