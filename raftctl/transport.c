@@ -235,7 +235,8 @@ static void dial(struct link *l)
         list_push_back(&t->ends, &e->node);
         t->live++;
         l->out = e;
-        l->dial = ++t->dials; /* never repeats in this incarnation, even if the peer was removed and came back */
+        l->dial = ++t->dials; /* never repeats in this incarnation, even if the peer was removed and came back
+                               */
         l->due_ms = now_ms(t) + o.handshake_ms + t->election_ms; /* the reply to the hello included */
         int err = conn_connect(e->conn, t->loop, &to, t->ctx, &o, &conn_ops);
         if (err != 0) dial_failed(l, err_text(err), false);
@@ -477,4 +478,10 @@ void transport_close(struct transport *t, void (*cb)(void *arg), void *arg)
         LIST_FOREACH_SAFE(it, nx, &t->peers) peer_free(container_of(it, struct peer, node));
         listener_close(&t->listener, on_listener_closed);
         uv_close((uv_handle_t *)&t->timer, on_timer_closed);
+}
+
+bool transport_peer_dialed(const struct transport *t, uint64_t id)
+{
+        const struct peer *p = transport_peer_find(t, id);
+        return p != NULL && p->address[0] != '\0';
 }

@@ -73,6 +73,8 @@ struct transport_peer {
         char trouble[160]; /* why there is no link, or "" */
 };
 void transport_peer_info(const struct transport *t, uint64_t id, struct transport_peer *ret);
+/* Was it named by transport_peer_set? */
+bool transport_peer_dialed(const struct transport *t, uint64_t id);
 /* Ids of peers, at most n; returns how many. */
 uint32_t transport_peers(const struct transport *t, uint64_t *ret_ids, uint32_t n);
 /* Where it listens (port 0 resolved). */

@@ -399,6 +399,17 @@ int pki_fingerprint(const struct pem *cert, uint8_t ret[PKI_PIN_SIZE], struct fa
         return rc == 0 ? 0 : pki_fail(f, E_FORMAT, "no fingerprint", rc);
 }
 
+int pki_key_pin(const struct pem *cert, uint8_t ret[PKI_PIN_SIZE], struct fail *f)
+{
+        gnutls_x509_crt_t crt = NULL;
+        size_t n = PKI_PIN_SIZE;
+        int err = pki_import_crt(cert, &crt, f);
+        if (err != 0) return err;
+        int rc = gnutls_x509_crt_get_key_id(crt, GNUTLS_KEYID_USE_SHA256, ret, &n);
+        gnutls_x509_crt_deinit(crt);
+        return rc == 0 ? 0 : pki_fail(f, E_FORMAT, "no key id", rc);
+}
+
 static int key_matches(gnutls_x509_crt_t crt, const struct pem *key_pem, struct fail *f)
 {
         gnutls_x509_privkey_t key = NULL;

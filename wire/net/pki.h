@@ -75,6 +75,8 @@ int pki_sign(const struct pem *ca_cert, const struct pem *ca_key, const struct p
 int pki_identity(const struct pem *cert, struct pki_identity *ret, struct fail *f) MUST_USE;
 /* SHA-256 of the (first) certificate: the pin when it is the CA's. */
 int pki_fingerprint(const struct pem *cert, uint8_t ret[PKI_PIN_SIZE], struct fail *f) MUST_USE;
+/* SHA-256 of the certificate's public key: the same for every certificate of one key. */
+int pki_key_pin(const struct pem *cert, uint8_t ret[PKI_PIN_SIZE], struct fail *f) MUST_USE;
 /* 0 when cert is signed by ca and key belongs to cert (key NULL: not checked). E_AUTH else. */
 int pki_check(const struct pem *ca, const struct pem *cert, const struct pem *key, struct fail *f) MUST_USE;
 

@@ -1,0 +1,198 @@
+/* DIR/identity, and founding. */
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "raftctl/member_int.h"
+#include "raftctl/store_lmdb.h"
+#include "state/kv_mem.h"
+#include "state/overlay.h"
+#include "state/table.h"
+#include "state/writeset.h"
+#include "wire/codec/codec.h"
+#include "wire/net/kinds.h"
+
+static int identity_path(char out[PATH_MAX], const char *dir, struct fail *f)
+{
+        int n = snprintf(out, PATH_MAX, "%s/identity", dir);
+        return n > 0 && n < PATH_MAX ? 0 : fail_set(f, E_TOO_LARGE, "path too long: %.100s", dir);
+}
+
+uint64_t identity_new_id(struct env *env)
+{
+        uint64_t id;
+        do id = env_random_u64(env) >> 1;
+        while (id == 0);
+        return id;
+}
+
+int identity_load(const char *dir, struct arena *a, struct member_identity *ret, struct fail *f)
+{
+        char path[PATH_MAX];
+        struct pem text = { 0 };
+        int err = identity_path(path, dir, f);
+        if (err == 0) err = pki_load(path, &text, f);
+        if (err != 0) return err;
+        err = dec_json(&member_identity_type, BLOB(text.text, text.n), a, ret, f);
+        pem_done(&text);
+        if (err == 0 &&
+                (ret->raft_id == 0 || ret->name == NULL || ret->address == NULL || ret->cluster == NULL))
+                err = fail_set(f, E_CORRUPT, "%s is not complete", path);
+        return err != 0 ? fail_wrap(f, "%s", path) : 0;
+}
+
+int identity_save(const char *dir, const struct member_identity *id, struct fail *f)
+{
+        char path[PATH_MAX];
+        struct buf b = { 0 };
+        int err = identity_path(path, dir, f);
+        if (err != 0) return err;
+        enc_json(&member_identity_type, id, JSON_DUMP, &b);
+        buf_put_str(&b, "\n");
+        err = b.err != 0 ? fail_set(f, b.err, "%s", err_text(b.err))
+                         : pki_file_write(path, buf_blob(&b), 0600, f);
+        buf_done(&b);
+        return err;
+}
+
+/* ---- founding ---- */
+
+static int make_certificates(
+        const struct member_founding *c, const char *uuid, struct pki_dir *d, struct fail *f)
+{
+        struct pem csr = { 0 };
+        uint64_t now_s = c->env->wall_ms(c->env) / 1000;
+        struct pki_subject s = { .cluster = uuid,
+                .role = PKI_CONTROLLER,
+                .name = c->name,
+                .addresses = c->sans,
+                .addresses_n = c->sans_n,
+                .now_s = now_s };
+        int err = pki_make_ca(uuid, now_s, &d->ca, &d->ca_key, f);
+        if (err == 0) err = pki_make_key(&d->key, f);
+        if (err == 0) err = pki_make_csr(&d->key, c->name, &csr, f);
+        if (err == 0) err = pki_sign(&d->ca, &d->ca_key, &csr, &s, &d->cert, f);
+        pem_done(&csr);
+        return err;
+}
+
+static int put_rows(struct tx *tx, const struct cluster *c, const struct member *m)
+{
+        int err = row_put(tx, &cluster_type, c);
+        return err != 0 ? err : row_put(tx, &member_type, m);
+}
+
+/* The first write-set: the cluster's row and the founder's. */
+static int make_writeset(const struct member_founding *c, const struct member_identity *id,
+        const struct pki_dir *d, struct buf *out, struct fail *f)
+{
+        struct pki_identity cert;
+        char hex[2 * PKI_PIN_SIZE + 1];
+        struct cluster row = { 0 };
+        struct member m = { 0 };
+        int64_t now = (int64_t)c->env->wall_ms(c->env);
+        int err = pki_identity(&d->cert, &cert, f);
+        if (err != 0) return err;
+        for (unsigned i = 0; i < PKI_PIN_SIZE; i++)
+                (void)snprintf(hex + (size_t)2 * i, 3, "%02x", cert.fingerprint[i]);
+        SET(&row, cluster, uuid, id->cluster);
+        SET(&row, cluster, name, c->cluster_name != NULL ? c->cluster_name : "outrigger");
+        SET(&row, cluster, created_ms, now);
+        SET(&row, cluster, feature_level, 1);
+        SET(&m, member, name, id->name);
+        SET(&m, member, raft_id, id->raft_id);
+        SET(&m, member, address, id->address);
+        SET(&m, member, role, cert_role_CONTROLLER);
+        SET(&m, member, fingerprint, hex);
+        SET(&m, member, joined_ms, now);
+        struct kv_mem *kv = kv_mem_new();
+        struct tx *base = kv_mem_read(kv);
+        struct overlay *o = overlay_new(base);
+        err = put_rows(overlay_tx(o), &row, &m);
+        if (err == 0) err = writeset_encode(o, 0, out);
+        overlay_free(o);
+        kv_mem_end(base);
+        kv_mem_free(kv);
+        return err != 0 ? fail_set(f, err, "the first rows: %s", err_text(err)) : 0;
+}
+
+static void on_store_closed(void *arg) { *(bool *)arg = true; }
+static void turn(void *arg) { (void)uv_run(arg, UV_RUN_ONCE); }
+
+static int found_store(const struct member_founding *c, const struct member_identity *id,
+        struct blob writeset, struct fail *f)
+{
+        char path[PATH_MAX];
+        uv_loop_t loop;
+        struct store *store = NULL;
+        bool closed = false;
+        struct driver_founder founder = { id->raft_id, id->address, MEMBER_VOTER };
+        struct store_identity sid = { .member_id = id->raft_id };
+        int n = snprintf(path, sizeof path, "%s/" MEMBER_STORE_DIR, c->dir);
+        if (n < 0 || (size_t)n >= sizeof path)
+                return fail_set(f, E_TOO_LARGE, "path too long: %.100s", c->dir);
+        (void)snprintf(sid.cluster_uuid, sizeof sid.cluster_uuid, "%s", id->cluster);
+        int err = uv_loop_init(&loop);
+        if (err != 0) return fail_set(f, err, "%s", uv_strerror(err));
+        err = store_lmdb_open(&loop, &(struct store_lmdb_config){ .dir = path }, &store, f);
+        if (err == 0 && (err = store_lmdb_set_identity(store, &sid)) != 0)
+                (void)fail_set(f, err, "%s: %s", path, err_text(err));
+        if (err == 0) err = driver_found(store, &founder, 1, writeset, turn, &loop, f);
+        if (store != NULL) {
+                store->ops->close(store, on_store_closed, &closed);
+                while (!closed) (void)uv_run(&loop, UV_RUN_ONCE);
+        }
+        (void)uv_run(&loop, UV_RUN_DEFAULT);
+        (void)uv_loop_close(&loop);
+        return err;
+}
+
+static int check_founding(const struct member_founding *c, struct fail *f)
+{
+        struct sockaddr_storage a;
+        struct pki_dir old;
+        struct fail none = { 0 };
+        if (!pki_name_valid(c->name))
+                return fail_set(f, E_INVALID,
+                        "'%s' is not a valid name: letters, digits, '.', '_' and '-' only", c->name);
+        if (conn_parse_address(c->address, RAFT_PORT, &a) != 0)
+                return fail_set(f, E_INVALID,
+                        "'%s' is not an IP address with a port (as 10.0.0.1:3372 or [fd00::1]:3372)",
+                        c->address);
+        int err = pki_dir_load(c->dir, &old, &none);
+        if (err == E_NOT_FOUND) return 0;
+        pki_dir_done(&old);
+        return fail_set(f, E_EXISTS,
+                "%s belongs to a cluster already; to found another one, move that directory away", c->dir);
+}
+
+int member_found(const struct member_founding *founding, struct fail *f)
+{
+        struct member_founding c = *founding;
+        char uuid[PKI_UUID_SIZE];
+        struct pki_dir d = { 0 };
+        struct buf writeset = { 0 };
+        struct member_identity id = { 0 };
+        if (c.env == NULL) c.env = env_real();
+        int err = check_founding(&c, f);
+        if (err != 0) return err;
+        env_uuid(c.env, uuid);
+        SET(&id, member_identity, raft_id, identity_new_id(c.env));
+        SET(&id, member_identity, name, c.name);
+        SET(&id, member_identity, address, c.address);
+        SET(&id, member_identity, cluster, uuid);
+        SET(&id, member_identity, started, true);
+        err = make_certificates(&c, uuid, &d, f);
+        if (err == 0) err = make_writeset(&c, &id, &d, &writeset, f);
+        if (err == 0 && mkdir(c.dir, 0700) != 0 && errno != EEXIST)
+                err = fail_set(f, -errno, "%s: %s", c.dir, strerror(errno));
+        if (err == 0) err = found_store(&c, &id, buf_blob(&writeset), f);
+        if (err == 0) err = identity_save(c.dir, &id, f);
+        if (err == 0) err = pki_dir_save(c.dir, &d, f); /* last: the certificate says that all is there */
+        pki_dir_done(&d);
+        buf_done(&writeset);
+        return err;
+}

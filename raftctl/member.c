@@ -1,0 +1,399 @@
+/* The member: opens everything in order, connects the pieces, closes everything in the opposite order.
+ *
+ * Opening: certificates -> identity -> store -> transport -> driver -> timers. Each step may fail;
+ * member_close() knows how far it got. Closing: driver (answers what is pending) and transport at once, the
+ * store last. Debts (live): turn, tick and reconcile handles, transport, store. */
+#include "raftctl/member.h"
+
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "raftctl/admin.h"
+#include "raftctl/join_op.h"
+#include "raftctl/member_int.h"
+#include "raftctl/store_lmdb.h"
+#include "wire/codec/codec.h"
+#include "wire/net/kinds.h"
+
+enum {
+        ELECTION_MS = 500,
+        HEARTBEAT_MS = 50,
+        IDENTITY_ARENA = 1 << 20,
+        OUTCOME_ARENA = 64 << 10,
+        TICK_MAX_MS = 1000
+};
+
+uint64_t member_now_ms(const struct local_member *m) { return m->env->now_ms(m->env); }
+
+/* ---- the end ---- */
+
+static void free_member(struct local_member *m)
+{
+        pki_dir_done(&m->pki);
+        tls_ctx_unref(m->tls);
+        arena_done(&m->arena);
+        free(m->dir);
+        free(m);
+}
+
+void member_settle(struct local_member *m)
+{
+        assert(m->live > 0);
+        if (--m->live > 0) return;
+        assert(m->closing);
+        void (*cb)(void *) = m->closed_cb;
+        void *arg = m->closed_arg;
+        free_member(m);
+        cb(arg);
+}
+
+static void on_handle_closed(uv_handle_t *h) { member_settle(h->data); }
+static void on_part_closed(void *arg) { member_settle(arg); }
+
+void member_close(struct local_member *m, void (*cb)(void *arg), void *arg)
+{
+        assert(!m->closing);
+        m->closing = true;
+        m->closed_cb = cb;
+        m->closed_arg = arg;
+        if (m->admin != NULL) admin_close(m->admin, on_part_closed, m);
+        if (m->transport != NULL) transport_close(m->transport, on_part_closed, m);
+        if (m->driver != NULL) {
+                m->store->ops->drain(m->store); /* no more callbacks into the driver */
+                driver_close(m->driver);
+                m->driver = NULL;
+        }
+        if (m->store != NULL) m->store->ops->close(m->store, on_part_closed, m);
+        uv_close((uv_handle_t *)&m->turn, on_handle_closed);
+        uv_close((uv_handle_t *)&m->tick, on_handle_closed);
+        uv_close((uv_handle_t *)&m->reconcile.timer, on_handle_closed);
+}
+
+/* ---- the driver's calls out ---- */
+
+static void fatal(struct local_member *m, int err, const char *why)
+{
+        if (m->fatal || m->closing) return;
+        m->fatal = true;
+        m->hooks->on_fatal(m->arg, err, why);
+}
+
+static void drv_send(void *arg, uint64_t to, enum raft_channel channel, struct blob frame)
+{
+        struct local_member *m = arg;
+        if (!m->closing) transport_send(m->transport, to, channel, frame);
+}
+
+static int drv_evaluate(void *arg, struct tx *tx, struct blob request, uint64_t index, struct buf *ret_reply)
+{
+        struct local_member *m = arg;
+        if (join_op_is(request)) return join_op_evaluate(tx, request, ret_reply);
+        return m->hooks->evaluate != NULL ? m->hooks->evaluate(m->arg, tx, request, index, ret_reply)
+                                          : E_UNSUPPORTED;
+}
+
+static void drv_state(void *arg)
+{
+        struct local_member *m = arg;
+        m->driver_state_changed = true;
+        if (!m->closing && m->hooks->on_state != NULL) m->hooks->on_state(m->arg);
+}
+
+static void drv_applied(void *arg, uint64_t index)
+{
+        struct local_member *m = arg;
+        m->driver_state_changed = true; /* the member table may have changed */
+        if (!m->closing && m->hooks->on_applied != NULL) m->hooks->on_applied(m->arg, index);
+}
+
+static void drv_fatal_cb(void *arg, int err, const char *why) { fatal(arg, err, why); }
+
+static const struct driver_ops driver_ops = {
+        .send = drv_send,
+        .evaluate = drv_evaluate,
+        .on_state = drv_state,
+        .on_applied = drv_applied,
+        .on_fatal = drv_fatal_cb,
+};
+
+/* ---- the transport's calls ---- */
+
+static void net_receive(void *arg, uint64_t from, enum raft_channel channel, struct blob frame)
+{
+        struct local_member *m = arg;
+        if (m->driver != NULL && !m->fatal) driver_receive(m->driver, from, channel, frame);
+}
+
+static void net_link(void *arg, uint64_t peer, bool up, bool reset)
+{
+        struct local_member *m = arg;
+        if (m->driver != NULL && !m->closing) driver_link(m->driver, peer, up, reset);
+}
+
+static const struct transport_ops transport_ops = {
+        .receive = net_receive,
+        .link = net_link,
+        .check = member_check,
+        .join = join_serve,
+};
+
+/* ---- time ---- */
+
+static void on_tick(uv_timer_t *t)
+{
+        struct local_member *m = t->data;
+        if (!m->closing && !m->fatal) driver_tick(m->driver);
+}
+
+/* Once in each loop turn, after everything that called into the driver: membership, then the next deadline.
+ */
+static void on_turn(uv_prepare_t *h)
+{
+        struct local_member *m = h->data;
+        if (m->closing || m->fatal) return;
+        if (m->driver_state_changed) {
+                m->driver_state_changed = false;
+                member_peers_update(m);
+                reconcile_kick(m);
+        }
+        uint64_t now = member_now_ms(m), due = driver_deadline_ms(m->driver);
+        uint64_t wait = due > now ? MIN(due - now, (uint64_t)TICK_MAX_MS) : 0;
+        uv_update_time(m->loop);
+        int rc = uv_timer_start(&m->tick, on_tick, wait, 0);
+        assert(rc == 0);
+}
+
+/* ---- opening ---- */
+
+static int check_identity(struct local_member *m, struct fail *f)
+{
+        struct pki_identity id;
+        int err = pki_identity(&m->pki.cert, &id, f);
+        if (err != 0) return err;
+        if (strcmp(id.cluster, m->identity.cluster) != 0 || strcmp(id.name, m->identity.name) != 0)
+                return fail_set(f, E_AUTH,
+                        "%s holds the certificate of '%s' and the identity of '%s': pieces of two machines "
+                        "were mixed; restore "
+                        "the right ones, or move the directory away and join anew",
+                        m->dir, id.name, m->identity.name);
+        if (id.role != PKI_CONTROLLER && id.role != PKI_WITNESS)
+                return fail_set(f, E_AUTH, "the certificate in %s is that of a %s, not of a controller",
+                        m->dir, pki_role_name(id.role));
+        return 0;
+}
+
+static int load_identity(struct local_member *m, struct fail *f)
+{
+        int err = pki_dir_load(m->dir, &m->pki, f);
+        if (err == E_NOT_FOUND)
+                return fail_set(f, E_NOT_FOUND,
+                        "%s: this machine is not a member of a cluster yet: found one with 'raftctl init', "
+                        "or join one with "
+                        "'raftctl join TOKEN'",
+                        m->dir);
+        if (err == 0) err = identity_load(m->dir, &m->arena, &m->identity, f);
+        if (err == 0) err = check_identity(m, f);
+        if (err != 0) return err;
+        return tls_ctx_new(&(struct tls_config){ .ca = &m->pki.ca,
+                                   .cert = &m->pki.cert,
+                                   .key = &m->pki.key,
+                                   .cluster = m->identity.cluster,
+                                   .roles = PKI_ROLE_BIT(PKI_CONTROLLER) | PKI_ROLE_BIT(PKI_WITNESS),
+                                   .allow_anonymous = true,
+                                   .env = m->env },
+                &m->tls, f);
+}
+
+static int refuse_amnesia(struct local_member *m, const char *store_dir, struct fail *f)
+{
+        char path[PATH_MAX + 16];
+        (void)snprintf(path, sizeof path, "%s/member.mdb", store_dir);
+        if (!m->identity.started || access(path, F_OK) == 0) return 0;
+        return fail_set(f, E_STALE,
+                "%s is gone, but '%s' has voted before: starting without its memory could break the cluster. "
+                "On another member: "
+                "'raftctl remove %s' and 'raftctl token create'; here: move %s away and 'raftctl join'",
+                path, m->identity.name, m->identity.name, m->dir);
+}
+
+static int check_store(struct local_member *m, const char *store_dir, struct fail *f)
+{
+        struct store_identity sid = { 0 };
+        int err = store_lmdb_identity(m->store, &sid);
+        if (err == 0 && sid.member_id == 0 && !m->identity.started) {
+                sid.member_id = m->identity.raft_id;
+                (void)snprintf(sid.cluster_uuid, sizeof sid.cluster_uuid, "%s", m->identity.cluster);
+                err = store_lmdb_set_identity(m->store, &sid);
+        }
+        if (err != 0) return fail_set(f, err, "%s: %s", store_dir, err_text(err));
+        if (sid.member_id != m->identity.raft_id || strcmp(sid.cluster_uuid, m->identity.cluster) != 0)
+                return fail_set(f, E_AUTH,
+                        "%s holds the data of another member (%016llx, this is %016llx '%s'): restore the "
+                        "right directory, or move it "
+                        "away and join anew",
+                        store_dir, (unsigned long long)sid.member_id, (unsigned long long)m->identity.raft_id,
+                        m->identity.name);
+        if (m->identity.started) return 0;
+        SET(&m->identity, member_identity, started, true);
+        return identity_save(m->dir, &m->identity, f);
+}
+
+static int open_store(struct local_member *m, struct fail *f)
+{
+        char dir[PATH_MAX];
+        int n = snprintf(dir, sizeof dir, "%s/" MEMBER_STORE_DIR, m->dir);
+        if (n < 0 || (size_t)n >= sizeof dir)
+                return fail_set(f, E_TOO_LARGE, "path too long: %.100s", m->dir);
+        int err = refuse_amnesia(m, dir, f);
+        if (err == 0) err = store_lmdb_open(m->loop, &(struct store_lmdb_config){ .dir = dir }, &m->store, f);
+        if (err != 0) return err;
+        m->live++;
+        return check_store(m, dir, f);
+}
+
+static int open_transport(struct local_member *m, const char *listen, struct fail *f)
+{
+        struct transport_config c = {
+                .id = m->identity.raft_id, .ctx = m->tls, .election_ms = m->election_ms, .env = m->env
+        };
+        const char *where = listen != NULL && listen[0] != '\0' ? listen : m->identity.address;
+        if (conn_parse_address(where, RAFT_PORT, &c.listen) != 0)
+                return fail_set(f, E_INVALID, "raft.listen: '%s' is not an IP address with a port", where);
+        m->live++;
+        return transport_open(m->loop, &c, &transport_ops, m, &m->transport, f);
+}
+
+static int open_driver(struct local_member *m, struct fail *f)
+{
+        struct driver_config c = {
+                .id = m->identity.raft_id,
+                .name = m->identity.name,
+                .address = m->identity.address,
+                .election_ms = m->election_ms,
+                .heartbeat_ms = m->heartbeat_ms,
+                .seed = env_random_u64(m->env),
+                .store = m->store,
+                .env = m->env,
+                .ops = &driver_ops,
+                .arg = m,
+                .snapshot_entries = 4096,
+                .snapshot_bytes = (size_t)16 << 20,
+                .trailing_entries = 512,
+        };
+        return driver_open(&c, &m->driver, f);
+}
+
+static void start_handles(struct local_member *m)
+{
+        int rc = uv_prepare_init(m->loop, &m->turn);
+        if (rc == 0) rc = uv_timer_init(m->loop, &m->tick);
+        assert(rc == 0);
+        m->turn.data = m->tick.data = m;
+        m->live += 2;
+        reconcile_open(m);
+}
+
+int member_open(
+        uv_loop_t *loop, const struct member_config *config, struct local_member **ret, struct fail *f)
+{
+        struct local_member *m = xnew(struct local_member);
+        *ret = m;
+        m->loop = loop;
+        m->env = config->env != NULL ? config->env : env_real();
+        m->hooks = config->hooks;
+        m->arg = config->arg;
+        m->dir = xstrdup(config->dir);
+        m->election_ms = config->election_ms != 0 ? config->election_ms : ELECTION_MS;
+        m->heartbeat_ms = config->heartbeat_ms != 0 ? config->heartbeat_ms : HEARTBEAT_MS;
+        m->incarnation = env_random_u64(m->env);
+        arena_init(&m->arena, IDENTITY_ARENA);
+        start_handles(m);
+        int err = load_identity(m, f);
+        if (err == 0) err = open_store(m, f);
+        if (err == 0) err = open_transport(m, config->listen, f);
+        if (err == 0) err = open_driver(m, f);
+        if (err == 0 && config->run_dir != NULL) {
+                m->live++;
+                err = admin_open(m, config->run_dir, &m->admin, f);
+        }
+        if (err != 0) return err;
+        m->driver_state_changed = true;
+        int rc = uv_prepare_start(&m->turn, on_turn);
+        assert(rc == 0);
+        rc = uv_timer_start(&m->tick, on_tick, 0, 0); /* a first turn soon */
+        assert(rc == 0);
+        return 0;
+}
+
+/* ---- operations ---- */
+
+struct member_op_call {
+        struct local_member *m;
+        member_op_fn *cb;
+        void *arg;
+};
+
+static void on_op(void *arg, int err, uint64_t index, uint64_t term, struct blob reply)
+{
+        struct member_op_call *call = arg;
+        struct arena a;
+        struct op_outcome out = { 0 };
+        struct fail f = { 0 };
+        arena_init(&a, OUTCOME_ARENA);
+        if (err == 0) err = dec_msgpack(&op_outcome_type, reply, DEC_TOLERANT, &a, &out, &f);
+        call->m->ops--;
+        call->cb(call->arg, err, &out);
+        arena_done(&a);
+        free(call);
+}
+
+void member_submit(struct local_member *m, const char *path, const struct type_desc *body_type,
+        const void *body, unsigned timeout_ms, member_op_fn *cb, void *arg)
+{
+        static const struct op_outcome nothing;
+        struct buf b = { 0 };
+        uint8_t id[REQUEST_ID_SIZE];
+        int err = m->ops >= MEMBER_OPS_MAX ? E_BUSY : m->closing ? E_CANCELED : 0;
+        if (err == 0)
+                err = join_op_encode(path, body_type, body, m->env->wall_ms(m->env), m->identity.name, &b);
+        if (err != 0) {
+                buf_done(&b);
+                cb(arg, err, &nothing);
+                return;
+        }
+        struct member_op_call *call = xnew(struct member_op_call);
+        *call = (struct member_op_call){ m, cb, arg };
+        uint64_t n = ++m->op_counter;
+        for (unsigned i = 0; i < 8; i++) {
+                id[i] = (uint8_t)(m->incarnation >> (56 - 8 * i));
+                id[8 + i] = (uint8_t)(n >> (56 - 8 * i));
+        }
+        m->ops++;
+        driver_submit(m->driver, id, buf_blob(&b), member_now_ms(m) + timeout_ms, on_op, call);
+        buf_done(&b);
+}
+
+int member_sign(struct local_member *m, const struct pem *csr, enum pki_role role, const char *name,
+        const char *const *sans, uint32_t sans_n, struct pem *ret_cert, struct fail *f)
+{
+        if (m->pki.ca_key.n == 0)
+                return fail_set(f, E_UNSUPPORTED,
+                        "this member has no signing key (witnesses have none): ask a controller");
+        struct pki_subject s = { .cluster = m->identity.cluster,
+                .role = role,
+                .name = name,
+                .addresses = sans,
+                .addresses_n = sans_n,
+                .now_s = m->env->wall_ms(m->env) / 1000 };
+        return pki_sign(&m->pki.ca, &m->pki.ca_key, csr, &s, ret_cert, f);
+}
+
+struct driver *member_driver(struct local_member *m) { return m->driver; }
+struct store *member_store(struct local_member *m) { return m->store; }
+struct transport *member_transport(struct local_member *m) { return m->transport; }
+const struct member_identity *member_identity(const struct local_member *m) { return &m->identity; }
+struct tls_ctx *member_tls(struct local_member *m) { return m->tls; }
+const char *member_dir(const struct local_member *m) { return m->dir; }

@@ -1,0 +1,90 @@
+/* The real Raft member on libuv: certificates, store, driver, transport, timers, joining, the local admin
+ * socket.
+ *
+ * Start: member_open() checks that certificate, identity file and store belong to the same member; an
+ * identity that has taken part before but whose store is gone is refused, because a voter that forgot its
+ * votes can break the cluster. Ownership: one object; member_close() once, also after a member_open() that
+ * failed with *ret set. Threads: loop thread only; the controller queues from its HTTP threads itself
+ * (controller/loopq.h). */
+#ifndef RAFTCTL_MEMBER_H
+#define RAFTCTL_MEMBER_H
+
+#include "raftctl/driver.h"
+#include "raftctl/transport.h"
+#include "wire/def/types.h"
+
+#define MEMBER_EXIT_FATAL 70 /* exit code after hooks.on_fatal */
+
+struct local_member;
+
+struct member_hooks {
+        evaluate_fn *evaluate; /* of requests that are not raftctl/join_op.h's; NULL = there are none */
+        void (*on_state)(void *arg);
+        void (*on_applied)(void *arg, uint64_t index);
+        /* It cannot go on: log the reason and leave with MEMBER_EXIT_FATAL. */
+        void (*on_fatal)(void *arg, int err, const char *why);
+        /* Somebody joined through this member, and that is committed: satellites are registered now.
+         * Borrowed. May be NULL. */
+        void (*on_joined)(void *arg, const struct join_op *op);
+};
+
+struct member_config {
+        const char *dir;       /* data directory */
+        const char *run_dir;   /* for the admin socket; NULL = none */
+        const char *listen;    /* host[:port]; NULL = the address of the identity */
+        unsigned election_ms;  /* 0 = 500 */
+        unsigned heartbeat_ms; /* 0 = 50 */
+        const struct member_hooks *hooks;
+        void *arg;
+        struct env *env; /* NULL = env_real() */
+};
+
+/* E_NOT_FOUND: neither founded nor joined. E_AUTH: the pieces of the identity do not match. E_STALE: the
+ * store of an identity that has taken part is gone. Others as store_lmdb_open, driver_open, -EADDRINUSE. f
+ * has cause and remedy. */
+int member_open(uv_loop_t *loop, const struct member_config *config, struct local_member **ret,
+        struct fail *f) MUST_USE;
+/* Pending requests are answered with E_CANCELED from inside; cb comes from the loop; m is gone then. */
+void member_close(struct local_member *m, void (*cb)(void *arg), void *arg);
+
+struct driver *member_driver(struct local_member *m);
+struct store *member_store(struct local_member *m);
+struct transport *member_transport(struct local_member *m);
+/* Of this member; valid as long as it is open. */
+const struct member_identity *member_identity(const struct local_member *m);
+/* Certificates for sessions with satellites and for REST HTTPS. */
+struct tls_ctx *member_tls(struct local_member *m);
+const char *member_dir(const struct local_member *m);
+/* Name of a member by the replicated table or what is known from joining; "" when unknown. */
+void member_name_of(struct local_member *m, uint64_t id, char ret[PKI_NAME_MAX + 1]);
+
+/* ---- operations of raftctl, also for the controller's own use; cb as driver_submit's ---- */
+typedef void member_op_fn(void *arg, int err, const struct op_outcome *outcome);
+/* Submits one of join_op.h's requests; at most MEMBER_OPS_MAX at a time, else E_BUSY through cb. */
+#define MEMBER_OPS_MAX 256
+void member_submit(struct local_member *m, const char *path, const struct type_desc *body_type,
+        const void *body, unsigned timeout_ms, member_op_fn *cb, void *arg);
+/* Signs a certificate with the cluster's key. E_UNSUPPORTED on a member without it. */
+int member_sign(struct local_member *m, const struct pem *csr, enum pki_role role, const char *name,
+        const char *const *sans, uint32_t sans_n, struct pem *ret_cert, struct fail *f) MUST_USE;
+
+/* ---- DIR/identity ---- */
+int identity_load(const char *dir, struct arena *a, struct member_identity *ret, struct fail *f) MUST_USE;
+int identity_save(const char *dir, const struct member_identity *id, struct fail *f) MUST_USE;
+/* A random id for a new member: 63 bits, not 0. */
+uint64_t identity_new_id(struct env *env);
+
+/* Founds a cluster in dir: CA, certificate, identity, store with the first configuration and rows. Blocking.
+ */
+struct member_founding {
+        const char *dir;
+        const char *name;
+        const char *address; /* host:port */
+        const char *cluster_name;
+        const char *const *sans;
+        uint32_t sans_n;
+        struct env *env;
+};
+int member_found(const struct member_founding *founding, struct fail *f) MUST_USE;
+
+#endif

@@ -1,0 +1,70 @@
+/* Inside of the member. */
+#ifndef RAFTCTL_MEMBER_INT_H
+#define RAFTCTL_MEMBER_INT_H
+
+#include "raftctl/member.h"
+#include "wire/base/list.h"
+#include "wire/net/pki_dir.h"
+
+#define MEMBER_STORE_DIR "raft" /* below the data directory */
+
+struct admin;
+
+struct reconcile {
+        uv_timer_t timer;
+        bool busy;      /* a read or a change is under way */
+        bool again;     /* something happened meanwhile */
+        char last[160]; /* what went wrong last, for the status */
+};
+
+struct local_member {
+        uv_loop_t *loop;
+        struct env *env;
+        const struct member_hooks *hooks;
+        void *arg;
+        char *dir;
+        unsigned election_ms, heartbeat_ms;
+        struct arena arena; /* holds identity */
+        struct member_identity identity;
+        struct pki_dir pki;
+        struct tls_ctx *tls;
+        struct store *store;
+        struct driver *driver;
+        struct transport *transport;
+        struct admin *admin;
+        struct reconcile reconcile;
+        uv_prepare_t turn;
+        uv_timer_t tick;
+        uint64_t incarnation, op_counter;
+        unsigned ops; /* member_submit()s under way */
+        bool fatal, closing, driver_state_changed;
+        unsigned live;
+        void (*closed_cb)(void *arg);
+        void *closed_arg;
+};
+
+/* ---- member.c ---- */
+void member_settle(struct local_member *m);
+uint64_t member_now_ms(const struct local_member *m);
+/* ---- member_table.c ---- */
+struct member_row {
+        char name[PKI_NAME_MAX + 1];
+        char address[128];
+        uint64_t raft_id;
+        enum cert_role role;
+        bool standby;
+};
+#define MEMBER_ROWS_MAX 64
+/* Rows of the table, at most MEMBER_ROWS_MAX; before there is one, what joining told. Returns the count. */
+uint32_t member_rows(struct local_member *m, struct member_row ret[MEMBER_ROWS_MAX], bool *ret_from_table);
+enum transport_known member_check(void *arg, uint64_t id, const char *name);
+/* Tells the transport whom to dial. */
+void member_peers_update(struct local_member *m);
+/* ---- reconcile.c ---- */
+void reconcile_open(struct local_member *m);
+void reconcile_kick(struct local_member *m);
+/* ---- join.c ---- */
+void join_serve(
+        void *arg, uint64_t caller, const struct pki_identity *id, const char *address, struct blob request);
+
+#endif

@@ -1,0 +1,104 @@
+/* Who the members are: the replicated table, or, before there is one, what joining told. */
+#include <stdio.h>
+#include <string.h>
+
+#include "raftctl/member_int.h"
+#include "state/table.h"
+
+enum { TABLE_ARENA = 1 << 20 };
+
+static void row_set(struct member_row *r, const char *name, uint64_t id, const char *address,
+        enum cert_role role, bool standby)
+{
+        *r = (struct member_row){ .raft_id = id, .role = role, .standby = standby };
+        (void)snprintf(r->name, sizeof r->name, "%s", name != NULL ? name : "");
+        (void)snprintf(r->address, sizeof r->address, "%s", address != NULL ? address : "");
+}
+
+static uint32_t from_table(struct local_member *m, struct member_row *ret)
+{
+        struct tx *tx;
+        struct row_scan s;
+        struct arena a;
+        struct member row = { 0 };
+        uint32_t n = 0;
+        if (m->store->ops->read_begin(m->store, &tx) != 0) return 0;
+        arena_init(&a, TABLE_ARENA);
+        row_scan_open(&s, tx, &member_type, &row, 0);
+        while (n < MEMBER_ROWS_MAX && row_scan_next(&s, &a, &row))
+                row_set(&ret[n++], row.name, row.raft_id, row.address, row.role, row.standby);
+        row_scan_close(&s);
+        arena_done(&a);
+        m->store->ops->read_end(m->store, tx);
+        return n;
+}
+
+uint32_t member_rows(struct local_member *m, struct member_row ret[MEMBER_ROWS_MAX], bool *ret_from_table)
+{
+        uint32_t n = from_table(m, ret);
+        *ret_from_table = n > 0;
+        for (uint32_t i = 0; !*ret_from_table && i < m->identity.members_n && n < MEMBER_ROWS_MAX; i++) {
+                const struct join_member *j = &m->identity.members[i];
+                row_set(&ret[n++], j->name, j->raft_id, j->address, j->role, false);
+        }
+        return n;
+}
+
+enum transport_known member_check(void *arg, uint64_t id, const char *name)
+{
+        struct local_member *m = arg;
+        struct member_row rows[MEMBER_ROWS_MAX];
+        bool table;
+        uint32_t n = member_rows(m, rows, &table);
+        for (uint32_t i = 0; i < n; i++)
+                if (strcasecmp(rows[i].name, name) == 0)
+                        return rows[i].raft_id == id ? PEER_KNOWN : PEER_DENIED;
+        for (uint32_t i = 0; i < n; i++)
+                if (rows[i].raft_id == id) return PEER_DENIED;
+        return PEER_UNKNOWN;
+}
+
+void member_name_of(struct local_member *m, uint64_t id, char ret[PKI_NAME_MAX + 1])
+{
+        struct member_row rows[MEMBER_ROWS_MAX];
+        bool table;
+        uint32_t n = member_rows(m, rows, &table);
+        ret[0] = '\0';
+        if (id == m->identity.raft_id) (void)snprintf(ret, PKI_NAME_MAX + 1, "%s", m->identity.name);
+        for (uint32_t i = 0; i < n; i++)
+                if (rows[i].raft_id == id) (void)snprintf(ret, PKI_NAME_MAX + 1, "%s", rows[i].name);
+}
+
+static bool wanted(const struct driver_status *s, const struct member_row *rows, uint32_t n, uint64_t id)
+{
+        for (uint32_t i = 0; i < s->members_n; i++)
+                if (s->members[i].id == id) return true;
+        for (uint32_t i = 0; i < n; i++)
+                if (rows[i].raft_id == id) return true;
+        return false;
+}
+
+/* Whoever is in the configuration or in the table is dialed. Others keep a link that they made themselves
+ * only while nothing is known of them; ids that were in the configuration or table and are not any more are
+ * cut off. */
+void member_peers_update(struct local_member *m)
+{
+        struct member_row rows[MEMBER_ROWS_MAX];
+        struct driver_status s;
+        uint64_t ids[TRANSPORT_PEERS_MAX];
+        bool table;
+        uint32_t n = member_rows(m, rows, &table);
+        driver_status(m->driver, &s);
+        for (uint32_t i = 0; i < n; i++) transport_peer_set(m->transport, rows[i].raft_id, rows[i].address);
+        for (uint32_t i = 0; i < s.members_n; i++) {
+                bool in_table = false;
+                for (uint32_t k = 0; k < n; k++) in_table |= rows[k].raft_id == s.members[i].id;
+                if (!in_table) transport_peer_set(m->transport, s.members[i].id, s.members[i].address);
+        }
+        uint32_t peers_n = transport_peers(m->transport, ids, TRANSPORT_PEERS_MAX);
+        for (uint32_t i = 0; i < peers_n; i++) {
+                bool dialed = transport_peer_dialed(m->transport, ids[i]);
+                if (dialed && !wanted(&s, rows, n, ids[i])) transport_peer_remove(m->transport, ids[i]);
+        }
+        transport_recheck(m->transport);
+}
