@@ -298,7 +298,7 @@ static void structure_is_checked(void **state)
                 { RAW("\x81\x03\xc0"), E_INVALID, 0, "size: expected a number, got nil" },
                 { RAW("\x81\x70\x01"), E_FORMAT, 0, "KindAll has no field 112 in this version" },
                 { RAW("\x81\x0d\x01"), E_FORMAT, 0, "KindAll has no field 13 in this version" },
-                { RAW("\x81\x07\x09"), E_FORMAT, 0, "color: unknown value 9 of kind_color" },
+                { RAW("\x81\x07\x03"), E_FORMAT, 0, "color: unknown value 3 of kind_color" },
                 { RAW("\x82\x03\x01\x01\xc3"), E_FORMAT, 0, "field 1 out of order" },
                 { RAW("\x82\x03\x01\x03\x02"), E_FORMAT, 0, "field 3 out of order" },
                 { RAW("\x81\x0e\x82\xa1z\xa1z\xa1"
