@@ -234,6 +234,13 @@ bool index_is(const struct type_desc *t)
         return false;
 }
 
+const struct type_desc *index_source(const struct type_desc *index, unsigned i)
+{
+        for (size_t k = 0; k < ARRAY_LEN(lines); k++)
+                if (lines[k].index == index && i-- == 0) return lines[k].source;
+        return NULL;
+}
+
 int index_extract(const struct type_desc *t, const void *obj, struct arena *a, struct index_rows *ret)
 {
         *ret = (struct index_rows){ 0 };

@@ -24,6 +24,8 @@ struct index_rows {
 bool index_has(const struct type_desc *t);
 /* Is t itself an index? */
 bool index_is(const struct type_desc *t);
+/* The i-th type that rows of the index follow from, NULL when there are no more. */
+const struct type_desc *index_source(const struct type_desc *index, unsigned i);
 /* The index rows that follow from obj, of type t, in no particular order. 0, E_LIMIT or an error of encoding.
  */
 int index_extract(

@@ -257,7 +257,8 @@ out:
 
 static int walk_tree(struct verifier *v, const struct db *db, bool is_main, bool is_free)
 {
-        uint16_t kinds = db->flags & DB_KINDS; /* the other bits of the free list's are flags of the environment */
+        uint16_t kinds =
+                db->flags & DB_KINDS; /* the other bits of the free list's are flags of the environment */
         if (kinds != (is_free ? DB_INTEGERKEY : 0)) return bad(v, db->root, "database flags");
         if (db->root == PAGE_NONE)
                 return db->entries == 0 ? 0 : bad(v, db->root, "rows are recorded, but there is no tree");

@@ -10,7 +10,8 @@ static int key_of(const struct type_desc *t, const void *key_obj, struct buf *ou
         return out->err;
 }
 
-/* The key that key_obj names, whether or not its fields are marked as present: callers write { .name = x }. */
+/* The key that key_obj names, whether or not its fields are marked as present: callers write { .name = x }.
+ */
 static int lookup_key(const struct type_desc *t, const void *key_obj, unsigned n_fields, struct buf *out)
 {
         uint64_t copy[128] = { 0 };
