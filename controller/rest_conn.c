@@ -3,6 +3,7 @@
  * and a limit for each thread is none in total. */
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -209,29 +210,69 @@ static bool nothing_received(int fd)
         return ioctl(fd, FIONREAD, &n) == 0 && n == 0;
 }
 
+struct sweep {
+        struct rest *r;
+        uint64_t now_ms;
+        bool crowded, drop_idle_tcp, drop_idle_unix, drop_all;
+};
+
+/* conns_mutex held. gone: the peer has closed, as of this sweep. */
+static bool must_cut(const struct sweep *s, struct conn *c, bool gone)
+{
+        enum conn_phase phase = (enum conn_phase)atomic_load_explicit(&c->phase, memory_order_acquire);
+        uint64_t since = atomic_load_explicit(&c->since_ms, memory_order_relaxed);
+        uint64_t age = s->now_ms > since ? s->now_ms - since : 0;
+        bool drop_idle = c->listener == REST_UNIX ? s->drop_idle_unix : s->drop_idle_tcp;
+        bool reads = phase == CONN_IDLE || phase == CONN_RECEIVING;
+        /* Seen twice without anything having happened in between: the library has missed it. */
+        bool stuck = gone && reads && c->gone_since_ms == since && c->gone && nothing_received(c->fd);
+        c->gone = gone && reads;
+        c->gone_since_ms = since;
+        if (age > patience_ms(s->r, c, phase, s->crowded)) {
+                if (phase != CONN_IDLE || atomic_load(&c->requests) == 0) s->r->cut_slow++;
+                return true;
+        }
+        if (drop_idle && phase == CONN_IDLE && age >= DROP_IDLE_MS && nothing_received(c->fd)) return true;
+        /* One that waits for its answer is suspended and has to be answered before it can end. */
+        return stuck || (s->drop_all && phase != CONN_WORKING);
+}
+
+/* libmicrohttpd 0.9 misses the end of a connection that arrives together with its last bytes: one look at all
+ * of them finds these. */
+static struct pollfd *look_at_all(struct rest *r, nfds_t *ret_n)
+{
+        nfds_t n = 0;
+        LIST_FOREACH(it, &r->conns) n++;
+        struct pollfd *fds = xcalloc(n + 1, sizeof *fds);
+        n = 0;
+        LIST_FOREACH(it, &r->conns)
+        fds[n++] = (struct pollfd){ .fd = container_of(it, struct conn, node)->fd, .events = POLLRDHUP };
+        if (poll(fds, n, 0) < 0) memset(fds, 0, n * sizeof *fds);
+        *ret_n = n;
+        return fds;
+}
+
 void rest_conn_sweep(struct rest *r, bool drop_idle_tcp, bool drop_idle_unix, bool drop_all)
 {
-        bool crowded = !rest_conn_room(r, REST_HTTP);
-        uint64_t now = r->env->now_ms(r->env);
+        struct sweep s = { .r = r,
+                .now_ms = r->env->now_ms(r->env),
+                .crowded = !rest_conn_room(r, REST_HTTP),
+                .drop_idle_tcp = drop_idle_tcp,
+                .drop_idle_unix = drop_idle_unix,
+                .drop_all = drop_all };
+        nfds_t n, i = 0;
         pthread_mutex_lock(&r->conns_mutex);
+        struct pollfd *fds = look_at_all(r, &n);
         LIST_FOREACH(it, &r->conns)
         {
                 struct conn *c = container_of(it, struct conn, node);
-                enum conn_phase phase =
-                        (enum conn_phase)atomic_load_explicit(&c->phase, memory_order_acquire);
-                uint64_t since = atomic_load_explicit(&c->since_ms, memory_order_relaxed);
-                uint64_t age = now > since ? now - since : 0;
-                bool drop_idle = c->listener == REST_UNIX ? drop_idle_unix : drop_idle_tcp;
-                bool slow = age > patience_ms(r, c, phase, crowded);
-                bool idle = drop_idle && phase == CONN_IDLE && age >= DROP_IDLE_MS && nothing_received(c->fd);
-                /* One that waits for its answer is suspended and has to be answered before it can end. */
-                bool all = drop_all && phase != CONN_WORKING;
-                if (c->cut || !(slow || idle || all)) continue;
+                bool gone = (fds[i++].revents & (POLLRDHUP | POLLHUP | POLLERR)) != 0;
+                if (c->cut || !must_cut(&s, c, gone)) continue;
                 c->cut = true;
-                if (slow && !(phase == CONN_IDLE && c->requests > 0)) r->cut_slow++;
                 shutdown(c->fd, SHUT_RDWR);
         }
         pthread_mutex_unlock(&r->conns_mutex);
+        free(fds);
 }
 
 unsigned rest_conn_count(struct rest *r, bool tcp_only)

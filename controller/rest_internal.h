@@ -122,7 +122,9 @@ struct conn {
         atomic_int phase;
         _Atomic uint64_t since_ms;
         atomic_uint requests;
-        bool cut; /* shut down by the sweep; under conns_mutex */
+        bool cut;               /* shut down by the sweep; under conns_mutex */
+        bool gone;              /* the last sweep saw that the peer has closed */
+        uint64_t gone_since_ms; /* since_ms at that sweep */
         /* HTTP thread */
         bool checked;             /* certificate looked at */
         int auth_err;             /* what came of it */
