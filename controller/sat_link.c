@@ -112,6 +112,8 @@ static void flush(struct sat_link *l, struct tx *tx)
         uint64_t term;
         struct applied ap;
         if (!l->config.ops->leading(l->config.arg, &term) || applied_get(tx, &ap) != 0) return;
+        /* A new leader may not have applied all that is committed before it has applied an entry of its own term. */
+        if (ap.term != term) return;
         LIST_FOREACH_SAFE(it, nx, &l->sessions)
         {
                 struct sat_session *s = container_of(it, struct sat_session, at);

@@ -162,6 +162,15 @@ void waits_poke(struct waits *w, const char *node_name)
         }
 }
 
+void waits_expire(struct waits *w)
+{
+        LIST_FOREACH(it, &w->waiters)
+        {
+                struct waiter *x = container_of(it, struct waiter, at);
+                x->deadline_ms = x->ready_ms = 0;
+        }
+}
+
 uint32_t waits_count(const struct waits *w) { return w->count; }
 
 static uint64_t item_deadline(const struct waiter *x, uint32_t i)

@@ -46,6 +46,8 @@ void waits_poke(struct waits *w, const char *node_name);
 /* When waits_tick wants to be called; UINT64_MAX = not before the next poke or add. */
 uint64_t waits_deadline_ms(const struct waits *w);
 void waits_tick(struct waits *w);
+/* Every deadline has come: the next tick answers everything. */
+void waits_expire(struct waits *w);
 /* Answers that are waiting. */
 uint32_t waits_count(const struct waits *w);
 

@@ -1,0 +1,88 @@
+/* Parts of the composition root. Threads: see app.h. */
+#ifndef CONTROLLER_APP_INTERNAL_H
+#define CONTROLLER_APP_INTERNAL_H
+
+#include <stdatomic.h>
+
+#include "controller/app.h"
+#include "controller/observed.h"
+#include "controller/op.h"
+#include "controller/reconcile.h"
+#include "controller/rest.h"
+#include "controller/sat_link.h"
+#include "controller/waits.h"
+#include "raftctl/member.h"
+#include "wire/base/list.h"
+#include "wire/net/pki_dir.h"
+
+#define APP_LOG "controller"
+#define APP_TRANSFER_MS 2000 /* leaving: for handing leadership over */
+#define APP_DRAIN_MS 3000    /* and for answering what is in flight */
+#define APP_GRACE_MS 300     /* after that */
+#define APP_GIVE_UP_MS 15000 /* something does not close: end anyway */
+#define APP_RECONCILE_MS 20  /* between two looks */
+#define APP_RECONCILE_DEADLINE_MS 15000
+#define APP_LOG_READ_BYTES ((size_t)8 << 20)
+
+/* Leaving, in this order. */
+enum app_phase {
+        APP_RUNNING,
+        APP_LEAVING,  /* listeners are closed, leadership is handed over, what is in flight is finished */
+        APP_CLOSING,  /* the REST server closes; what waits is answered */
+        APP_DRAINING, /* no read view may begin; those that are open end */
+        APP_PARTS,    /* member and sessions close */
+        APP_HANDLES,  /* our own handles */
+        APP_PHASE_N
+};
+
+struct app {
+        struct app_config config;
+        struct env *env;
+        enum app_phase phase;
+        /* parts, NULL when they are not open */
+        struct local_member *member;
+        struct observed *observed;
+        struct sat_link *link;
+        struct waits *waits;
+        struct rest *rest;
+        struct tls_ctx *satellite_tls;
+        struct pki_dir pki;
+        struct op_env op_env;
+        uv_timer_t waits_timer, reconcile_timer, phase_timer, late_timer;
+        unsigned handles; /* of those, open */
+        /* leadership as of the last on_state */
+        bool leading;
+        uint64_t term;
+        /* changes for the sessions */
+        uint64_t seen_index; /* entries up to here were looked at */
+        /* reconcilers */
+        unsigned proposals; /* in flight */
+        bool look_again;
+        /* leaving */
+        bool transferred, drained, rest_closed, member_closed, link_closed;
+        uint64_t leave_ms;
+        app_closed_fn *closed_cb;
+        void *closed_arg;
+        /* HTTP threads */
+        atomic_bool views_refused;
+        atomic_uint views_open;
+        /* calls of the REST server that came after the member closed; answered from the loop */
+        struct list late;
+};
+
+/* ---- app_backend.c ---- */
+extern const struct rest_backend app_backend;
+extern const struct rest_waiter app_waiter;
+extern const struct waits_ops app_waits_ops;
+void app_waits_arm(struct app *a);
+void app_late_answer(uv_timer_t *t);
+/* ---- app_state.c ---- */
+extern const struct sat_link_ops app_link_ops;
+void app_on_state(void *arg);
+void app_on_applied(void *arg, uint64_t index);
+void app_on_observed(void *arg, const char *node_name);
+void app_reconcile_poke(struct app *a);
+/* ---- app_close.c ---- */
+void app_step(struct app *a);
+
+#endif

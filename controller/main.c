@@ -1,0 +1,212 @@
+/* outrigger-controller: options, signals, exit codes. */
+#include <getopt.h>
+#include <libgen.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+
+#include "controller/app.h"
+#include "controller/config.h"
+#include "controller/notify.h"
+#include "wire/base/log.h"
+#include "wire/base/mem.h"
+
+#define LOG "controller"
+#define FILES_WANTED 65536
+
+static const char usage[] =
+        "Usage: outrigger-controller [OPTION]...\n"
+        "One of the controllers of a cluster: answers LINSTOR's REST API, and commands satellites when it "
+        "leads.\n"
+        "Found a cluster with `raftctl init`, add members with `raftctl token create` and `raftctl join`.\n\n"
+        "  -c, --config=FILE    settings (" CTL_CONFIG_FILE ")\n"
+        "  -s, --set=SECTION.KEY=VALUE  overrides one setting; may be repeated\n"
+        "      --witness        a voter only: no REST, no satellites\n"
+        "  -V, --version        print the version\n"
+        "  -h, --help           print this\n\n"
+        "Settings (default):\n";
+
+struct options {
+        struct ctl_config config;
+        const char *file; /* NULL: the usual one, which may be missing */
+        bool witness;
+};
+
+enum { OPT_WITNESS = 256 };
+static const char short_options[] = "c:s:Vh";
+static const struct option long_options[] = {
+        { "config", required_argument, NULL, 'c' },
+        { "set", required_argument, NULL, 's' },
+        { "witness", no_argument, NULL, OPT_WITNESS },
+        { "version", no_argument, NULL, 'V' },
+        { "help", no_argument, NULL, 'h' },
+        { 0 },
+};
+
+static int read_file(struct options *o, struct fail *f)
+{
+        int err = ctl_config_read(&o->config, o->file != NULL ? o->file : CTL_CONFIG_FILE, f);
+        return err == E_NOT_FOUND && o->file == NULL ? 0 : err;
+}
+
+/* The file first, so that options override it. 0, 1 (all is said), or an error. */
+static int parse(struct options *o, int argc, char **argv, struct fail *f)
+{
+        int opt;
+        while ((opt = getopt_long(argc, argv, short_options, long_options, NULL)) != -1) {
+                if (opt == 'c') o->file = optarg;
+                else if (opt == OPT_WITNESS) o->witness = true;
+                else if (opt == 'h') {
+                        (void)fputs(usage, stdout);
+                        ctl_config_help(stdout);
+                        return 1;
+                } else if (opt == 'V') {
+                        (void)puts("outrigger-controller " PACKAGE_VERSION);
+                        return 1;
+                } else if (opt == '?') return fail_set(f, E_INVALID, "try --help");
+        }
+        if (optind < argc) return fail_set(f, E_INVALID, "'%s' is no option; try --help", argv[optind]);
+        int err = read_file(o, f);
+        optind = 1;
+        while (err == 0 && (opt = getopt_long(argc, argv, short_options, long_options, NULL)) != -1)
+                if (opt == 's') err = ctl_config_set(&o->config, optarg, f);
+        return err;
+}
+
+static int to_app_config(const struct options *o, struct app_config *ac, struct fail *f)
+{
+        const struct ctl_config *c = &o->config;
+        *ac = (struct app_config){ .dir = c->controller_dir,
+                .run_dir = c->controller_run_dir,
+                .raft_listen = c->raft_listen,
+                .http_listen = c->http_listen,
+                .https_listen = c->https_listen,
+                .log_level = c->controller_log_level,
+                .witness = o->witness };
+        int err = ctl_config_number("raft.election_ms", c->raft_election_ms, 50, 60000, &ac->election_ms, f);
+        if (err == 0)
+                err = ctl_config_number(
+                        "raft.heartbeat_ms", c->raft_heartbeat_ms, 10, 10000, &ac->heartbeat_ms, f);
+        if (err == 0 && ac->heartbeat_ms * 3 > ac->election_ms)
+                err = fail_set(
+                        f, E_CONFIG, "raft.election_ms must be at least three times raft.heartbeat_ms");
+        if (err == 0) err = ctl_config_number("rest.threads", c->rest_threads, 1, 64, &ac->http_threads, f);
+        if (err == 0) err = ctl_config_bool("rest.unix_socket", c->rest_unix_socket, &ac->unix_socket, f);
+        return err;
+}
+
+/* Keys never reach a core file; sockets of many clients need descriptors. */
+static void protect_process(void)
+{
+        const struct rlimit none = { 0 };
+        struct rlimit files;
+        if (prctl(PR_SET_DUMPABLE, 0) != 0 || setrlimit(RLIMIT_CORE, &none) != 0)
+                log_warn(LOG, "core files cannot be switched off: %s", err_text(-errno));
+        if (getrlimit(RLIMIT_NOFILE, &files) != 0 || files.rlim_cur >= FILES_WANTED) return;
+        files.rlim_cur = MIN(files.rlim_max, FILES_WANTED);
+        if (setrlimit(RLIMIT_NOFILE, &files) != 0)
+                log_warn(LOG, "the limit of open files cannot be raised: %s", err_text(-errno));
+}
+
+struct process {
+        uv_loop_t loop;
+        uv_signal_t signals[2];
+        struct app *app;
+        bool stopping;
+};
+
+static void on_app_closed(void *arg)
+{
+        struct process *p = arg;
+        for (size_t i = 0; i < ARRAY_LEN(p->signals); i++) uv_close((uv_handle_t *)&p->signals[i], NULL);
+}
+
+static void stop(struct process *p)
+{
+        if (p->stopping) return;
+        p->stopping = true;
+        notify_manager("STOPPING=1");
+        app_close(p->app, on_app_closed, p);
+}
+
+static void on_signal(uv_signal_t *h, int number)
+{
+        log_info(LOG, "leaving (%s)", strsignal(number));
+        stop(h->data);
+}
+
+static int start_signals(struct process *p, struct fail *f)
+{
+        static const int numbers[] = { SIGTERM, SIGINT };
+        int err = 0;
+        for (size_t i = 0; i < ARRAY_LEN(numbers); i++) {
+                int one = uv_signal_init(&p->loop, &p->signals[i]);
+                p->signals[i].data = p;
+                if (one == 0) one = uv_signal_start(&p->signals[i], on_signal, numbers[i]);
+                if (one != 0) err = fail_set(f, one, "signals: %s", uv_strerror(one));
+        }
+        return err;
+}
+
+static int run(const struct options *o, struct fail *f)
+{
+        struct process p = { 0 };
+        struct app_config ac;
+        char *file = xstrdup(o->file != NULL ? o->file : CTL_CONFIG_FILE);
+        int err = to_app_config(o, &ac, f);
+        if (err == 0 && mkdir(ac.run_dir, 0755) != 0 && errno != EEXIST)
+                err = fail_set(f, -errno, "%s: %s", ac.run_dir, err_text(-errno));
+        if (err == 0 && uv_loop_init(&p.loop) != 0) err = fail_set(f, E_LIMIT, "no event loop");
+        if (err != 0) {
+                free(file);
+                return err;
+        }
+        ac.loop = &p.loop;
+        ac.config_dir = dirname(file);
+        err = start_signals(&p, f);
+        if (err == 0) err = app_open(&ac, &p.app, f);
+        if (err == 0) {
+                log_info(LOG, "outrigger-controller %s runs as member %s", PACKAGE_VERSION, app_name(p.app));
+                notify_manager("READY=1\nSTATUS=member %s", app_name(p.app));
+        } else if (p.app != NULL) {
+                stop(&p);
+        } else {
+                on_app_closed(&p);
+        }
+        (void)uv_run(&p.loop, UV_RUN_DEFAULT);
+        free(file);
+        int left = uv_loop_close(&p.loop);
+        if (err == 0 && left != 0) err = fail_set(f, E_BUSY, "something was left open");
+        return err;
+}
+
+static int start(struct options *o, int argc, char **argv, struct fail *f)
+{
+        enum log_level level;
+        int err = parse(o, argc, argv, f);
+        if (err != 0) return err;
+        if (log_level_parse(o->config.controller_log_level, &level) != 0)
+                return fail_set(f, E_CONFIG, "controller.log_level: '%s' is no level",
+                        o->config.controller_log_level);
+        log_set_level(level);
+        protect_process();
+        return run(o, f);
+}
+
+int main(int argc, char **argv)
+{
+        struct options o = { 0 };
+        struct fail f = { 0 };
+        (void)signal(SIGPIPE, SIG_IGN);
+        (void)signal(SIGXFSZ, SIG_IGN);
+        ctl_config_init(&o.config);
+        int err = start(&o, argc, argv, &f);
+        ctl_config_done(&o.config);
+        if (err >= 0) return EXIT_SUCCESS;
+        log_error(LOG, "%s", f.text[0] != '\0' ? f.text : err_text(err));
+        return EXIT_FAILURE;
+}
