@@ -3,6 +3,7 @@
 
 #include <sodium.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 
 /* Large requests (lists of resources, key-value stores) are well below. */

@@ -331,7 +331,7 @@ static int wanted(struct op *op, const struct place_ctx *c, const struct select_
                 op_rc_ref(op, rc, "RscDfn", rd->name);
                 return 0;
         }
-        struct api_rc *rc = op_rc_as(op, RC_FAIL_INVLD_PLACE_COUNT, RC_OP_CREATE, RC_OBJ_RSC,
+        struct api_rc *rc = op_rc_as(op, RC_FAIL_RSC_ALREADY_DEPLOYED, RC_OP_CREATE, RC_OBJ_RSC,
                 "Resource '%s' has %u replicas already: a place count of %lld is too low.", rd->name,
                 c->deployed_n, (long long)total);
         op_rc_ref(op, rc, "RscDfn", rd->name);

@@ -1,0 +1,160 @@
+/* Views of properties, counts, the key-value store, error reports, and of what does not exist yet. */
+#include "controller/view_internal.h"
+
+/* ---- properties ---- */
+
+void view_ctrl_props(struct view *v)
+{
+        struct ctrl_props c;
+        if (row_get_single(v->tx, &ctrl_props_type, v->arena, &c) != 0) return;
+        view_raw(v, "{");
+        for (uint32_t i = 0; i < c.props.n; i++) {
+                if (i != 0) view_raw(v, ",");
+                enc_json_str(c.props.kv[2 * (size_t)i], v->out);
+                view_raw(v, ":");
+                enc_json_str(c.props.kv[2 * (size_t)i + 1], v->out);
+        }
+        view_raw(v, "}");
+}
+
+void view_ctrl_props_info(struct view *v) { props_info(PS_C, v->out); }
+void view_node_props_info(struct view *v) { props_info(PS_N, v->out); }
+void view_spd_props_info(struct view *v) { props_info(PS_SPD, v->out); }
+void view_pool_props_info(struct view *v) { props_info(PS_SP, v->out); }
+void view_rg_props_info(struct view *v) { props_info(PS_RD, v->out); }
+void view_vg_props_info(struct view *v) { props_info(PS_VD, v->out); }
+void view_rd_props_info(struct view *v) { props_info(PS_RD, v->out); }
+void view_vd_props_info(struct view *v) { props_info(PS_VD, v->out); }
+void view_rsc_props_info(struct view *v) { props_info(PS_R, v->out); }
+void view_vlm_props_info(struct view *v) { props_info(PS_V, v->out); }
+void view_rsc_conn_props_info(struct view *v) { props_info(PS_RC, v->out); }
+void view_proxy_props_info(struct view *v) { props_info(PS_PX, v->out); }
+
+void view_ctrl_props_info_all(struct view *v)
+{
+        static const struct {
+                const char *name;
+                enum prop_scope scope;
+        } kinds[] = { { "controller", PS_C }, { "node", PS_N }, { "storage-pool", PS_SP },
+                { "storage-pool-definition", PS_SPD }, { "resource-group", PS_RD },
+                { "resource-definition", PS_RD }, { "resource", PS_R }, { "volume-group", PS_VD },
+                { "volume-definition", PS_VD }, { "volume", PS_V }, { "resource-connection", PS_RC },
+                { "node-connection", PS_NC }, { "drbd-proxy", PS_PX } };
+        view_raw(v, "{");
+        for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
+                buf_printf(v->out, "%s\"%s\":", i != 0 ? "," : "", kinds[i].name);
+                props_info(kinds[i].scope, v->out);
+        }
+        view_raw(v, "}");
+}
+
+/* ---- counts ---- */
+
+static void count(struct view *v, const struct type_desc *t, uint64_t more)
+{
+        struct count_view c = { 0 };
+        void *key = arena_alloc(v->arena, t->size);
+        SET(&c, count_view, count, row_count(v->tx, t, key, 0) + more);
+        view_obj(v, &count_view_type, &c);
+}
+
+void view_stats_node(struct view *v) { count(v, &node_type, 0); }
+void view_stats_rd(struct view *v) { count(v, &rsc_dfn_type, 0); }
+void view_stats_rsc(struct view *v) { count(v, &rsc_type, 0); }
+void view_stats_pool(struct view *v) { count(v, &stor_pool_type, 0); }
+void view_stats_report(struct view *v) { count(v, &error_report_type, 0); }
+
+void view_stats_rg(struct view *v)
+{
+        struct rsc_grp dflt;
+        view_default_rg(v, &dflt);
+        count(v, &rsc_grp_type, row_exists(v->tx, &rsc_grp_type, &dflt) ? 0 : 1);
+}
+
+/* ---- key-value store ---- */
+
+void view_kvs_list(struct view *v)
+{
+        struct view_list l;
+        struct kvs k;
+        list_open(&l, v, &kvs_type, &k, 0);
+        while (list_next(&l, &k))
+                if (list_admits(&l)) list_put(&l, &kvs_type, &k);
+        list_close(&l);
+}
+
+void view_kvs_get(struct view *v)
+{
+        struct kvs k = { .name = v->params[0] };
+        if (view_row(v, &kvs_type, &k, v->arena, &k)) enc_json_list(&kvs_type, &k, 1, JSON_API, v->out);
+        else view_refuse(v, RC_FAIL_NOT_FOUND_KVS, "There is no key-value store '%s'.", v->params[0]);
+}
+
+/* ---- error reports ---- */
+
+void view_report_list(struct view *v)
+{
+        struct view_list l;
+        struct error_report r;
+        uint64_t since = query_u64(v->query, "since"), to = query_u64(v->query, "to");
+        bool content = query_bool(v->query, "withContent", false);
+        list_open(&l, v, &error_report_type, &r, 0);
+        while (list_next(&l, &r)) {
+                uint64_t t = r.error_time > 0 ? (uint64_t)r.error_time : 0;
+                if (t < since || (to != 0 && t > to) || !query_admits(v->query, "node", r.node_name))
+                        continue;
+                if (!list_admits(&l)) continue;
+                if (!content) UNSET(&r, error_report, text);
+                list_put(&l, &error_report_type, &r);
+        }
+        list_close(&l);
+}
+
+void view_report_get(struct view *v)
+{
+        struct error_report r = { .filename = v->params[0] };
+        if (view_row(v, &error_report_type, &r, v->arena, &r))
+                enc_json_list(&error_report_type, &r, 1, JSON_API, v->out);
+        else {
+                view_refuse(v, RC_FAIL_UNKNOWN_ERROR, "There is no error report '%s'.", v->params[0]);
+                v->status = 404; /* LINSTOR has no code for it */
+        }
+}
+
+/* ---- what does not exist yet: nothing to list ---- */
+
+void view_snap_view(struct view *v) { view_raw(v, "[]"); }
+void view_snap_list(struct view *v)
+{
+        struct rsc_dfn rd;
+        if (view_need_rd(v, v->params[0], &rd)) view_raw(v, "[]");
+}
+void view_snap_get(struct view *v)
+{
+        struct rsc_dfn rd;
+        if (view_need_rd(v, v->params[0], &rd))
+                view_refuse(v, RC_FAIL_NOT_FOUND_SNAPSHOT_DFN,
+                        "There is no snapshot '%s' of resource definition '%s'.", v->params[1], rd.name);
+}
+void view_snap_delete(struct view *v)
+{
+        struct api_rc rc;
+        apirc_init(&rc, RC_WARN_NOT_FOUND, RC_OP_DELETE, RC_OBJ_SNAPSHOT,
+                arena_printf(v->arena, "There is no snapshot '%s' of resource definition '%s'.", v->params[1],
+                        v->params[0]),
+                v->wall_ms, v->arena);
+        apirc_render(&rc, 1, v->out);
+}
+void view_passphrase_status(struct view *v) { view_raw(v, "{\"status\":\"unset\"}"); }
+void view_remote_list(struct view *v)
+{
+        view_raw(v, "{\"s3_remotes\":[],\"linstor_remotes\":[],\"ebs_remotes\":[]}");
+}
+void view_remote_list_s3(struct view *v) { view_raw(v, "[]"); }
+void view_remote_list_linstor(struct view *v) { view_raw(v, "[]"); }
+void view_remote_list_ebs(struct view *v) { view_raw(v, "[]"); }
+void view_backup_queue(struct view *v) { view_raw(v, "{\"node_queues\":[],\"snap_queues\":[]}"); }
+void view_schedule_list(struct view *v) { view_raw(v, "{\"data\":[]}"); }
+void view_schedule_by_rsc(struct view *v) { view_raw(v, "{\"data\":[]}"); }
+void view_schedule_by_rsc_one(struct view *v) { view_raw(v, "{\"data\":[]}"); }
+void view_file_list(struct view *v) { view_raw(v, "[]"); }
