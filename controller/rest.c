@@ -151,10 +151,16 @@ static void stop(struct rest *r)
         uv_close((uv_handle_t *)&r->flush, on_handle_closed);
 }
 
+/* On TCP, be it about to end. */
+static bool is_listening(const struct rest *r)
+{
+        return r->listeners[REST_HTTP].listening || r->listeners[REST_HTTPS].listening;
+}
+
 static void tick_drained(struct rest *r)
 {
         rest_drained_fn *cb = r->drained_cb;
-        if (!cb || rest_conn_count(r, true) != 0) return;
+        if (!cb || rest_conn_count(r, true) != 0 || is_listening(r)) return;
         r->drained_cb = NULL;
         cb(r->drained_arg);
 }
@@ -164,7 +170,9 @@ static void tick_closing(struct rest *r)
         uint64_t now = r->env->now_ms(r->env);
         if (now >= r->close_deadline_ms) rest_abandon_late(r, true);
         rest_conn_sweep(r, true, true, now >= r->close_deadline_ms + LAST_WORDS_MS);
-        if (rest_conn_count(r, false) == 0 && list_empty(&r->active) && list_empty(&r->done)) stop(r);
+        if (rest_conn_count(r, false) == 0 && !is_listening(r) && list_empty(&r->active) &&
+                list_empty(&r->done))
+                stop(r);
 }
 
 static void on_tick(uv_timer_t *timer)
@@ -173,12 +181,12 @@ static void on_tick(uv_timer_t *timer)
         uint64_t now = r->env->now_ms(r->env);
         rest_on_state(r);
         bool leaving = atomic_load(&r->leaving_tcp);
+        for (unsigned i = 0; i < REST_LISTENERS_N; i++) rest_listener_tick(&r->listeners[i]);
         if (r->state == REST_CLOSING) {
                 tick_drained(r);
                 tick_closing(r);
                 return;
         }
-        for (unsigned i = 0; i < REST_LISTENERS_N; i++) rest_listener_resume(&r->listeners[i]);
         if (leaving || now >= r->last_sweep_ms + REST_SWEEP_MS) {
                 r->last_sweep_ms = now;
                 rest_conn_sweep(r, leaving, false, false);
@@ -277,7 +285,7 @@ int rest_open(const struct rest_config *config, struct rest **ret, struct fail *
                 return err;
         }
         /* The handles have to be closed by the loop: the rest of r goes with the last of them. */
-        for (unsigned i = 0; i < REST_LISTENERS_N; i++) rest_listener_close(&r->listeners[i]);
+        for (unsigned i = 0; i < REST_LISTENERS_N; i++) rest_listener_abort(&r->listeners[i]);
         stop(r);
         return err;
 }
@@ -287,7 +295,7 @@ int rest_open(const struct rest_config *config, struct rest **ret, struct fail *
 unsigned rest_port(const struct rest *r, enum rest_listener which)
 {
         const struct listener *l = &r->listeners[which];
-        if (!l->listening) return 0;
+        if (!l->listening || l->listening->leave_ms) return 0;
         if (l->addr.ss_family == AF_INET) return ntohs(((const struct sockaddr_in *)&l->addr)->sin_port);
         if (l->addr.ss_family == AF_INET6) return ntohs(((const struct sockaddr_in6 *)&l->addr)->sin6_port);
         return 1;

@@ -163,7 +163,8 @@ struct listening {
         struct listener *l;
         uv_poll_t poll;
         int fd;
-        bool paused; /* at a limit */
+        bool paused;       /* at a limit */
+        uint64_t leave_ms; /* when it is closed; 0 = it is open */
 };
 
 enum rest_state {
@@ -226,10 +227,12 @@ void rest_settle(struct rest *r);
 /* ---- rest_listen.c: loop thread ---- */
 int rest_listener_parse(struct listener *l, const char *text, struct fail *f);
 int rest_listener_open(struct listener *l, struct fail *f);
-/* Accepts what waits, then closes. */
+/* No new ones from now on; it is gone some ticks later. Opening it meanwhile takes that back. */
 void rest_listener_close(struct listener *l);
-/* After a pause at a limit. */
-void rest_listener_resume(struct listener *l);
+/* At once. */
+void rest_listener_abort(struct listener *l);
+/* Goes on after a pause at a limit; closes when it is time. */
+void rest_listener_tick(struct listener *l);
 
 /* ---- rest_conn.c ---- */
 /* Loop thread. Hands an accepted socket to an HTTP thread; closes it when it may not come in. */

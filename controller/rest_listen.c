@@ -1,6 +1,7 @@
 /* Listening sockets of the REST server. They belong to the loop, not to libmicrohttpd, so that closing one
  * refuses connects at once while everything that was accepted goes on. */
 #include <errno.h>
+#include <linux/filter.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,6 +16,12 @@
 
 #define BACKLOG 1024
 #define ACCEPT_BATCH 64
+/* A handshake that had begun is over by then, or its client is far away and slow. */
+#define LEAVE_MS 150
+/* Of a TCP header. */
+#define FLAGS_AT 13
+#define SYN_ACK_MASK 0x12
+#define SYN 0x02
 
 static int parse_unix(struct listener *l, const char *text, struct fail *f)
 {
@@ -105,14 +112,6 @@ static void on_readable(uv_poll_t *poll, int status, int events)
         if (!uv_is_closing((uv_handle_t *)poll)) accept_some(g, ACCEPT_BATCH);
 }
 
-void rest_listener_resume(struct listener *l)
-{
-        struct listening *g = l->listening;
-        if (!g || !g->paused) return;
-        g->paused = false;
-        uv_poll_start(&g->poll, UV_READABLE, on_readable);
-}
-
 static int bind_socket(struct listener *l, int fd)
 {
         int one = 1, zero = 0;
@@ -135,7 +134,13 @@ static int bind_socket(struct listener *l, int fd)
 int rest_listener_open(struct listener *l, struct fail *f)
 {
         static const char *const names[] = { "http", "https", "unix" };
-        if (!l->configured || l->listening) return 0;
+        if (!l->configured) return 0;
+        if (l->listening) {
+                if (l->listening->leave_ms)
+                        setsockopt(l->listening->fd, SOL_SOCKET, SO_DETACH_FILTER, NULL, 0);
+                l->listening->leave_ms = 0;
+                return 0;
+        }
         int fd = socket(l->addr.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
         if (fd < 0) return fail_set(f, -errno, "socket: %s", strerror(errno));
         int err = bind_socket(l, fd);
@@ -164,11 +169,10 @@ static void on_closed(uv_handle_t *handle)
         rest_settle(r);
 }
 
-void rest_listener_close(struct listener *l)
+static void close_now(struct listener *l)
 {
         struct listening *g = l->listening;
-        if (!g) return;
-        /* Whoever was let in by the kernel is not to be reset: take all of them, within reason. */
+        g->paused = true;
         accept_some(g, BACKLOG);
         l->listening = NULL;
         uv_poll_stop(&g->poll);
@@ -176,4 +180,43 @@ void rest_listener_close(struct listener *l)
         if (l->which == REST_UNIX) unlink(((struct sockaddr_un *)&l->addr)->sun_path);
         /* uv_poll_stop took it out of the loop's set already. */
         close(g->fd);
+}
+
+static bool refuse_new(int fd)
+{
+        struct sock_filter code[] = {
+                BPF_STMT(BPF_LD | BPF_B | BPF_ABS, FLAGS_AT),
+                BPF_STMT(BPF_ALU | BPF_AND | BPF_K, SYN_ACK_MASK),
+                BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYN, 0, 1),
+                BPF_STMT(BPF_RET | BPF_K, 0),
+                BPF_STMT(BPF_RET | BPF_K, UINT32_MAX),
+        };
+        struct sock_fprog program = { .len = ARRAY_LEN(code), .filter = code };
+        return setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program) == 0;
+}
+
+void rest_listener_close(struct listener *l)
+{
+        struct listening *g = l->listening;
+        if (!g || g->leave_ms) return;
+        g->leave_ms = l->rest->env->now_ms(l->rest->env) + LEAVE_MS;
+        if (l->which == REST_UNIX || !refuse_new(g->fd)) close_now(l);
+}
+
+void rest_listener_abort(struct listener *l)
+{
+        if (l->listening) close_now(l);
+}
+
+void rest_listener_tick(struct listener *l)
+{
+        struct listening *g = l->listening;
+        if (!g) return;
+        if (g->leave_ms && l->rest->env->now_ms(l->rest->env) >= g->leave_ms) {
+                close_now(l);
+                return;
+        }
+        if (!g->paused) return;
+        g->paused = false;
+        uv_poll_start(&g->poll, UV_READABLE, on_readable);
 }
