@@ -41,7 +41,7 @@ void op_kvs_modify(struct op *op)
                 return;
         }
         SET(&k, kvs, name, op->params[0]);
-        (void)row_get(op->tx, &kvs_type, &k, op->arena, &k);
+        if (row_get(op->tx, &kvs_type, &k, op->arena, &k) != 0) k.props.n = 0;
         if (!op_props_modify(op, PS_KVS, &k.props, OP_BODY(op, prop_mod), NULL)) return;
         MARK(&k, kvs, props);
         if (k.props.n == 0) (void)row_del(op->tx, &kvs_type, &k);
@@ -69,7 +69,7 @@ void op_kvs_delete(struct op *op)
 static void drop_oldest(struct op *op, uint32_t room)
 {
         uint64_t have = row_count(op->tx, &error_report_type, &(struct error_report){ 0 }, 0);
-        struct error_report r;
+        struct error_report r = { 0 };
         struct row_scan s;
         row_scan_open(&s, op->tx, &error_report_type, &r, 0);
         for (; have + room > REPORTS_MAX && row_scan_next(&s, op->arena, &r); have--)
@@ -124,7 +124,7 @@ static bool report_matches(const struct error_report_delete_body *b, const struc
 void op_report_delete_many(struct op *op)
 {
         const struct error_report_delete_body *b = OP_BODY(op, error_report_delete_body);
-        struct error_report r;
+        struct error_report r = { 0 };
         struct row_scan s;
         uint32_t n = 0;
         if (b->has == 0) {

@@ -35,7 +35,7 @@ static const char *node_refusal(struct op *op, const struct place_ctx *c, const 
 
 static void gather_nodes(struct op *op, struct place_ctx *c)
 {
-        struct node row;
+        struct node row = { 0 };
         struct row_scan s;
         uint32_t max = (uint32_t)row_count(op->tx, &node_type, &row, 0);
         c->nodes = arena_alloc(op->arena, (max + 1) * sizeof *c->nodes);
@@ -96,7 +96,7 @@ static void apply_not_with(struct op *op, struct place_ctx *c, const struct sele
         regex_t re;
         bool has_re = op_given(f->not_place_with_rsc_regex) &&
                       regcomp(&re, f->not_place_with_rsc_regex, REG_EXTENDED | REG_ICASE | REG_NOSUB) == 0;
-        struct idx_rsc_node row;
+        struct idx_rsc_node row = { 0 };
         struct row_scan s;
         if (f->not_place_with_rsc_n == 0 && !has_re) return;
         row_scan_open(&s, op->tx, &idx_rsc_node_type, &row, 0);
@@ -174,7 +174,7 @@ static void fill_pool(
 static void gather_pools(struct op *op, struct place_ctx *c)
 {
         uint32_t cap = 0;
-        struct stor_pool p;
+        struct stor_pool p = { 0 };
         struct row_scan s;
         cap = (uint32_t)row_count(op->tx, &stor_pool_type, &p, 0);
         c->pools = arena_alloc(op->arena, (cap + 1) * sizeof *c->pools);

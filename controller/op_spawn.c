@@ -128,7 +128,7 @@ void op_rg_adjust(struct op *op)
 
 void op_rg_adjust_all(struct op *op)
 {
-        struct rsc_grp g;
+        struct rsc_grp g = { 0 };
         struct row_scan s;
         unsigned n = 0;
         if (!adjust_body_ok(op)) return;

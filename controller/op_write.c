@@ -90,8 +90,8 @@ void op_remove_rd(struct op *op, const struct rsc_dfn *rd)
 
 static void remove_conns_of_node(struct op *op, const char *node)
 {
-        struct node_conn nc;
-        struct rsc_conn rc;
+        struct node_conn nc = { 0 };
+        struct rsc_conn rc = { 0 };
         struct row_scan s;
         row_scan_open(&s, op->tx, &node_conn_type, &nc, 0);
         while (row_scan_next(&s, op->arena, &nc))

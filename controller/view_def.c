@@ -6,7 +6,7 @@
 void view_rg_list(struct view *v)
 {
         struct view_list l;
-        struct rsc_grp g;
+        struct rsc_grp g = { 0 };
         struct rsc_grp dflt;
         view_default_rg(v, &dflt);
         bool stored = row_exists(v->tx, &rsc_grp_type, &dflt);
@@ -162,7 +162,7 @@ static void fill_rd(
 void view_rd_list(struct view *v)
 {
         struct view_list l;
-        struct rsc_dfn rd;
+        struct rsc_dfn rd = { 0 };
         struct rd_view out;
         bool with_vds = query_bool(v->query, "with_volume_definitions", false);
         list_open(&l, v, &rsc_dfn_type, &rd, 0);

@@ -76,7 +76,7 @@ void view_stats_rg(struct view *v)
 void view_kvs_list(struct view *v)
 {
         struct view_list l;
-        struct kvs k;
+        struct kvs k = { 0 };
         list_open(&l, v, &kvs_type, &k, 0);
         while (list_next(&l, &k))
                 if (list_admits(&l)) list_put(&l, &kvs_type, &k);
@@ -95,7 +95,7 @@ void view_kvs_get(struct view *v)
 void view_report_list(struct view *v)
 {
         struct view_list l;
-        struct error_report r;
+        struct error_report r = { 0 };
         uint64_t since = query_u64(v->query, "since"), to = query_u64(v->query, "to");
         bool content = query_bool(v->query, "withContent", false);
         list_open(&l, v, &error_report_type, &r, 0);

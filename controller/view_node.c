@@ -29,7 +29,7 @@ void view_fill_node(struct view *v, struct node *n, struct arena *a)
 void view_node_list(struct view *v)
 {
         struct view_list l;
-        struct node n;
+        struct node n = { 0 };
         list_open(&l, v, &node_type, &n, 0);
         while (list_next(&l, &n)) {
                 if (!query_admits(v->query, "nodes", n.name) || !view_props_match(v, &n.props) ||
@@ -77,7 +77,7 @@ void view_netif_get(struct view *v)
 void view_spd_list(struct view *v)
 {
         struct view_list l;
-        struct stor_pool_dfn d;
+        struct stor_pool_dfn d = { 0 };
         list_open(&l, v, &stor_pool_dfn_type, &d, 0);
         while (list_next(&l, &d))
                 if (list_admits(&l)) list_put(&l, &stor_pool_dfn_type, &d);
@@ -194,7 +194,7 @@ static void put_conn(struct view_list *l, const char *a, const char *b, const st
 void view_node_conn_list(struct view *v)
 {
         struct view_list l;
-        struct node_conn c;
+        struct node_conn c = { 0 };
         const char *a = query_get(v->query, "node_a"), *b = query_get(v->query, "node_b");
         list_open(&l, v, &node_conn_type, &c, 0);
         while (list_next(&l, &c)) {
