@@ -112,7 +112,8 @@ static void flush(struct sat_link *l, struct tx *tx)
         uint64_t term;
         struct applied ap;
         if (!l->config.ops->leading(l->config.arg, &term) || applied_get(tx, &ap) != 0) return;
-        /* A new leader may not have applied all that is committed before it has applied an entry of its own term. */
+        /* A new leader may not have applied all that is committed before it has applied an entry of its own
+         * term. */
         if (ap.term != term) return;
         LIST_FOREACH_SAFE(it, nx, &l->sessions)
         {
@@ -126,6 +127,15 @@ static void flush(struct sat_link *l, struct tx *tx)
         }
 }
 
+static void tick_all(struct sat_link *l)
+{
+        uint64_t now_ms = now(l);
+        LIST_FOREACH_SAFE(it, nx, &l->sessions)
+        {
+                session_tick(container_of(it, struct sat_session, at), now_ms);
+        }
+}
+
 static void work(struct sat_link *l)
 {
         struct tx *tx = l->config.ops->wanted_begin(l->config.arg);
@@ -133,6 +143,7 @@ static void work(struct sat_link *l)
         if (l->nodes_changed) {
                 l->nodes_changed = false;
                 look_nodes(l, tx);
+                tick_all(l); /* dials new ones at once */
         }
         flush(l, tx);
         l->config.ops->wanted_end(l->config.arg, tx);
@@ -161,11 +172,7 @@ static void on_tick(uv_timer_t *t)
 {
         struct sat_link *l = t->data;
         if (l->closing) return;
-        uint64_t now_ms = now(l);
-        LIST_FOREACH_SAFE(it, nx, &l->sessions)
-        {
-                session_tick(container_of(it, struct sat_session, at), now_ms);
-        }
+        tick_all(l);
         if (anything_to_send(l)) work(l);
 }
 

@@ -300,7 +300,7 @@ static void on_opened(struct conn *c, int err)
         enum conn_status status;
         if (s->state != SESSION_DIALING) return;
         const struct pki_identity *id = err == 0 ? conn_identity(c) : NULL;
-        if (err == 0 && id == NULL) err = E_AUTH;
+        if (err == 0 && (id == NULL || id->role != PKI_SATELLITE)) err = E_AUTH;
         if (err != 0) {
                 const char *problem = problem_dial(&a, s, err, conn_fault(c)->text, &status);
                 session_fail(s, status, problem);
