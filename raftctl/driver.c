@@ -182,8 +182,9 @@ uint64_t driver_deadline_ms(const struct driver *d)
 {
         uint64_t due = MIN(d->scan_ms, jobs_due(d));
 
-        if (undelivered(d) || d->dirty) return drv_now(d);
+        if (undelivered(d)) return drv_now(d);
         if (d->fatal) return UINT64_MAX;
+        if (d->dirty && d->started) return drv_now(d);
         return d->started ? MIN(due, d->timer_ms) : due;
 }
 
@@ -230,7 +231,7 @@ void driver_link(struct driver *d, uint64_t peer, bool up, bool reset)
         if (!p || d->fatal) return;
         drv_enter(d);
         d->dirty = true;
-        p->link_up = up;
+        p->link_up = p->link_fresh = up;
         if (!up) snap_send_stop(d, p);
         if (d->started && drv_leader(d) == peer) {
                 forward_leader_changed(d);
@@ -313,9 +314,7 @@ static struct driver *driver_new(const struct driver_config *config)
         d->lazy = config->lazy;
         d->rng = config->seed | 1;
         d->scan_ms = UINT64_MAX;
-        do {
-                d->incarnation = env_random_u64(d->env);
-        } while (d->incarnation == 0);
+        d->incarnation = d->env->wall_ms(d->env) << 16 | (env_random_u64(d->env) & 0xffff);
         d->transfer_no = d->incarnation >> 8;
         d->attempt = d->incarnation >> 8; /* answers to a former process are not taken for ours */
         d->read_seq = d->incarnation >> 8;

@@ -91,7 +91,8 @@ void driver_read(struct driver *d, uint64_t deadline_ms, driver_read_fn *cb, voi
 enum member_change { CHANGE_ADD, CHANGE_STANDBY, CHANGE_PROMOTE, CHANGE_DEMOTE, CHANGE_REMOVE, CHANGE_TRANSFER };
 typedef void driver_change_fn(void *arg, int err, const char *why);
 /* One at a time (E_BUSY), only after an entry of this term is committed (S2). PROMOTE catches up first. TRANSFER: id 0 = the
- * most up-to-date voter; cb(0) when another leader is seen. address is used by ADD only. */
+ * most up-to-date voter; cb(0) when another leader is seen. address is used by ADD only. A leader that is to remove or demote
+ * itself hands leadership over and answers E_NOT_LEADER: ask the new one. */
 void driver_change(struct driver *d, enum member_change change, uint64_t id, const char *address, uint64_t deadline_ms,
         driver_change_fn *cb, void *arg);
 

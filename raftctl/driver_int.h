@@ -140,9 +140,8 @@ struct snap_send {
 };
 struct peer {
         uint64_t id;
-        bool link_up;
-        uint64_t incarnation, dead[4]; /* of its process, and former ones */
-        unsigned dead_at;
+        bool link_up, link_fresh;
+        uint64_t incarnation; /* of its process */
         uint64_t seq_in[CHANNEL_N], seq_out[CHANNEL_N];
         uint64_t heard_ms; /* 0 = never */
         /* leader */
@@ -175,6 +174,7 @@ struct snap_recv {
 
 struct change {
         bool active, catching_up, submitted, transferring;
+        bool hand_over; /* of this member itself: only the transfer is done here */
         enum member_change what;
         uint64_t id, index /* of its entry */, deadline_ms, due_ms;
         driver_change_fn *cb;

@@ -135,6 +135,12 @@ static void start_change(struct driver *d, const char *address)
                 member_finish(d, E_NOT_FOUND, "no such member");
         } else if (conf_is_sole_voter(c, d->change.id) && (what == CHANGE_REMOVE || what == CHANGE_DEMOTE)) {
                 member_finish(d, E_INVALID, "the last voter stays");
+        } else if (d->change.id == d->id && s->role == RAFT_VOTER && (what == CHANGE_REMOVE || what == CHANGE_DEMOTE)) {
+                /* If it did that itself and died before the entry got out, it would neither vote nor stand for election, though
+                 * the others may need its vote: the new leader does it. */
+                d->change.hand_over = true;
+                d->change.id = 0;
+                start_transfer(d);
         } else if (what == CHANGE_REMOVE) {
                 conf_without(c, d->change.id, &next);
                 submit_conf(d, &next);
@@ -180,7 +186,8 @@ void member_pump(struct driver *d)
         if (!ch->active || d->fatal) return;
         if (ch->transferring) {
                 uint64_t leader = drv_leader(d);
-                if (leader != 0 && leader != d->id) member_finish(d, 0, "");
+                if (leader != 0 && leader != d->id)
+                        member_finish(d, ch->hand_over ? E_NOT_LEADER : 0, ch->hand_over ? "leadership was handed over first: ask the new leader" : "");
                 else if (d->leading && raft_transferee(&d->raft) == 0) member_finish(d, E_TIMEOUT, "the other member did not take over");
                 return;
         }

@@ -59,17 +59,17 @@ void peer_flush(struct driver *d)
         }
 }
 
-/* L1: the core stalls or worse when frames come twice, late or from a former connection. */
+/* L1: the core stalls or worse when frames come twice, late or from a former connection. Incarnations rise with the wall clock;
+ * should that have gone back, a new connection lets any other incarnation in once. */
 bool peer_in_order(struct driver *d, struct peer *p, enum raft_channel channel, const struct frame_header *h)
 {
         if (!guard_on(GUARD_L1)) return true;
         if (h->incarnation != p->incarnation) {
-                for (unsigned i = 0; i < ARRAY_LEN(p->dead); i++)
-                        if (p->dead[i] == h->incarnation && h->incarnation != 0) return false;
-                p->dead[p->dead_at++ % ARRAY_LEN(p->dead)] = p->incarnation;
+                if (h->incarnation < p->incarnation && !p->link_fresh) return false;
                 p->incarnation = h->incarnation;
                 memset(p->seq_in, 0, sizeof(p->seq_in));
         }
+        p->link_fresh = false;
         if (h->seq <= p->seq_in[channel]) return false;
         p->seq_in[channel] = h->seq;
         return true;

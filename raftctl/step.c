@@ -363,6 +363,8 @@ static void on_result(struct driver *d, struct peer *p, const struct rf_append_r
 static void on_vote(struct driver *d, struct peer *p, const struct rf_vote *m)
 {
         struct raft_message msg = { .type = RAFT_REQUEST_VOTE };
+        struct raft_server *self;
+        int role;
 
         /* N5: the core refuses votes as long as it remembers a leader, not as long as it hears one. */
         if (guard_on(GUARD_N5) && d->raft.state == RAFT_FOLLOWER && drv_now(d) >= d->leader_heard_ms + d->election_ms)
@@ -374,7 +376,13 @@ static void on_vote(struct driver *d, struct peer *p, const struct rf_vote *m)
         msg.request_vote.last_log_term = m->last_term;
         msg.request_vote.disrupt_leader = m->disrupt;
         msg.request_vote.pre_vote = m->pre;
+        /* V1: the core of a standby refuses to vote, yet a leader that has made it a voter and lost its place before the entry got
+         * out cannot be elected without it, and nobody else can. The candidate's configuration decides whose vote counts. */
+        self = (struct raft_server *)(uintptr_t)conf_find(&d->raft.configuration, d->id);
+        role = self ? self->role : 0;
+        if (self && guard_on(GUARD_V1)) self->role = RAFT_VOTER;
         receive(d, &msg, p->id);
+        if (self) self->role = role;
 }
 
 static void on_vote_result(struct driver *d, struct peer *p, const struct rf_vote_result *m)

@@ -68,11 +68,15 @@ static void work(const struct options *o, struct worker *w, uint64_t from)
 
 static void start_worker(const struct options *o, struct worker *w, uint64_t from)
 {
+        pid_t pid;
+
         fflush(stdout);
-        w->pid = fork();
-        if (w->pid != 0) return;
-        work(o, w, from);
-        exit(0);
+        pid = fork();
+        if (pid == 0) {
+                work(o, w, from);
+                exit(0);
+        }
+        w->pid = pid; /* shared memory: the child must not write it */
 }
 
 static void run_workers(const struct options *o, struct worker *workers)
@@ -83,6 +87,7 @@ static void run_workers(const struct options *o, struct worker *workers)
         while (alive > 0) {
                 int status;
                 pid_t pid = wait(&status);
+                if (pid < 0) return;
                 for (uint64_t i = 0; i < o->jobs; i++) {
                         struct worker *w = &workers[i];
                         if (w->pid != pid) continue;

@@ -45,7 +45,7 @@ static void disk_next(struct sim_node *n)
 
         if (n->disk_busy || store_mem_pending(n->store) == 0) return;
         n->disk_busy = true;
-        ms = sim_below(s, 5) * MAX(1, n->disk_slow);
+        ms = sim_below(s, 3) * MAX(1, n->disk_slow);
         if (sim_chance(s, 15)) ms += sim_below(s, 120);
         if (s->slow_disks && sim_chance(s, 3)) ms += sim_below(s, 900);
         e = sim_event(s, s->now + 1 + ms, EV_DISK, 0);

@@ -13,7 +13,7 @@
 #include "raftctl/store_mem.h"
 
 #define NODES_MAX 12
-#define CLIENTS_MAX 6
+#define CLIENTS_MAX 10
 #define KEYS_N 5
 #define COMMITS_MAX 65536
 #define ADDRESS_BYTES 24

@@ -135,7 +135,7 @@ struct sim *sim_new(uint64_t seed, const struct workload *work)
         s->applieds = xcalloc(COMMITS_MAX, sizeof(*s->applieds));
         s->leader_of = xcalloc(COMMITS_MAX, sizeof(*s->leader_of));
         s->drop_permille = sim_below(s, 3) ? sim_below(s, 30) : 0;
-        s->delay_ms = 1 + sim_below(s, 8);
+        s->delay_ms = 1 + sim_below(s, 5);
         s->leftover_permille = sim_below(s, 2) ? 100 : 0;
         s->faults = sim_below(s, 20) != 0;
         s->membership = sim_below(s, 2) == 0;
@@ -144,9 +144,9 @@ struct sim *sim_new(uint64_t seed, const struct workload *work)
         s->sole_start = sim_below(s, 5) == 0;
         s->volatile_voter = s->membership && sim_below(s, 3) == 0;
         s->slow_disks = sim_below(s, 3) == 0;
-        s->rate = 2 + sim_below(s, 30);
+        s->rate = 1 + sim_below(s, 12);
         s->target_voters = sim_below(s, 4) == 0 ? 5 : 3;
-        s->clients_n = 2 + sim_below(s, CLIENTS_MAX - 1);
+        s->clients_n = 3 + sim_below(s, CLIENTS_MAX - 2);
         return s;
 }
 
@@ -185,7 +185,41 @@ static void turn(struct sim *s)
         }
 }
 
+/* What everybody is at, for a seed that does not end well. */
+static void dump(struct sim *s)
+{
+        for (unsigned i = 0; i < s->nodes_n; i++) {
+                struct sim_node *n = &s->nodes[i];
+                const struct raft_configuration *c;
+                if (!n->up) {
+                        sim_note(s, "%llu is %s", (unsigned long long)n->id, n->forever_dead ? "gone" : "down");
+                        continue;
+                }
+                c = &n->driver->raft.configuration;
+                sim_note(s, "%llu state %u term %llu leader %llu last %llu stored %llu commit %llu applied %llu snapshot %llu installing %d barrier %llu queue %u batches %u busy %d recv %d uncommitted %llu",
+                        (unsigned long long)n->id, n->driver->raft.state, (unsigned long long)raft_current_term(&n->driver->raft),
+                        (unsigned long long)drv_leader(n->driver), (unsigned long long)raft_last_index(&n->driver->raft),
+                        (unsigned long long)n->driver->raft.last_stored, (unsigned long long)raft_commit_index(&n->driver->raft),
+                        (unsigned long long)n->driver->applied.index, (unsigned long long)n->driver->snapshot_index, n->driver->installing,
+                        (unsigned long long)n->driver->barrier_index, n->driver->queue_n, n->driver->batches_n, n->driver->job.busy,
+                        (int)n->driver->recv.state, (unsigned long long)n->driver->raft.configuration_uncommitted_index);
+                for (unsigned k = 0; k < c->n; k++) sim_note(s, "    %llu role %d", (unsigned long long)c->servers[k].id, c->servers[k].role);
+        }
+        for (unsigned i = 0; i < s->clients_n; i++)
+                if (s->clients[i].busy)
+                        sim_note(s, "client %u waits at %u (%s) since %llu", i, s->clients[i].node, s->clients[i].reading ? "read" : "write",
+                                (unsigned long long)s->clients[i].began_ms);
+}
+
+static void run(struct sim *s);
+
 void sim_run(struct sim *s)
+{
+        run(s);
+        if (s->failed) dump(s);
+}
+
+static void run(struct sim *s)
 {
         found(s, s->sole_start ? 1 + sim_below(s, 3) : s->target_voters);
         (void)sim_event(s, s->now + 50, EV_FAULT, 0);
