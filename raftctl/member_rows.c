@@ -247,7 +247,7 @@ int member_lock(const char *dir, bool create, int *ret_fd, struct fail *f)
         if (create && mkdir(dir, 0700) != 0 && errno != EEXIST)
                 return fail_set(f, errno == ENOSPC ? E_NO_SPACE : E_STORAGE, "%s: %s", dir, strerror(errno));
         char *path = xasprintf("%s/lock", dir);
-        int fd = open(path, O_RDWR | O_CLOEXEC | (create ? O_CREAT : 0), 0600), err = 0;
+        int fd = open(path, O_CLOEXEC | (create ? O_RDWR | O_CREAT : O_RDONLY), 0600), err = 0;
         if (fd < 0)
                 err = fail_set(f,
                         errno == ENOENT   ? E_NOT_FOUND

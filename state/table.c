@@ -1,24 +1,11 @@
 /* Typed rows, see table.h. */
 #include "state/table.h"
 
-#include <limits.h>
 #include <string.h>
 
 static int key_of(const struct type_desc *t, const void *key_obj, struct buf *out)
 {
         enc_key(t, key_obj, out);
-        return out->err;
-}
-
-/* The key that key_obj names, whether or not its fields are marked as present: callers write { .name = x }.
- */
-static int lookup_key(const struct type_desc *t, const void *key_obj, unsigned n_fields, struct buf *out)
-{
-        uint64_t copy[128] = { 0 };
-        assert(t->size <= sizeof copy && (key_obj != NULL || n_fields == 0));
-        if (key_obj != NULL) memcpy(copy, key_obj, t->size);
-        copy[0] = UINT64_MAX; /* the presence bits */
-        enc_key_prefix(t, copy, n_fields, out);
         return out->err;
 }
 
@@ -48,7 +35,7 @@ int row_get(struct tx *tx, const struct type_desc *t, const void *key_obj, struc
 {
         struct buf key = { 0 };
         struct blob value;
-        int err = tx->err != 0 ? tx->err : lookup_key(t, key_obj, UINT_MAX, &key);
+        int err = tx->err != 0 ? tx->err : key_of(t, key_obj, &key);
         if (err == 0) err = tx_get(tx, buf_blob(&key), &value);
         if (err == 0) err = decode_sticky(tx, t, buf_blob(&key), value, a, ret_obj);
         buf_done(&key);
@@ -59,7 +46,7 @@ bool row_exists(struct tx *tx, const struct type_desc *t, const void *key_obj)
 {
         struct buf key = { 0 };
         struct blob value;
-        bool there = lookup_key(t, key_obj, UINT_MAX, &key) == 0 && tx_get(tx, buf_blob(&key), &value) == 0;
+        bool there = key_of(t, key_obj, &key) == 0 && tx_get(tx, buf_blob(&key), &value) == 0;
         buf_done(&key);
         return there;
 }
@@ -100,6 +87,17 @@ static bool key_is_marked(const struct type_desc *t, const void *obj)
         return true;
 }
 
+/* A row that could not be read again (a required field is missing) must not be stored: it would fail on every
+ * member, for ever. */
+static int proof_read(const struct type_desc *t, struct blob key, struct blob value)
+{
+        struct arena a = { 0 };
+        struct fail f;
+        int err = row_decode(t, key, value, &a, arena_alloc(&a, t->size), &f);
+        arena_done(&a);
+        return err != 0 ? E_INVALID : 0;
+}
+
 int row_put(struct tx *tx, const struct type_desc *t, const void *obj)
 {
         struct buf key = { 0 }, value = { 0 };
@@ -108,6 +106,7 @@ int row_put(struct tx *tx, const struct type_desc *t, const void *obj)
         if (err == 0) err = value.err;
         if (err == 0 && key.n > TX_KEY_MAX) err = E_TOO_LARGE;
         if (err == 0 && !key_is_marked(t, obj)) err = E_INVALID;
+        if (err == 0) err = proof_read(t, buf_blob(&key), buf_blob(&value));
         if (err == 0 && index_has(t)) err = follow(tx, t, buf_blob(&key), obj);
         if (err == 0) err = tx_put(tx, buf_blob(&key), buf_blob(&value));
         buf_done(&key);
@@ -118,7 +117,7 @@ int row_put(struct tx *tx, const struct type_desc *t, const void *obj)
 int row_del(struct tx *tx, const struct type_desc *t, const void *key_obj)
 {
         struct buf key = { 0 };
-        int err = tx->err != 0 ? tx->err : lookup_key(t, key_obj, UINT_MAX, &key);
+        int err = tx->err != 0 ? tx->err : key_of(t, key_obj, &key);
         if (err == 0 && index_has(t)) err = follow(tx, t, buf_blob(&key), NULL);
         if (err == 0) err = tx_del(tx, buf_blob(&key));
         buf_done(&key);
@@ -130,7 +129,9 @@ void row_scan_open(
 {
         struct buf prefix = { 0 };
         *s = (struct row_scan){ .tx = tx, .type = t, .open = true };
-        if (lookup_key(t, key_obj, n_fields, &prefix) != 0) (void)tx_fail(tx, prefix.err);
+        assert(key_obj != NULL || n_fields == 0);
+        enc_key_prefix(t, key_obj, n_fields, &prefix);
+        if (prefix.err != 0) (void)tx_fail(tx, prefix.err);
         if (prefix.err != 0 || prefix.n > sizeof s->prefix) {
                 s->open = false; /* such a key cannot be stored: nothing to see */
         } else {

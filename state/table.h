@@ -16,7 +16,8 @@ int row_get(struct tx *tx, const struct type_desc *t, const void *key_obj, struc
         void *ret_obj) MUST_USE;
 bool row_exists(struct tx *tx, const struct type_desc *t, const void *key_obj);
 /* Inserts or replaces, and maintains the declared indexes (state/index.h). The result also sticks to tx:
- * E_TOO_LARGE (the key fields exceed TX_KEY_MAX), E_EXISTS (a unique index row belongs to another object). */
+ * E_TOO_LARGE (the key fields exceed TX_KEY_MAX), E_INVALID (the row could not be read again: a required
+ * field is missing), E_EXISTS (a unique index row belongs to another object). */
 int row_put(struct tx *tx, const struct type_desc *t, const void *obj);
 /* Removes the row and its index entries. E_NOT_FOUND when absent. */
 int row_del(struct tx *tx, const struct type_desc *t, const void *key_obj);

@@ -7,6 +7,8 @@
 #include <unistd.h>
 
 #include "state/overlay.h"
+#include "wire/codec/codec.h"
+#include "wire/def/types.h"
 
 uint32_t rng_state;
 uint32_t rnd(uint32_t n)
@@ -110,12 +112,21 @@ struct log_entry make_entry(struct arena *a, uint64_t index, uint64_t term, uint
         struct tx *tx = kv_mem_read(empty);
         struct overlay *o = overlay_new(tx);
         for (unsigned i = 0; i < 4; i++) {
-                char key[32], value[64];
-                int n = snprintf(key, sizeof key, "key%04u", (unsigned)((index * 7 + i * 31 + term) % 300));
-                int m = snprintf(value, sizeof value, "value of %llu in %llu", (unsigned long long)index,
+                char name[32], text[64];
+                const char *kv[] = { "text", text };
+                struct buf key = { 0 }, value = { 0 };
+                struct kvs row = { 0 };
+                snprintf(name, sizeof name, "key%04u", (unsigned)((index * 7 + i * 31 + term) % 300));
+                snprintf(text, sizeof text, "value of %llu in %llu", (unsigned long long)index,
                         (unsigned long long)term);
-                if (i == 3) overlay_load_del(o, BLOB(key, (size_t)n));
-                else overlay_load_put(o, BLOB(key, (size_t)n), BLOB(value, (size_t)m));
+                SET(&row, kvs, name, name);
+                SET(&row, kvs, props, ((struct strmap){ kv, 1 }));
+                enc_key(&kvs_type, &row, &key);
+                assert_int_equal(enc_msgpack(&kvs_type, &row, &value), 0);
+                if (i == 3) overlay_load_del(o, buf_blob(&key));
+                else overlay_load_put(o, buf_blob(&key), buf_blob(&value));
+                buf_done(&key);
+                buf_done(&value);
         }
         struct buf out = { 0 };
         assert_int_equal(writeset_encode(o, base, &out), 0);
@@ -196,7 +207,7 @@ void model_apply(struct model *m, const struct log_entry *e)
         assert_int_equal(kv_mem_commit(tx), 0);
 }
 
-void check_state(struct bed *b, struct model *m)
+void expect_state(struct bed *b, struct model *m)
 {
         struct tx *tx, *ref = kv_mem_read(m->state);
         assert_int_equal(b->s->ops->read_begin(b->s, &tx), 0);
@@ -205,7 +216,7 @@ void check_state(struct bed *b, struct model *m)
         kv_mem_end(ref);
 }
 
-void check_load(struct bed *b, struct model *m)
+void expect_load(struct bed *b, struct model *m)
 {
         struct arena a = { 0 };
         struct store_start st;
@@ -222,7 +233,7 @@ void check_load(struct bed *b, struct model *m)
         arena_done(&a);
 }
 
-void check_read_log(struct bed *b, struct model *m)
+void expect_read_log(struct bed *b, struct model *m)
 {
         struct arena a = { 0 };
         struct log_entry *e;
@@ -286,7 +297,7 @@ void random_job(struct bed *b, struct model *m)
 
 void fill(struct bed *b, struct model *m, unsigned jobs)
 {
-        check_load(b, m);
+        expect_load(b, m);
         for (unsigned i = 0; i < jobs; i++) random_job(b, m);
         while (m->applied.index == 0) random_job(b, m);
 }

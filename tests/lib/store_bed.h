@@ -57,9 +57,9 @@ void assert_same_content(struct tx *a, struct tx *b);
 struct model *model_new(void);
 void model_free(struct model *m);
 void model_apply(struct model *m, const struct log_entry *e);
-void check_state(struct bed *b, struct model *m);
-void check_load(struct bed *b, struct model *m);
-void check_read_log(struct bed *b, struct model *m);
+void expect_state(struct bed *b, struct model *m);
+void expect_load(struct bed *b, struct model *m);
+void expect_read_log(struct bed *b, struct model *m);
 void random_job(struct bed *b, struct model *m);
 void fill(struct bed *b, struct model *m, unsigned jobs);
 

@@ -279,6 +279,16 @@ static void test_row_errors(void **state)
         SET(&n, node, name, name);
         n = (struct node){ .has = HAS_BIT(node, name), .name = name };
         assert_int_equal(row_put(b.tx, &node_type, &n), E_TOO_LARGE);
+        assert_int_equal(b.tx->err, E_TOO_LARGE);
+        drop(&b);
+        begin(&b);
+        struct vlm v = { 0 }; /* without its number, which is required */
+        struct rsc r = { 0 };
+        SET(&r, rsc, rsc_name, "two");
+        SET(&r, rsc, node_name, "beta");
+        SET_N(&r, rsc, volumes, &v, 1);
+        assert_int_equal(row_put(b.tx, &rsc_type, &r), E_INVALID);
+        assert_int_equal(overlay_count(b.o), 0);
         arena_done(&a);
         done(&b);
 }

@@ -10,16 +10,16 @@ static void random_jobs(bool lmdb, uint32_t seed, unsigned steps)
         struct model *m = model_new();
         rng_state = seed * 2654435761u;
         bed_init(&b, lmdb);
-        check_load(&b, m);
+        expect_load(&b, m);
         for (unsigned i = 0; i < steps; i++) {
                 random_job(&b, m);
-                if (i % 7 == 0) check_read_log(&b, m);
+                if (i % 7 == 0) expect_read_log(&b, m);
                 if (i % 16 != 0) continue;
-                check_state(&b, m);
+                expect_state(&b, m);
                 bed_close(&b);
                 bed_open(&b);
-                check_load(&b, m);
-                check_state(&b, m);
+                expect_load(&b, m);
+                expect_state(&b, m);
         }
         bed_done(&b);
         model_free(m);
@@ -81,8 +81,8 @@ static void snapshot_between(bool from_lmdb, bool to_lmdb)
         assert_int_equal(to.s->ops->read_begin(to.s, &before), 0);
         assert_int_equal(transfer(&from, &to, 0, &meta), E_CORRUPT);
         assert_int_equal(transfer(&from, &to, -1, &meta), 0); /* a damaged transfer breaks nothing */
-        check_load(&to, old);                                 /* nothing is visible yet */
-        check_state(&to, old);
+        expect_load(&to, old);                                /* nothing is visible yet */
+        expect_state(&to, old);
         struct store_job job = { .install = true, .set_snapshot = true, .snapshot = meta };
         m->log[meta.index + 1] = make_entry(&m->arena, meta.index + 1, m->term, m->applied.writeset_index);
         job.entries = job.apply = &m->log[meta.index + 1]; /* and goes on in the same job */
@@ -95,16 +95,16 @@ static void snapshot_between(bool from_lmdb, bool to_lmdb)
         m->first = m->last = meta.index + 1;
         m->snapshot_index = meta.index;
         m->snapshot_term = meta.term;
-        check_state(&to, m);
+        expect_state(&to, m);
         assert_same_content(before, ref); /* the reader of before is not disturbed */
         to.s->ops->read_end(to.s, before);
         kv_mem_end(ref);
-        check_read_log(&to, m);
+        expect_read_log(&to, m);
         bed_close(&to);
         bed_open(&to);
-        check_load(&to, m);
+        expect_load(&to, m);
         for (int i = 0; i < 20; i++) random_job(&to, m);
-        check_state(&to, m);
+        expect_state(&to, m);
         bed_done(&to);
         bed_done(&from);
         model_free(m);
@@ -133,8 +133,8 @@ static void refuse(bool lmdb, struct store_job *job)
         assert_int_equal(run_job(&b, &fine), E_INVALID); /* and nothing after it */
         bed_close(&b);
         bed_open(&b);
-        check_load(&b, m); /* nothing of it is there */
-        check_state(&b, m);
+        expect_load(&b, m); /* nothing of it is there */
+        expect_state(&b, m);
         bed_done(&b);
         model_free(m);
 }
@@ -185,8 +185,8 @@ static void test_mem_crash(void **state)
                 b.s->ops->submit(b.s, &jobs[0]);
                 assert_int_equal(store_mem_pending(b.mem), 0);
                 m->voted_for = keep > 0 ? 9 + (uint64_t)keep : voted;
-                check_load(&b, m);
-                check_state(&b, m);
+                expect_load(&b, m);
+                expect_state(&b, m);
                 bed_done(&b);
                 model_free(m);
         }
@@ -213,7 +213,7 @@ static void test_mem_faults(void **state)
         assert_true(store_mem_deliver(b.mem));
         assert_int_equal(result, E_STORAGE);
         assert_int_equal(run_job(&b, &job), E_STORAGE);
-        check_load(&b, m);
+        expect_load(&b, m);
         store_mem_set_full(b.mem, true);
         assert_true(b.s->ops->is_full(b.s));
         store_mem_set_full(b.mem, false);

@@ -66,7 +66,7 @@ static void check_after_kill(struct bed *b, struct model *m, uint64_t acked)
         for (uint64_t i = 0; i < st.entries_n; i++)
                 assert_same_entry(&st.entries[i], &m->log[st.entries[i].index]);
         assert_same_applied(&st.applied, &m->applied);
-        check_state(b, m);
+        expect_state(b, m);
         arena_done(&a);
         bed_close(b);
 }
