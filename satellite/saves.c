@@ -240,7 +240,7 @@ int save_load(struct manager *m, struct fail *f)
         if (ours && HAS(&s, sat_state, highest_term)) m->highest_term = m->saved_term = s.highest_term;
         if (ours && HAS(&s, sat_state, wanted) && s.wanted != NULL) err = manager_adopt(m, s.wanted, f);
         m->saved_revision = m->revision;
-        m->saved_seq = m->seq;
+        m->saved_seq = ++m->seq; /* what was adopted counts as saved with the next number: it comes from there */
         arena_done(&a);
         return err;
 }

@@ -1,0 +1,158 @@
+/* The satellite as a program, ended (as by kill -9) at every fault point, then started again: it finishes
+ * what was wanted, loses nothing and leaves nothing behind. */
+#include "tests/lib/test.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "tests/unit/sat_bed.h"
+#include "wire/codec/codec.h"
+
+#define U1 "00000000-0000-4000-8000-000000000001"
+#define U2 "00000000-0000-4000-8000-000000000002"
+
+#define INJECT(name, doc) #name,
+static const char *const points[] = {
+#include "wire/def/inject.def"
+};
+#undef INJECT
+
+/* What is wanted at each stage of a history: create, write, grow, delete and create anew. Whole lists. */
+static void wish_stage(struct wish *x, struct bed *b, unsigned stage)
+{
+        wish_init(x, b, 1, 10 + stage);
+        if (stage < 2) {
+                wish_rsc(x, "one", U1, 2, stage == 0 ? 1024 : 2048, "thick");
+                wish_rsc(x, "two", U1, 1, 1024, "thin");
+                return;
+        }
+        wish_gone(x, "one", U1, 2, "thick");
+        wish_rsc(x, "one", U2, 1, 1024, "thin");
+        wish_rsc(x, "two", U1, 1, 1024, "thin");
+}
+
+static bool is_dead(struct bed *b) { return b->pid == 0 || bed_wait_exit(b, 0) != -1; }
+
+/* True when the stage was reached; false when the program died on the way. */
+static bool reach(struct bed *b, struct ctl *c, unsigned stage)
+{
+        struct wish x;
+        wish_stage(&x, b, stage);
+        int err = ctl_want(c, &x.w);
+        wish_done(&x);
+        if (err != 0) return false;
+        for (unsigned waited = 0; waited < 10000; waited += 10) {
+                const struct obs_rsc *one = ctl_row(c, "one"), *two = ctl_row(c, "two");
+                bool done = one != NULL && two != NULL && one->revision == 10 + stage &&
+                            two->revision == 10 + stage && one->state == sat_step_state_DONE &&
+                            two->state == sat_step_state_DONE;
+                if (done && (stage < 2 || one->gone_uuids_n == 1)) return true;
+                if (c->ended) return false;
+                run_for(&b->loop, 10);
+        }
+        fail_msg("stage %u is not reached", stage);
+        return false;
+}
+
+static void check_end(struct bed *b, struct ctl *c)
+{
+        DIR *d = opendir(b->pool);
+        const struct dirent *e;
+        unsigned files = 0;
+        while ((e = readdir(d)) != NULL)
+                files += e->d_name[0] != '.' || strncmp(e->d_name, ".outrigger", 10) == 0;
+        closedir(d);
+        assert_int_equal(files, 2);
+        char got[9] = "", device[32];
+        int fd = open(ctl_row(c, "two")->volumes[0].device_path, O_RDONLY);
+        assert_int_equal(read(fd, got, 8), 8);
+        close(fd);
+        assert_string_equal(got, "precious");
+        assert_true(bed_loop_of(bed_image(b, "one", 0), device));
+        assert_false(bed_loop_of(bed_image(b, "one", 1), device));
+}
+
+/* Goes through the history; restarts the program without the fault once it has died. */
+static void history(struct bed *b, const char *fault)
+{
+        struct ctl c;
+        bool died = false;
+        bed_spawn(b, fault);
+        ctl_open(&c, b, "c1");
+        for (unsigned stage = 0; stage < 3;) {
+                if (reach(b, &c, stage)) {
+                        if (stage == 0) {
+                                int fd = open(ctl_row(&c, "two")->volumes[0].device_path, O_WRONLY);
+                                assert_int_equal(write(fd, "precious", 8), 8);
+                                assert_int_equal(fsync(fd), 0);
+                                close(fd);
+                        }
+                        stage++;
+                        continue;
+                }
+                assert_false(died);
+                died = true;
+                assert_int_equal(bed_wait_exit(b, 5000), 99);
+                ctl_close(&c);
+                bed_spawn(b, NULL);
+                ctl_open(&c, b, "c1");
+        }
+        if (!died) fail_msg("%s was never reached", fault);
+        check_end(b, &c);
+        ctl_close(&c);
+        assert_int_equal(kill(b->pid, SIGTERM), 0);
+        assert_int_equal(bed_wait_exit(b, 12000), 0);
+}
+
+static void test_points(void **state)
+{
+        for (size_t i = 0; i < ARRAY_LEN(points); i++) {
+                for (unsigned count = 1; count <= 2; count++) {
+                        struct bed b;
+                        char fault[64];
+                        snprintf(fault, sizeof fault, "%s:%u", points[i], count);
+                        for (char *p = fault; *p != '\0'; p++)
+                                if (*p >= 'A' && *p <= 'Z') *p = (char)(*p + 32);
+                        bed_init(&b);
+                        history(&b, fault);
+                        bed_done(&b);
+                }
+        }
+}
+
+/* Killed from outside at arbitrary moments. */
+static void test_kills(void **state)
+{
+        struct test_rng rng = { 7 };
+        struct bed b;
+        struct ctl c;
+        bed_init(&b);
+        for (unsigned i = 0; i < 8; i++) {
+                bed_spawn(&b, NULL);
+                ctl_open(&c, &b, "c1");
+                struct wish x;
+                wish_stage(&x, &b, 0);
+                ctl_send(&c, &sat_wanted_type, &x.w);
+                wish_done(&x);
+                run_for(&b.loop, (unsigned)test_rng_below(&rng, 30));
+                kill(b.pid, SIGKILL);
+                assert_int_equal(bed_wait_exit(&b, 5000), 128 + SIGKILL);
+                ctl_close(&c);
+        }
+        bed_spawn(&b, NULL);
+        ctl_open(&c, &b, "c1");
+        assert_true(reach(&b, &c, 0));
+        assert_false(is_dead(&b));
+        ctl_close(&c);
+        bed_done(&b);
+}
+
+int main(void)
+{
+        bed_need_loops();
+        const struct CMUnitTest tests[] = { cmocka_unit_test(test_points), cmocka_unit_test(test_kills) };
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
