@@ -130,7 +130,7 @@ static void follow_quorum(struct rest *r)
 
 void rest_on_state(struct rest *r)
 {
-        if (r->state == REST_STOPPED) return;
+        if (r->state == REST_STOPPED || r->backend_gone) return;
         publish(r);
         follow_quorum(r);
 }
@@ -219,6 +219,8 @@ void rest_close(struct rest *r, unsigned grace_ms, rest_closed_fn *closed_cb, vo
         r->closed_cb = closed_cb;
         r->closed_arg = arg;
 }
+
+void rest_backend_gone(struct rest *r) { r->backend_gone = true; }
 
 /* ---- the start ---- */
 

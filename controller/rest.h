@@ -115,10 +115,14 @@ void rest_quiesce(struct rest *r, rest_drained_fn *drained_cb, void *arg);
 /* 0, or why a listener could not be opened (it is tried again by itself). */
 int rest_reopen(struct rest *r, struct fail *f);
 /* Stops: quiesce, then after grace_ms everything that is still in flight is answered as "outcome unknown".
- * closed_cb comes from the loop, after every callback that the back end and the waiter owe has come: close
- * those first or meanwhile. r is gone when closed_cb runs. Once. */
+ * closed_cb comes from the loop when the HTTP threads have ended and every callback that the back end and the
+ * waiter owe has come; until then read views may be opened. r is gone when closed_cb runs. Once. */
 typedef void rest_closed_fn(void *arg);
 void rest_close(struct rest *r, unsigned grace_ms, rest_closed_fn *closed_cb, void *arg);
+
+/* From here on submit, read, status and wait are not called any more: what would need them is answered with
+ * E_CANCELED. To be called before the driver is closed, when that happens before closed_cb. */
+void rest_backend_gone(struct rest *r);
 
 /* Makes the REST layer look at the back end's status now; for driver_ops.on_state. */
 void rest_on_state(struct rest *r);

@@ -197,7 +197,8 @@ struct rest {
         uv_idle_t flush;    /* active while done is not empty */
         struct list active; /* exchanges that are the loop's */
         struct list done;   /* to be resumed before the loop sleeps, all at once; linked by exchange.active */
-        unsigned live;      /* handles and calls that are owed */
+        bool backend_gone;
+        unsigned live; /* handles and calls that are owed */
         uint64_t last_sweep_ms, close_deadline_ms;
         rest_drained_fn *drained_cb;
         void *drained_arg;

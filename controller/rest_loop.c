@@ -100,7 +100,8 @@ static void on_reply(void *arg, int err, uint64_t index, uint64_t term, struct b
                 x->term = term;
                 if (!err) err = dec_msgpack(&reply_type, reply, DEC_TOLERANT, &x->arena, &x->reply, &f);
                 if (f.err) log_error("rest", "answer of %s %.200s: %s", x->method, x->path, f.text);
-                bool wait = !err && x->reply.waits_n && !x->async && x->conn->rest->config.waiter;
+                bool wait = !err && x->reply.waits_n && !x->async && call->rest->config.waiter &&
+                            !call->rest->backend_gone;
                 if (wait) wait_for_satellites(x);
                 else finish(x, err);
         }
@@ -130,8 +131,9 @@ static void submit(struct rest *r, struct exchange *x)
 static void submit_report(struct rest *r, struct report_post *post)
 {
         uint64_t deadline_ms = r->env->now_ms(r->env) + r->config.limits.hold_ms;
-        r->config.backend->submit(r->config.backend_arg, post->id, buf_blob(&post->encoded), deadline_ms,
-                on_reply, call_new(r));
+        if (!r->backend_gone)
+                r->config.backend->submit(r->config.backend_arg, post->id, buf_blob(&post->encoded),
+                        deadline_ms, on_reply, call_new(r));
         buf_done(&post->encoded);
         free(post);
 }
@@ -151,6 +153,10 @@ void rest_drain(void *arg, struct loopq_node *first, unsigned n)
                 struct exchange *x = container_of(post, struct exchange, post);
                 list_push_back(&r->active, &x->active);
                 list_init(&x->call_node);
+                if (r->backend_gone) {
+                        finish(x, E_CANCELED);
+                        continue;
+                }
                 if (x->kind == X_WRITE) {
                         submit(r, x);
                         continue;

@@ -112,6 +112,7 @@ static void obey(struct program *p, const char *line)
         else if (strcmp(line, "close") == 0) end(p, 3000);
         else if (strcmp(line, "cancel") == 0) {
                 end(p, 3000);
+                rest_backend_gone(p->rest);
                 rest_fake_close(&p->fake);
         } else if (strcmp(line, "stats") == 0) {
                 struct rest_stats s;
