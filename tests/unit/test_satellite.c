@@ -200,7 +200,7 @@ static void test_in_use(void **state)
                 exclusive++) { /* a program that has it open; a mount or the like */
                 int fd = open(r->volumes[0].device_path, O_RDONLY | (exclusive ? O_EXCL : 0));
                 assert_true(fd >= 0);
-                wish_init(&x, b, 1, 6 + (unsigned)exclusive);
+                wish_init(&x, b, 1, 6 + 2 * (unsigned)exclusive);
                 wish_gone(&x, "r", U1, 1, "thin");
                 assert_int_equal(ctl_want(&c, &x.w), 0);
                 r = ctl_await(&c, "r", x.w.revision, sat_step_state_FAILED);
@@ -215,8 +215,8 @@ static void test_in_use(void **state)
                 if (exclusive) break;
                 /* Tried again by itself. Then made anew, for the second round. */
                 ctl_await_gone(&c, "r", U1);
-                assert_int_equal(want_one(&c, b, 1, 6, U1, 1, 1024, "thin"), 0);
-                r = ctl_await(&c, "r", 6, sat_step_state_DONE);
+                assert_int_equal(want_one(&c, b, 1, 7, U1, 1, 1024, "thin"), 0);
+                r = ctl_await(&c, "r", 7, sat_step_state_DONE);
         }
         ctl_await_gone(&c, "r", U1); /* tried again by itself */
         assert_false(path_exists(bed_image(b, "r", 0)));
