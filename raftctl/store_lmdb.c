@@ -41,6 +41,7 @@ struct store_lmdb {
         /* loop thread */
         uv_loop_t *loop;
         uv_async_t async;
+        bool loaded; /* a job before load would not know the log */
         bool closing;
         uint64_t room_asked_ms;
         void (*closed_cb)(void *arg);
@@ -333,6 +334,7 @@ static void enqueue(struct store_lmdb *s, struct piece piece)
 
 static void lmdb_submit(struct store *store, struct store_job *job)
 {
+        assert(lmdb_of(store)->loaded);
         enqueue(lmdb_of(store), (struct piece){ .kind = PIECE_JOB, .job = job });
 }
 
@@ -536,6 +538,7 @@ static int lmdb_load(struct store *store, struct arena *a, struct store_start *r
         pthread_cond_signal(&s->todo_cond);
         pthread_mutex_unlock(&s->mutex);
         kv_lmdb_end(t);
+        s->loaded = err == 0;
         if (err != 0 && f != NULL) *f = local;
         return err;
 }

@@ -1,6 +1,9 @@
 /* Both stores against one reference: random jobs, restarts, snapshots from one to the other, jobs that do not
  * fit; and what only the memory store can do: crash on demand. */
+#include <pthread.h>
+#include <stdatomic.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "tests/lib/store_bed.h"
 
@@ -224,6 +227,80 @@ static void test_mem_faults(void **state)
         model_free(m);
 }
 
+/* ---- readers on other threads ---- */
+
+struct reader {
+        pthread_t thread;
+        struct store *s;
+        atomic_bool *stop;
+        uint64_t views_n;
+        const char *wrong;
+};
+
+/* Each view is one state: the hash that it holds does not change while it is open, and never goes back. */
+static void *read_views(void *arg)
+{
+        struct reader *r = arg;
+        uint64_t last = 0;
+        while (!atomic_load(r->stop) && r->wrong == NULL) {
+                struct tx *tx;
+                struct applied first, again;
+                if (r->s->ops->read_begin(r->s, &tx) != 0) {
+                        r->wrong = "read_begin";
+                        return NULL;
+                }
+                if (applied_get(tx, &first) != 0) r->wrong = "applied state";
+                struct tx_cursor c;
+                int err = tx_seek(tx, &c, BLOB("\0", 1));
+                while (err == 0) err = tx_next(tx, &c);
+                tx_close(tx, &c);
+                if (err != E_NOT_FOUND) r->wrong = "walk";
+                if (applied_get(tx, &again) != 0 || memcmp(&first, &again, sizeof first) != 0)
+                        r->wrong = "it changed";
+                if (first.index < last) r->wrong = "it went back";
+                last = first.index;
+                r->views_n++;
+                r->s->ops->read_end(r->s, tx);
+        }
+        return NULL;
+}
+
+static void test_readers(void **state)
+{
+        (void)state;
+        struct bed b, source;
+        struct model *m = model_new(), *ahead = model_new();
+        struct snapshot_meta meta;
+        struct reader readers[3] = { 0 };
+        atomic_bool stop = false;
+        rng_state = 12;
+        bed_init(&b, true);
+        bed_init(&source, false);
+        fill(&source, ahead, 400);
+        expect_load(&b, m);
+        for (int i = 0; i < 3; i++) {
+                readers[i].s = b.s;
+                readers[i].stop = &stop;
+                assert_int_equal(pthread_create(&readers[i].thread, NULL, read_views, &readers[i]), 0);
+        }
+        for (int i = 0; i < 60; i++) random_job(&b, m);
+        assert_int_equal(transfer(&source, &b, -1, &meta), 0); /* and while the state is switched */
+        struct store_job job = { .install = true, .set_snapshot = true, .snapshot = meta };
+        assert_int_equal(run_job(&b, &job), 0);
+        usleep(20000);
+        atomic_store(&stop, true);
+        for (int i = 0; i < 3; i++) {
+                pthread_join(readers[i].thread, NULL);
+                if (readers[i].wrong != NULL) fail_msg("a reader: %s", readers[i].wrong);
+                assert_true(readers[i].views_n > 0);
+        }
+        expect_state(&b, ahead);
+        bed_done(&b);
+        bed_done(&source);
+        model_free(m);
+        model_free(ahead);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
@@ -233,6 +310,7 @@ int main(void)
                 cmocka_unit_test(test_refused_jobs),
                 cmocka_unit_test(test_mem_crash),
                 cmocka_unit_test(test_mem_faults),
+                cmocka_unit_test(test_readers),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }
