@@ -7,6 +7,7 @@
  * of rows at a time. */
 #include "raftctl/store_lmdb.h"
 
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -556,6 +557,17 @@ static const struct store_ops lmdb_ops = {
         .drain = lmdb_drain,
 };
 
+/* The names of new files must survive a power failure as well. */
+static int sync_dir(const char *dir, const char *below, struct fail *f)
+{
+        char *path = xasprintf("%s%s", dir, below);
+        int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC), err = 0;
+        if (fd < 0 || fsync(fd) != 0) err = fail_set(f, E_STORAGE, "%s: %s", path, strerror(errno));
+        if (fd >= 0) close(fd);
+        free(path);
+        return err;
+}
+
 /* Checks that the environment is not older than it was, and its format, which is written into a new one. */
 static int prepare(struct store_lmdb *s, const char *dir, struct fail *f)
 {
@@ -609,6 +621,8 @@ int store_lmdb_open(
         err = kv_lmdb_open(&kc, &s->kv, f);
         free(path);
         if (err == 0) err = prepare(s, config->dir, f);
+        if (err == 0) err = sync_dir(config->dir, "", f);
+        if (err == 0) err = sync_dir(config->dir, "/..", f);
         if (err != 0) {
                 store_free(s);
                 return err;
