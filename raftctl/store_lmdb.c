@@ -562,7 +562,10 @@ static int sync_dir(const char *dir, const char *below, struct fail *f)
 {
         char *path = xasprintf("%s%s", dir, below);
         int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC), err = 0;
-        if (fd < 0 || fsync(fd) != 0) err = fail_set(f, E_STORAGE, "%s: %s", path, strerror(errno));
+        bool foreign =
+                fd < 0 && errno == EACCES; /* a parent that is not ours to read: made and synced by others */
+        if (!foreign && (fd < 0 || fsync(fd) != 0))
+                err = fail_set(f, E_STORAGE, "%s: %s", path, strerror(errno));
         if (fd >= 0) close(fd);
         free(path);
         return err;
