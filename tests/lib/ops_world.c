@@ -1,0 +1,227 @@
+/* A small cluster for tests of operations, see ops_world.h. */
+#include "tests/lib/ops_world.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "controller/op.h"
+#include "controller/view.h"
+#include "state/check.h"
+
+void ops_world_open(struct ops_world *w)
+{
+        *w = (struct ops_world){ .wanted = kv_mem_new(), .observed = kv_mem_new(), .seed = 1 };
+}
+
+void ops_world_close(struct ops_world *w)
+{
+        kv_mem_free(w->wanted);
+        kv_mem_free(w->observed);
+        arena_done(&w->arena);
+        buf_done(&w->body);
+}
+
+static struct tx *observed_begin(void *arg)
+{
+        struct ops_world *w = arg;
+        return kv_mem_read(w->observed);
+}
+
+static void observed_end(void *arg, struct tx *tx)
+{
+        (void)arg;
+        kv_mem_end(tx);
+}
+
+static int write_call(
+        struct ops_world *w, const char *method, const char *path, const char *query, const char *body)
+{
+        struct op_env env = { observed_begin, observed_end, w };
+        struct request r = { 0 };
+        struct buf in = { 0 }, out = { 0 };
+        SET(&r, request, method, method);
+        SET(&r, request, path, path);
+        SET(&r, request, query, query);
+        SET(&r, request, body, BLOB(body, strlen(body)));
+        SET(&r, request, wall_ms, (int64_t)(1700000000000 + w->seed));
+        SET(&r, request, seed, w->seed++);
+        if (enc_msgpack(&request_type, &r, &in) != 0) abort();
+        struct tx *tx = kv_mem_write(w->wanted);
+        int err = op_evaluate(&env, tx, buf_blob(&in), w->index + 1, &out);
+        if (err == 0) {
+                if (kv_mem_commit(tx) != 0) abort();
+                w->index++;
+        } else {
+                kv_mem_end(tx);
+        }
+        if (dec_msgpack(&reply_type, buf_blob(&out), DEC_STRICT, &w->arena, &w->reply, NULL) != 0) abort();
+        w->status = (unsigned)w->reply.status;
+        enc_json_list(&api_rc_type, w->reply.rcs, w->reply.rcs_n, JSON_API, &w->body);
+        buf_done(&in);
+        buf_done(&out);
+        return err;
+}
+
+static void read_call(struct ops_world *w, const struct route *route, const struct route_match *m,
+        const char *query, const char *body)
+{
+        struct query q;
+        query_parse(query, &w->arena, &q);
+        struct view v = { .tx = kv_mem_read(w->wanted),
+                .observed = kv_mem_read(w->observed),
+                .route = route,
+                .params = m->params,
+                .query = &q,
+                .arena = &w->arena,
+                .out = &w->body,
+                .wall_ms = 1700000000000 };
+        view_run(&v, BLOB(body, strlen(body)));
+        w->status = v.status;
+        kv_mem_end(v.tx);
+        kv_mem_end(v.observed);
+}
+
+int ops_world_call(struct ops_world *w, const char *method, const char *path, const char *body)
+{
+        struct route_match m;
+        arena_done(&w->arena);
+        buf_reset(&w->body);
+        w->reply = (struct reply){ 0 };
+        w->status = 0;
+        const char *mark = strchr(path, '?');
+        char *bare = arena_strndup(&w->arena, path, mark != NULL ? (size_t)(mark - path) : strlen(path));
+        const char *query = mark != NULL ? mark + 1 : "";
+        const struct route *route = route_find_any(method, bare, &w->arena, &m);
+        if (route == NULL) {
+                w->status = m.path_known ? 405 : 404;
+                return 0;
+        }
+        if (route->kind == ROUTE_WRITE) return write_call(w, method, bare, query, body);
+        if (route->kind == ROUTE_READ) read_call(w, route, &m, query, body);
+        return 0;
+}
+
+/* ---- what satellites report ---- */
+
+static const char **split(struct arena *a, const char *text, char at, uint32_t *ret_n)
+{
+        const char **out = arena_alloc(a, (strlen(text) + 1) * sizeof *out);
+        *ret_n = 0;
+        for (const char *p = text; *p != '\0';) {
+                const char *end = strchr(p, at);
+                size_t n = end != NULL ? (size_t)(end - p) : strlen(p);
+                out[(*ret_n)++] = arena_strndup(a, p, n);
+                p += n + (end != NULL);
+        }
+        return out;
+}
+
+static void observe_node(
+        struct ops_world *w, struct tx *tx, const char *name, const char *layers, bool online)
+{
+        static const char *providers[] = { "DISKLESS", "FILE", "FILE_THIN", "LVM", "LVM_THIN" };
+        struct obs_node o = { 0 };
+        uint32_t n;
+        const char **list = split(&w->arena, layers[0] != '\0' ? layers : "STORAGE", ',', &n);
+        struct str_list why = { 0 };
+        const char *reasons[] = { "the kernel has no module of that name" }, *keys[] = { "DRBD" };
+        SET_N(&why, str_list, items, reasons, 1);
+        struct objmap unsupported = { .keys = keys, .vals = &why, .n = 1 };
+        SET(&o, obs_node, node_name, name);
+        SET(&o, obs_node, connection_status, online ? conn_status_ONLINE : conn_status_OFFLINE);
+        SET_N(&o, obs_node, storage_providers, providers, ARRAY_LEN(providers));
+        SET_N(&o, obs_node, resource_layers, list, n);
+        if (strstr(layers, "DRBD") == NULL) SET(&o, obs_node, unsupported_layers, unsupported);
+        (void)row_put(tx, &obs_node_type, &o);
+}
+
+static void observe_pool(struct tx *tx, const char *node, const char *pool, const char *space)
+{
+        struct obs_pool o = { 0 };
+        const char *slash = strchr(space, '/');
+        SET(&o, obs_pool, node_name, node);
+        SET(&o, obs_pool, storage_pool_name, pool);
+        SET(&o, obs_pool, free_kib, atoll(space));
+        SET(&o, obs_pool, total_kib, slash != NULL ? atoll(slash + 1) : atoll(space));
+        (void)row_put(tx, &obs_pool_type, &o);
+}
+
+static void observe_rsc(
+        struct ops_world *w, struct tx *tx, const char *rsc, const char *node, const char *state)
+{
+        struct tx *wanted = kv_mem_read(w->wanted);
+        struct rsc key = { .rsc_name = rsc, .node_name = node }, r;
+        struct obs_rsc o = { 0 };
+        if (row_get(wanted, &rsc_type, &key, &w->arena, &r) == 0) {
+                struct obs_vlm *vlms = arena_alloc(&w->arena, (r.volumes_n + 1) * sizeof *vlms);
+                for (uint32_t i = 0; i < r.volumes_n; i++) {
+                        SET(&vlms[i], obs_vlm, volume_number, r.volumes[i].volume_number);
+                        SET(&vlms[i], obs_vlm, device_path, "/dev/loop0");
+                        SET(&vlms[i], obs_vlm, allocated_kib, r.volumes[i].size_kib);
+                        SET(&vlms[i], obs_vlm, usable_kib, r.volumes[i].size_kib);
+                        SET(&vlms[i], obs_vlm, disk_state, "Created");
+                }
+                SET(&o, obs_rsc, node_name, r.node_name);
+                SET(&o, obs_rsc, rsc_name, r.rsc_name);
+                SET(&o, obs_rsc, uuid, r.uuid);
+                SET(&o, obs_rsc, revision, r.revision);
+                SET(&o, obs_rsc, state, sat_step_state_DONE);
+                SET(&o, obs_rsc, in_use, strcmp(state, "in_use") == 0);
+                SET_N(&o, obs_rsc, volumes, vlms, r.volumes_n);
+                (void)row_put(tx, &obs_rsc_type, &o);
+        }
+        kv_mem_end(wanted);
+}
+
+static void confirm(struct ops_world *w, const char *node)
+{
+        struct tx *wanted = kv_mem_read(w->wanted);
+        struct tombstone key = { .node_name = node }, t;
+        struct row_scan s;
+        struct buf b = { 0 };
+        struct arena a = { 0 };
+        uint32_t n = 0;
+        buf_printf(&b, "{\"node_name\":\"%s\",\"uuids\":[", node);
+        row_scan_open(&s, wanted, &tombstone_type, &key, 1);
+        while (row_scan_next(&s, &a, &t)) buf_printf(&b, "%s\"%s\"", n++ != 0 ? "," : "", t.uuid);
+        row_scan_close(&s);
+        kv_mem_end(wanted);
+        buf_put_str(&b, "]}");
+        (void)ops_world_call(w, "POST", "/internal/satellite-confirm", buf_cstr(&b));
+        buf_done(&b);
+        arena_done(&a);
+}
+
+bool ops_world_observe(struct ops_world *w, const char *method, const char *path, const char *body)
+{
+        uint32_t n;
+        if (strcmp(method, "CONFIRM") == 0) {
+                confirm(w, path);
+                return true;
+        }
+        const char **part = split(&w->arena, path, '/', &n);
+        struct tx *tx = kv_mem_write(w->observed);
+        bool known = true;
+        if (strcmp(method, "NODE") == 0) observe_node(w, tx, path, body, true);
+        else if (strcmp(method, "OFFLINE") == 0) observe_node(w, tx, path, body, false);
+        else if (strcmp(method, "POOL") == 0 && n == 2) observe_pool(tx, part[0], part[1], body);
+        else if (strcmp(method, "RSC") == 0 && n == 2) observe_rsc(w, tx, part[0], part[1], body);
+        else known = false;
+        if (kv_mem_commit(tx) != 0) abort();
+        return known;
+}
+
+static void print(void *arg, const char *text)
+{
+        (void)arg;
+        (void)fprintf(stderr, "state: %s\n", text);
+}
+
+int ops_world_check(struct ops_world *w)
+{
+        struct tx *tx = kv_mem_read(w->wanted);
+        int n = state_check(tx, print, NULL);
+        kv_mem_end(tx);
+        return n;
+}

@@ -1,0 +1,39 @@
+/* A small cluster for tests of operations and views: wanted and observed state in memory, a clock, and steps
+ * in text form that both the unit tests and the fuzz target's corpus use.
+ *
+ * Threads: one. Ownership: the answer of a step is valid until the next one. */
+#ifndef TESTS_LIB_OPS_WORLD_H
+#define TESTS_LIB_OPS_WORLD_H
+
+#include "state/kv_mem.h"
+#include "wire/base/buf.h"
+#include "wire/def/types.h"
+
+struct ops_world {
+        struct kv_mem *wanted, *observed;
+        uint64_t index; /* of the last write that took effect */
+        uint64_t seed;
+        struct arena arena;
+        /* of the last step */
+        unsigned status;
+        struct reply reply; /* of writes */
+        struct buf body;    /* JSON, of both */
+};
+
+void ops_world_open(struct ops_world *w);
+void ops_world_close(struct ops_world *w);
+/* One request as the member would carry it out: a write goes through op_evaluate and is kept when it was not
+ * refused, a read through its view. path may have a query. Returns what op_evaluate returned, 0 for reads. */
+int ops_world_call(struct ops_world *w, const char *method, const char *path, const char *body);
+/* What satellites report:
+ *   NODE     "n1"       "STORAGE,DRBD" or ""   is online and can do these layers ("STORAGE" when empty)
+ *   OFFLINE  "n1"       ""                     is not
+ *   POOL     "n1/pool"  "free/total"           KiB
+ *   RSC      "rsc/n1"   "created" | "in_use"   is there
+ *   CONFIRM  "n1"       ""                     has removed everything that it was to remove
+ * false when method is none of these. */
+bool ops_world_observe(struct ops_world *w, const char *method, const char *path, const char *body);
+/* Findings of state_check, printed. */
+int ops_world_check(struct ops_world *w);
+
+#endif

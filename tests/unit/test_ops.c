@@ -1,0 +1,179 @@
+/* Operations and views: requests, answers, and the state after each of them (tests/unit/ops_cases.def). */
+#include "tests/lib/test.h"
+
+#include "controller/apirc.h"
+#include "controller/route.h"
+#include "tests/lib/ops_world.h"
+
+struct step {
+        const char *world; /* not NULL: begins a new one */
+        const char *method, *path, *body;
+        unsigned status;
+        const char *code, *has, *lacks;
+};
+static const struct step steps[] = {
+#define WORLD(name) { .world = (name) },
+#define S(method, path, body, status, code, has, lacks) \
+        { NULL, method, path, body, status, code, has, lacks },
+#include "tests/unit/ops_cases.def"
+#undef WORLD
+#undef S
+};
+
+static void print_step(const struct step *s, struct ops_world *w)
+{
+        print_error("%s %s %s\n  -> %u %s\n", s->method, s->path, s->body, w->status, buf_cstr(&w->body));
+}
+
+static bool step_ok(const struct step *s, struct ops_world *w, int err)
+{
+        const char *text = buf_cstr(&w->body);
+        bool refused = w->status >= 400;
+        if (w->status != s->status) return false;
+        if (s->has != NULL && strstr(text, s->has) == NULL) return false;
+        if (s->lacks != NULL && strstr(text, s->lacks) != NULL) return false;
+        if (strstr(text, "null") != NULL && strstr(text, ":null") != NULL) return false;
+        if (s->code == NULL) return true;
+        if (refused != (err != 0))
+                return false; /* what was refused must not be kept, and the other way round */
+        return w->reply.rcs_n != 0 && strcmp(apirc_name(w->reply.rcs[0].ret_code), s->code) == 0;
+}
+
+static void test_cases(void **state)
+{
+        struct ops_world w;
+        bool open = false;
+        unsigned bad = 0;
+        (void)state;
+        for (size_t i = 0; i < ARRAY_LEN(steps); i++) {
+                const struct step *s = &steps[i];
+                if (s->world != NULL) {
+                        if (open) ops_world_close(&w);
+                        ops_world_open(&w);
+                        open = true;
+                        continue;
+                }
+                if (ops_world_observe(&w, s->method, s->path, s->body)) continue;
+                int err = ops_world_call(&w, s->method, s->path, s->body);
+                bool ok = step_ok(s, &w, err);
+                if (!ok) print_step(s, &w);
+                int findings = ops_world_check(&w);
+                if (findings != 0) print_step(s, &w);
+                bad += !ok || findings != 0;
+        }
+        ops_world_close(&w);
+        assert_int_equal(bad, 0);
+}
+
+/* Every write of the table with every body cut short, and every path: refused or carried out, the state stays
+ * sound. */
+static void test_torn_bodies(void **state)
+{
+        struct ops_world w;
+        (void)state;
+        ops_world_open(&w);
+        for (size_t i = 0; i < ARRAY_LEN(steps); i++) {
+                const struct step *s = &steps[i];
+                if (s->world != NULL || ops_world_observe(&w, s->method, s->path, s->body)) continue;
+                char *body = strdup(s->body);
+                size_t n = strlen(body);
+                for (size_t cut = 1; cut < 4 && cut < n; cut++) {
+                        body[n - cut] = '\0';
+                        (void)ops_world_call(&w, s->method, s->path, body);
+                        assert_true(w.status >= 400 || n < 3);
+                }
+                free(body);
+                (void)ops_world_call(&w, s->method, s->path, s->body);
+        }
+        assert_int_equal(ops_world_check(&w), 0);
+        ops_world_close(&w);
+}
+
+/* ---- routes ---- */
+
+static void test_routes(void **state)
+{
+        struct arena a = { 0 };
+        struct route_match m;
+        (void)state;
+        const struct route *r = route_find("GET", "/v1/files/%252Fetc%252Fx+y/?", &a, &m);
+        assert_non_null(r);
+        assert_string_equal(m.params[0], "/etc/x y");
+        r = route_find("DELETE", "/v1/controller/properties/a/b%2Fc", &a, &m);
+        assert_int_equal(r->id, ROUTE_ctrl_prop_delete);
+        assert_string_equal(m.params[0], "a/b/c");
+        r = route_find("GET", "/v1/nodes/properties/info", &a, &m);
+        assert_int_equal(r->id, ROUTE_node_props_info);
+        r = route_find("GET", "/v1/nodes/net-interfaces/net-interfaces", &a, &m);
+        assert_int_equal(r->id, ROUTE_netif_list);
+        assert_string_equal(m.params[0], "net-interfaces");
+        r = route_find("POST", "/v1/resource-groups/adjustall", &a, &m);
+        assert_int_equal(r->id, ROUTE_rg_adjust_all);
+        assert_null(route_find("POST", "/internal/error-report", &a, &m));
+        assert_non_null(route_find_any("POST", "/internal/error-report", &a, &m));
+        assert_null(route_find("GET", "//v1/nodes", &a, &m));
+        assert_null(route_find("GET", "/v1/nodes/%00", &a, &m));
+        assert_null(route_find("GET", "/v1/nodes/%zz", &a, &m));
+        assert_null(route_find("PATCH", "/v1/nodes", &a, &m));
+        assert_true(m.path_known);
+        assert_null(route_find("GET", "/v1/nodes/a/b/c/d/e/f/g/h/i/j/k/l/m", &a, &m));
+        assert_false(m.path_known);
+        assert_int_equal(route_find("HEAD", "/v1/nodes", &a, &m)->id, ROUTE_node_list);
+        struct query q;
+        query_parse("a=1&b=x+y%21&a=2&c&=z&%41=q&", &a, &q);
+        assert_int_equal(q.n, 5);
+        assert_string_equal(query_get(&q, "b"), "x y!");
+        assert_string_equal(query_get(&q, "c"), "");
+        assert_true(query_admits(&q, "a", "2"));
+        assert_false(query_admits(&q, "a", "3"));
+        assert_true(query_admits(&q, "nope", "3"));
+        assert_int_equal(query_u64(&q, "a"), 1);
+        arena_done(&a);
+}
+
+/* No two routes may answer the same request. */
+static void test_routes_unique(void **state)
+{
+        (void)state;
+        for (unsigned i = 0; i < ROUTE_N; i++) {
+                assert_true(routes[i].kind != ROUTE_WRITE || routes[i].op != NULL);
+                assert_true(routes[i].kind != ROUTE_READ || routes[i].view != NULL);
+                for (unsigned k = i + 1; k < ROUTE_N; k++)
+                        if (strcmp(routes[i].pattern, routes[k].pattern) == 0 &&
+                                strcmp(routes[i].method, routes[k].method) == 0)
+                                fail_msg("%s and %s", routes[i].name, routes[k].name);
+        }
+}
+
+static void test_codes(void **state)
+{
+        struct arena a = { 0 };
+        (void)state;
+        assert_true(apirc_value(RC_CREATED, RC_OP_CREATE, RC_OBJ_RSC) == 0x1340001);
+        assert_true(apirc_value(RC_FAIL_NOT_FOUND_RSC_DFN, 0, 0) == INT64_C(-4611686018427387603));
+        assert_true(apirc_value(RC_WARN_NOT_FOUND, 0, 0) == INT64_C(-9223372036854772808));
+        assert_true(
+                apirc_value(RC_FAIL_API_CALL_PARSE, RC_OP_CREATE, RC_OBJ_RSC) == (int64_t)0xCFFFFFFFFFFFFFFD);
+        static const struct {
+                enum apirc_code code;
+                unsigned status;
+        } map[] = { { RC_CREATED, 201 }, { RC_WARN_NOT_FOUND, 201 }, { RC_INFO_NOOP, 201 },
+                { RC_FAIL_NOT_FOUND_NODE, 404 }, { RC_FAIL_ACC_DENIED_NODE, 403 }, { RC_FAIL_SIGN_IN, 403 },
+                { RC_FAIL_SIGN_IN_MISSING_CREDENTIALS, 401 }, { RC_FAIL_EXISTS_NODE, 500 },
+                { RC_FAIL_IN_USE, 500 }, { RC_FAIL_API_CALL_PARSE, 400 } };
+        for (size_t i = 0; i < ARRAY_LEN(map); i++) {
+                struct api_rc rc = { .ret_code = apirc_value(map[i].code, RC_OP_CREATE, RC_OBJ_NODE) };
+                assert_int_equal(apirc_http_status(&rc, 1, 201), map[i].status);
+        }
+        assert_string_equal(apirc_time(&a, 1700000000123), "2023-11-14T22:13:20.123+00:00");
+        assert_string_equal(apirc_time(&a, 951782400000), "2000-02-29T00:00:00.000+00:00");
+        arena_done(&a);
+}
+
+int main(void)
+{
+        const struct CMUnitTest tests[] = { cmocka_unit_test(test_codes), cmocka_unit_test(test_routes),
+                cmocka_unit_test(test_routes_unique), cmocka_unit_test(test_cases),
+                cmocka_unit_test(test_torn_bodies) };
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
