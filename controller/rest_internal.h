@@ -32,6 +32,7 @@
 #define REST_ANSWER_MAX ((size_t)256 << 20)
 #define REST_ARENA_MAX ((size_t)256 << 20)
 #define REST_TICK_MS 100
+#define REST_RANDOM_N 64
 #define REST_SWEEP_MS 1000
 /* The back end's own deadline comes first; this much later the REST layer answers by itself. */
 #define REST_GUARD_MS 5000
@@ -139,7 +140,11 @@ struct worker {
         unsigned no; /* over all workers: slot of the metrics */
         bool tls;
         atomic_uint conns;
-        uint64_t request_counter; /* HTTP thread */
+        /* HTTP thread */
+        uint64_t request_counter;
+        uint64_t
+                random[REST_RANDOM_N]; /* fetched ahead, wiped when used: one system call for many requests */
+        unsigned random_left;
         z_stream z;
         bool z_ready;
 };

@@ -21,10 +21,23 @@ static void next_id(struct worker *w, uint8_t id[REQUEST_ID_SIZE])
         for (unsigned i = 0; i < 8; i++) id[8 + i] = (uint8_t)(n >> (56 - 8 * i));
 }
 
-static int encode(struct rest *r, struct request *q, struct buf *out)
+static uint64_t next_random(struct worker *w)
 {
+        struct env *env = w->rest->env;
+        if (w->random_left == 0) {
+                env->random(env, w->random, sizeof w->random);
+                w->random_left = REST_RANDOM_N;
+        }
+        uint64_t *at = &w->random[--w->random_left], v = *at;
+        *at = 0;
+        return v;
+}
+
+static int encode(struct worker *w, struct request *q, struct buf *out)
+{
+        struct rest *r = w->rest;
         SET(q, request, wall_ms, (int64_t)r->env->wall_ms(r->env));
-        SET(q, request, seed, env_random_u64(r->env));
+        SET(q, request, seed, next_random(w));
         if (r->config.member) SET(q, request, member, r->config.member);
         return enc_msgpack(&request_type, q, out);
 }
@@ -42,7 +55,7 @@ int rest_request_encode(struct exchange *x, const char *idempotency_key)
                 crypto_generichash(x->id, sizeof x->id, (const unsigned char *)idempotency_key,
                         strlen(idempotency_key), NULL, 0);
         else next_id(c->worker, x->id);
-        return encode(c->rest, &q, &x->encoded);
+        return encode(c->worker, &q, &x->encoded);
 }
 
 static bool may_report(struct rest *r, uint64_t *ret_number)
@@ -94,7 +107,7 @@ void rest_report(struct exchange *x, int err, const char *what)
         SET(&q, request, body, buf_blob(&json));
         post->post.kind = POST_REPORT;
         next_id(x->conn->worker, post->id);
-        if (json.err || encode(r, &q, &post->encoded) || loopq_push(&r->queue, &post->post.q)) {
+        if (json.err || encode(x->conn->worker, &q, &post->encoded) || loopq_push(&r->queue, &post->post.q)) {
                 buf_done(&post->encoded);
                 free(post);
         }
