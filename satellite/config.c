@@ -10,19 +10,20 @@ static const struct {
         const char *section, *key, *def, *doc;
         size_t off;
 } keys[] = {
-#define CFG(section, key, def, doc) { #section, #key, def, doc, offsetof(struct config, section##_##key) },
+#define CFG(section, key, def, doc) \
+        { #section, #key, def, doc, offsetof(struct sat_config, section##_##key) },
 #include "satellite/config.def"
 #undef CFG
 };
 
-static char **slot(struct config *c, size_t i) { return (char **)(void *)((char *)c + keys[i].off); }
+static char **slot(struct sat_config *c, size_t i) { return (char **)(void *)((char *)c + keys[i].off); }
 
-void config_init(struct config *c)
+void sat_config_init(struct sat_config *c)
 {
         for (size_t i = 0; i < ARRAY_LEN(keys); i++) *slot(c, i) = xstrdup(keys[i].def);
 }
 
-void config_done(struct config *c)
+void sat_config_done(struct sat_config *c)
 {
         for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
                 free(*slot(c, i));
@@ -30,7 +31,7 @@ void config_done(struct config *c)
         }
 }
 
-static int set(struct config *c, const char *section, const char *key, const char *value)
+static int set(struct sat_config *c, const char *section, const char *key, const char *value)
 {
         for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
                 if (strcmp(keys[i].section, section) != 0 || strcmp(keys[i].key, key) != 0) continue;
@@ -42,7 +43,7 @@ static int set(struct config *c, const char *section, const char *key, const cha
 }
 
 struct reading {
-        struct config *c;
+        struct sat_config *c;
         struct fail *f;
         const char *path;
         int err;
@@ -59,7 +60,7 @@ static int on_line(void *user, const char *section, const char *key, const char 
         return 0;
 }
 
-int config_read(struct config *c, const char *path, struct fail *f)
+int sat_config_read(struct sat_config *c, const char *path, struct fail *f)
 {
         FILE *file = fopen(path, "re");
         if (file == NULL)
@@ -71,7 +72,7 @@ int config_read(struct config *c, const char *path, struct fail *f)
         return line == 0 ? 0 : fail_set(f, E_CONFIG, "%s: line %d cannot be understood", path, line);
 }
 
-int config_set(struct config *c, const char *assignment, struct fail *f)
+int sat_config_set(struct sat_config *c, const char *assignment, struct fail *f)
 {
         const char *equal = strchr(assignment, '='), *dot = strchr(assignment, '.');
         if (equal == NULL || dot == NULL || dot > equal)
@@ -85,7 +86,7 @@ int config_set(struct config *c, const char *assignment, struct fail *f)
         return err;
 }
 
-void config_help(FILE *out)
+void sat_config_help(FILE *out)
 {
         for (size_t i = 0; i < ARRAY_LEN(keys); i++)
                 fprintf(out, "  %s.%s (%s): %s\n", keys[i].section, keys[i].key,

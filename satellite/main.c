@@ -24,7 +24,7 @@
 static const char usage[] = "Usage: outrigger-satellite [OPTION]...\n"
                             "       outrigger-satellite [OPTION]... join TOKEN\n"
                             "Drives the storage of this node as the cluster's controllers want it.\n\n"
-                            "  -c, --config=FILE      settings (" CONFIG_FILE_DEFAULT ")\n"
+                            "  -c, --config=FILE      settings (" SAT_CONFIG_FILE ")\n"
                             "  -s, --set=SECTION.KEY=VALUE  overrides one setting; may be repeated\n"
                             "  -n, --node-name=NAME   same as --set=satellite.node_name=NAME\n"
                             "  -d, --dir=DIR          same as --set=satellite.dir=DIR\n"
@@ -37,7 +37,7 @@ static const char usage[] = "Usage: outrigger-satellite [OPTION]...\n"
                             "Settings (default):\n";
 
 struct options {
-        struct config config;
+        struct sat_config config;
         const char *file;  /* NULL: the usual one, which may be missing */
         const char *token; /* NULL: run */
         bool inject;
@@ -45,7 +45,7 @@ struct options {
 
 static int read_file(struct options *o, struct fail *f)
 {
-        int err = config_read(&o->config, o->file != NULL ? o->file : CONFIG_FILE_DEFAULT, f);
+        int err = sat_config_read(&o->config, o->file != NULL ? o->file : SAT_CONFIG_FILE, f);
         return err == E_NOT_FOUND && o->file == NULL ? 0 : err;
 }
 
@@ -62,10 +62,10 @@ static const struct option long_options[] = {
         { 0 },
 };
 
-static int set_option(struct config *c, const char *key, const char *value, struct fail *f)
+static int set_option(struct sat_config *c, const char *key, const char *value, struct fail *f)
 {
         struct arena a = { 0 };
-        int err = config_set(c, arena_printf(&a, "%s=%s", key, value), f);
+        int err = sat_config_set(c, arena_printf(&a, "%s=%s", key, value), f);
         arena_done(&a);
         return err;
 }
@@ -78,7 +78,7 @@ static int parse(struct options *o, int argc, char **argv, struct fail *f)
                 if (opt == 'c') o->file = optarg;
                 else if (opt == 'h') {
                         fputs(usage, stdout);
-                        config_help(stdout);
+                        sat_config_help(stdout);
                         return 1;
                 } else if (opt == 'V') {
                         puts("outrigger-satellite " PACKAGE_VERSION);
@@ -88,7 +88,7 @@ static int parse(struct options *o, int argc, char **argv, struct fail *f)
         err = read_file(o, f);
         optind = 1;
         while (err == 0 && (opt = getopt_long(argc, argv, "c:s:n:d:l:Vh", long_options, NULL)) != -1) {
-                if (opt == 's') err = config_set(&o->config, optarg, f);
+                if (opt == 's') err = sat_config_set(&o->config, optarg, f);
                 else if (opt == 'n') err = set_option(&o->config, "satellite.node_name", optarg, f);
                 else if (opt == 'd') err = set_option(&o->config, "satellite.dir", optarg, f);
                 else if (opt == 'l') err = set_option(&o->config, "net.listen", optarg, f);
@@ -244,9 +244,9 @@ int main(int argc, char **argv)
         snprintf(threads, sizeof threads, "%d", MANAGER_THREADS);
         if (setenv("UV_THREADPOOL_SIZE", threads, 1) != 0)
                 return EXIT_FAILURE; /* libuv reads it at first use */
-        config_init(&o.config);
+        sat_config_init(&o.config);
         int err = start(&o, argc, argv, &f);
-        config_done(&o.config);
+        sat_config_done(&o.config);
         if (err >= 0) return EXIT_SUCCESS;
         log_error(LOG, "%s", f.text[0] != '\0' ? f.text : err_text(err));
         return EXIT_FAILURE;

@@ -270,15 +270,16 @@ static int not_ours(
         return E_EXISTS;
 }
 
-/* May this image be changed in d's name? */
+/* May this image be changed in d's name? by_size: one without a mark must have the size that it had last;
+ * asked before it is removed, because then a mistake could not be made good. */
 static int check_owner(
-        int fd, const struct stat *st, const struct dev *d, const char *name, struct trouble *t)
+        int fd, const struct stat *st, const struct dev *d, const char *name, bool by_size, struct trouble *t)
 {
         struct arena a = { 0 };
         struct dev owner = { 0 };
         bool marked = read_mark(fd, &a, &owner);
         bool same = marked ? strcmp(owner.uuid, d->uuid) == 0 && owner.volume_number == d->volume_number
-                           : d->made && (d->last_size_kib == 0 ||
+                           : d->made && (!by_size || d->last_size_kib == 0 ||
                                                 d->last_size_kib == (uint64_t)st->st_size / 1024);
         int err = same ? 0 : not_ours(t, d, name, &owner, marked);
         arena_done(&a);
@@ -286,14 +287,15 @@ static int check_owner(
 }
 
 /* The image of d, checked to be d's. A descriptor or negative; -ENOENT without an explanation. */
-static int open_ours(int dir, const struct dev *d, int flags, struct stat *st, struct trouble *t)
+static int open_ours(
+        int dir, const struct dev *d, int flags, bool by_size, struct stat *st, struct trouble *t)
 {
         char name[FILE_NAME_SIZE];
         file_name(d, name);
         int fd = open_image(dir, name, flags, st);
         if (fd == -ENOENT) return fd;
         if (fd < 0) return not_an_image(t, fd, d, name);
-        int err = check_owner(fd, st, d, name, t);
+        int err = check_owner(fd, st, d, name, by_size, t);
         if (err == 0) return fd;
         close(fd);
         return err;
@@ -304,7 +306,7 @@ static int open_image_of(const struct dev *d, int flags, struct stat *st, struct
 {
         int dir = open_dir(d->place, t);
         if (dir < 0) return dir;
-        int fd = open_ours(dir, d, flags, st, t);
+        int fd = open_ours(dir, d, flags, false, st, t);
         close(dir);
         if (fd == -ENOENT) return trouble_errno(t, ENOENT, "Image %s/%s" SUFFIX, d->place, d->backing_id);
         return fd;
@@ -354,7 +356,7 @@ static int file_create(const struct dev *d, uint64_t size_kib, struct trouble *t
         int dir = open_dir(d->place, t);
         if (dir < 0) return dir;
         struct stat st;
-        int fd = open_ours(dir, d, O_RDONLY, &st, t);
+        int fd = open_ours(dir, d, O_RDONLY, false, &st, t);
         if (fd != -ENOENT) {
                 if (fd >= 0) close(fd);
                 close(dir);
@@ -467,7 +469,7 @@ static int file_remove(const struct dev *d, struct trouble *t)
         char name[FILE_NAME_SIZE];
         file_name(d, name);
         int err = 0;
-        int fd = open_ours(dir, d, O_RDWR, &st, t);
+        int fd = open_ours(dir, d, O_RDWR, true, &st, t);
         if (fd < 0) err = fd == -ENOENT ? 0 : fd;
         else if (loop_table_read(&a, &table) != 0 || loop_find(&table, &st, name, &loop) == 0)
                 err = trouble_errno(t, EBUSY, "Image %s/%s is attached", d->place, name);

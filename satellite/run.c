@@ -89,6 +89,27 @@ static void note_done(struct plan *p, uint32_t done)
         }
 }
 
+/* What was made in this round belongs to us, also where the file system keeps no marks. */
+static int remember_made(struct run *r, const struct plan *p, const bool *done)
+{
+        struct dev *devs = arena_array(&r->arena, struct dev, r->in.devs_n);
+        if (devs == NULL && r->in.devs_n > 0) return E_TOO_LARGE;
+        for (uint32_t k = 0; k < r->in.devs_n; k++) {
+                devs[k] = r->in.devs[k];
+                for (uint32_t i = 0; i < p->steps_n; i++) {
+                        const struct step *s = &p->steps[i];
+                        if (!done[i] || s->kind != STEP_CREATE) continue;
+                        if (!dev_same_place(&devs[k], s->dev.kind, s->dev.place, s->dev.backing_id)) continue;
+                        devs[k].uuid = s->dev.uuid;
+                        devs[k].rsc_name = s->dev.rsc_name;
+                        devs[k].volume_number = s->dev.volume_number;
+                        devs[k].made = true;
+                }
+        }
+        r->in.devs = devs;
+        return 0;
+}
+
 static bool group_failed(const struct plan *p, const bool *failed, uint32_t until)
 {
         for (uint32_t i = 0; i < until; i++)
@@ -99,9 +120,10 @@ static bool group_failed(const struct plan *p, const bool *failed, uint32_t unti
 /* Returns the number of troubles written to r->troubles. */
 static uint32_t do_steps(struct run *r, struct plan *p)
 {
-        bool *failed = arena_array(&r->arena, bool, p->steps_n);
+        bool *failed = arena_array(&r->arena, bool, p->steps_n),
+             *done = arena_array(&r->arena, bool, p->steps_n);
         uint32_t n = 0;
-        if (failed == NULL) {
+        if (failed == NULL || done == NULL) {
                 r->err = E_TOO_LARGE;
                 return 0;
         }
@@ -116,6 +138,7 @@ static uint32_t do_steps(struct run *r, struct plan *p)
                 int err = do_step(&p->steps[i], t);
                 if (err == 0) {
                         r->steps_done++;
+                        done[i] = true;
                         note_done(p, i);
                         continue;
                 }
@@ -127,6 +150,8 @@ static uint32_t do_steps(struct run *r, struct plan *p)
                 failed[i] = true;
                 n++;
         }
+        int err = remember_made(r, p, done);
+        if (err != 0) r->err = err;
         return n;
 }
 

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <linux/fs.h>
 #include <sys/ioctl.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
@@ -464,6 +465,70 @@ static void test_lock(void **state)
         assert_contains(f.text, "another satellite");
 }
 
+/* A file system without extended attributes: what is ours stands in the state file alone. */
+static void test_no_marks(void **state)
+{
+        struct bed *b = *state;
+        struct ctl c;
+        struct wish x;
+        if (mount("none", b->pool, "ramfs", 0, NULL) != 0) {
+                print_message("ramfs cannot be mounted here: %s\n", strerror(errno));
+                skip();
+        }
+        ctl_open(&c, b, "c1");
+        assert_int_equal(want_one(&c, b, 1, 5, U1, 1, 1024, "thin"), 0);
+        const struct obs_rsc *r = ctl_await(&c, "r", 5, sat_step_state_DONE);
+        put_text(r->volumes[0].device_path, "kept", 0);
+        ctl_close(&c);
+        run_for(&b->loop, 200); /* that it was made is saved as well */
+        bed_stop(b);
+        bed_release_loops(b);
+        bed_start(b);
+        ctl_open(&c, b, "c1");
+        assert_int_equal(want_one(&c, b, 1, 6, U1, 1, 2048, "thin"), 0);
+        r = ctl_await(&c, "r", 6, sat_step_state_DONE);
+        check_text(r->volumes[0].device_path, "kept");
+        assert_int_equal(device_kib(r->volumes[0].device_path), 2048);
+        put_text(bed_image(b, "s", 0), "somebody's", O_CREAT);
+        wish_init(&x, b, 1, 7);
+        wish_rsc(&x, "s", U2, 1, 1024, "thin");
+        wish_gone(&x, "r", U1, 1, "thin");
+        assert_int_equal(ctl_want(&c, &x.w), 0);
+        wish_done(&x);
+        ctl_await_gone(&c, "r", U1);
+        assert_false(path_exists(bed_image(b, "r", 0)));
+        ctl_await(&c, "s", 7, sat_step_state_FAILED);
+        check_text(bed_image(b, "s", 0), "somebody's");
+        ctl_close(&c);
+        bed_stop(b);
+        assert_int_equal(umount2(b->pool, MNT_DETACH), 0);
+}
+
+/* Closed after any number of turns of the loop, with work, saves, scans and sessions under way: it ends,
+ * once, in order. */
+static void test_close(void **state)
+{
+        struct bed *b = *state;
+        for (unsigned turns = 0; turns < 24; turns++) {
+                struct ctl c;
+                struct wish x;
+                ctl_open(&c, b, "c1");
+                wish_init(&x, b, 1, 5 + turns);
+                wish_rsc(&x, "r", U1, 2, 1024 + 64 * turns, "thin");
+                ctl_send(&c, &sat_wanted_type, &x.w);
+                wish_done(&x);
+                for (unsigned i = 0; i < turns; i++) uv_run(&b->loop, UV_RUN_ONCE);
+                bed_stop(b);
+                ctl_close(&c);
+                bed_start(b);
+                for (unsigned i = 0; i < turns; i++) uv_run(&b->loop, UV_RUN_NOWAIT);
+                if (turns % 2 == 0) {
+                        bed_stop(b);
+                        bed_start(b);
+                }
+        }
+}
+
 /* ---- the protocol ---- */
 
 static bool is_over(struct ctl *c, const void *arg) { return c->ended; }
@@ -580,7 +645,7 @@ int main(void)
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
         const struct CMUnitTest tests[] = { T(test_life), T(test_boot), T(test_in_use), T(test_same_name),
                 T(test_orphan), T(test_foreign), T(test_pool_away), T(test_no_space), T(test_fencing),
-                T(test_damage), T(test_lock), T(test_refusals), T(test_garbage), T(test_silence),
-                T(test_bad_names) };
+                T(test_damage), T(test_lock), T(test_no_marks), T(test_close), T(test_refusals),
+                T(test_garbage), T(test_silence), T(test_bad_names) };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }
