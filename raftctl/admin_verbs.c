@@ -187,7 +187,7 @@ static void verb_status(struct call *c)
         char leader[PKI_NAME_MAX + 1] = "", hex[65];
         driver_status(m->driver, &s);
         if (s.leader_id != 0) member_name_of(m, s.leader_id, leader);
-        (void)pki_identity(&m->pki.cert, &cert, NULL); /* was read at start */
+        if (pki_identity(&m->pki.cert, &cert, NULL) != 0) cert.expires_s = 0; /* it was readable at start */
         SET(o, admin_status, cluster, m->identity.cluster);
         SET(o, admin_status, name, m->identity.name);
         SET(o, admin_status, raft_id, m->identity.raft_id);

@@ -13,7 +13,11 @@
 #include "state/table.h"
 #include "state/writeset.h"
 #include "wire/codec/codec.h"
+#include "wire/net/join_client.h"
+#include "wire/net/join_token.h"
 #include "wire/net/kinds.h"
+
+enum { JOIN_ARENA = 1 << 20 };
 
 static int identity_path(char out[PATH_MAX], const char *dir, struct fail *f)
 {
@@ -194,5 +198,63 @@ int member_found(const struct member_founding *founding, struct fail *f)
         if (err == 0) err = pki_dir_save(c.dir, &d, f); /* last: the certificate says that all is there */
         pki_dir_done(&d);
         buf_done(&writeset);
+        return err;
+}
+
+/* ---- joining ---- */
+
+/* The id of an interrupted attempt is used again, so that the token can be. */
+static int prepare_identity(const struct member_joining *c, const struct join_ticket *t, struct arena *a,
+        struct member_identity *id, struct fail *f)
+{
+        struct fail none = { 0 };
+        struct member_identity old = { 0 };
+        int err = identity_load(c->dir, a, &old, &none);
+        if (err == 0 && old.started)
+                return fail_set(f, E_EXISTS,
+                        "%s belongs to a cluster already; to join anew, move that directory away", c->dir);
+        bool again = err == 0 && strcmp(old.cluster, t->cluster) == 0 && strcmp(old.name, c->name) == 0;
+        SET(id, member_identity, raft_id, again ? old.raft_id : identity_new_id(env_real()));
+        SET(id, member_identity, name, c->name);
+        SET(id, member_identity, address, c->address);
+        SET(id, member_identity, cluster, t->cluster);
+        SET(id, member_identity, started, false);
+        if (mkdir(c->dir, 0700) != 0 && errno != EEXIST)
+                return fail_set(f, -errno, "%s: %s", c->dir, strerror(errno));
+        return identity_save(c->dir, id, f);
+}
+
+int member_join(const struct member_joining *c, struct fail *f)
+{
+        struct arena a;
+        struct join_ticket t = { 0 };
+        struct member_identity id = { 0 };
+        struct join_result got = { 0 };
+        struct sockaddr_storage addr;
+        if (conn_parse_address(c->address, RAFT_PORT, &addr) != 0)
+                return fail_set(f, E_INVALID,
+                        "'%s' is not an IP address with a port (as 10.0.0.1:3372 or [fd00::1]:3372)",
+                        c->address);
+        arena_init(&a, JOIN_ARENA);
+        int err = token_decode(c->token, &a, &t, f);
+        if (err == 0 && t.role != cert_role_CONTROLLER && t.role != cert_role_WITNESS)
+                err = fail_set(f, E_INVALID, "this token is for a satellite: use 'outrigger-satellite join'");
+        if (err == 0) err = prepare_identity(c, &t, &a, &id, f);
+        struct join_config jc = { .token = c->token,
+                .dir = c->dir,
+                .name = c->name,
+                .role = t.role,
+                .address = c->address,
+                .raft_id = id.raft_id,
+                .sans = c->sans,
+                .sans_n = c->sans_n,
+                .timeout_ms = c->timeout_ms };
+        if (err == 0) err = join_run(&jc, &a, &got, f);
+        if (err == 0) {
+                SET(&id, member_identity, members, got.members);
+                id.members_n = got.members_n;
+                err = identity_save(c->dir, &id, f);
+        }
+        arena_done(&a);
         return err;
 }

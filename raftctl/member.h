@@ -87,4 +87,17 @@ struct member_founding {
 };
 int member_found(const struct member_founding *founding, struct fail *f) MUST_USE;
 
+/* Joins as controller or witness, as the token says: key, certificate and identity in dir. Blocking. Can be
+ * repeated after an interruption with the same token. Errors as join_run(). */
+struct member_joining {
+        const char *dir;
+        const char *token;
+        const char *name;
+        const char *address; /* host:port where the other members reach this one */
+        const char *const *sans;
+        uint32_t sans_n;
+        unsigned timeout_ms; /* 0 = 30 s */
+};
+int member_join(const struct member_joining *joining, struct fail *f) MUST_USE;
+
 #endif

@@ -14,6 +14,8 @@
 #include <arpa/inet.h>
 #include <gnutls/gnutls.h>
 #include <netinet/tcp.h>
+#include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -275,10 +277,21 @@ void conn_on_written(uv_write_t *w, int err)
         settle(c);
 }
 
+/* libuv writes without MSG_NOSIGNAL: a peer that is gone must be an error, not the end of the process. A handler that the
+ * program has set itself is left alone. */
+static void ignore_sigpipe(void)
+{
+        static atomic_flag done = ATOMIC_FLAG_INIT;
+        struct sigaction old;
+        if (atomic_flag_test_and_set(&done)) return;
+        if (sigaction(SIGPIPE, NULL, &old) == 0 && old.sa_handler == SIG_DFL) (void)signal(SIGPIPE, SIG_IGN);
+}
+
 static int init(struct conn *c, uv_loop_t *loop, struct tls_ctx *ctx, const struct conn_options *options,
         const struct conn_ops *ops, bool server)
 {
         void *data = c->data;
+        ignore_sigpipe();
         *c = (struct conn){ .data = data, .ops = ops, .options = *options };
         c->connect.data = c->write.data = c->shutdown.data = c;
         int rc = uv_tcp_init(loop, &c->tcp);

@@ -1,0 +1,42 @@
+/* The raftctl program: one function for each command, options parsed once. Exit codes: 0 done, 1 failed, 2
+ * wrong usage. */
+#ifndef RAFTCTL_TOOL_H
+#define RAFTCTL_TOOL_H
+
+#include "raftctl/admin.h"
+#include "raftctl/member.h"
+
+enum { TOOL_OK = 0, TOOL_FAILED = 1, TOOL_USAGE = 2, TOOL_SANS_MAX = 14 };
+
+struct tool {
+        /* settings */
+        char *controller_dir, *controller_run_dir;
+        /* options; NULL or 0 = not given */
+        const char *name, *address, *role, *out, *cluster_name;
+        int64_t ttl_ms;
+        unsigned timeout_ms;
+        const char *sans[TOOL_SANS_MAX];
+        uint32_t sans_n;
+        bool json, wait;
+        /* arguments behind the command */
+        char **args;
+        int args_n;
+        /* scratch */
+        char host_name[PKI_NAME_MAX + 1], own_address[64];
+        struct arena arena;
+};
+
+typedef int tool_fn(struct tool *t);
+tool_fn tool_init, tool_join, tool_token, tool_status, tool_timing, tool_remove, tool_promote, tool_demote,
+        tool_transfer, tool_client_cert, tool_check;
+
+/* Prints "raftctl: text" and returns TOOL_FAILED. */
+int tool_fail(const struct fail *f);
+int tool_usage(const char *text);
+/* --name or this machine's host name; --address with its port. 0 or an exit code. */
+int tool_own_name(struct tool *t);
+int tool_own_address(struct tool *t);
+/* Asks the member on this machine; a refusal is printed with its remedy. 0 or an exit code. */
+int tool_ask(struct tool *t, const struct admin_request *q, struct admin_reply *ret);
+
+#endif

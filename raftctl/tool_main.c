@@ -1,0 +1,297 @@
+/* raftctl: options, the table of commands, help. */
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "raftctl/tool.h"
+#include "wire/codec/config.h"
+#include "wire/net/kinds.h"
+
+#define CONFIG_FILE "/etc/outrigger/controller.conf"
+enum { ARENA_MAX = 8 << 20, ASK_MS = 60000 };
+
+static const struct config_key keys[] = {
+#define CFG(section, key, kind, def, min, max, doc) \
+        { #section, #key, CONFIG_##kind, def, min, max, doc, offsetof(struct tool, section##_##key) },
+#include "raftctl/tool.def"
+#undef CFG
+};
+static const struct config_table table = { keys, ARRAY_LEN(keys), true };
+
+static const struct command {
+        const char *name, *args, *summary, *text;
+        tool_fn *run;
+} commands[] = {
+        { "init", "--address IP[:3372] [--name NAME] [--san NAME]... [--cluster-name TEXT]",
+                "found a cluster on this machine",
+                "Makes the cluster's certificate authority and its first member, a controller. Start "
+                "outrigger-controller\n"
+                "afterwards, then make tokens and let two more controllers join: with one, nothing may "
+                "fail.\n"
+                "--address is where the other members will reach this machine; it cannot be changed later.\n",
+                tool_init },
+        { "join", "TOKEN --address IP[:3372] [--name NAME] [--san NAME]...",
+                "join a cluster as controller or witness",
+                "TOKEN is what 'raftctl token create' printed on a member; it works once. Start "
+                "outrigger-controller\n"
+                "afterwards: the new member catches up and then becomes a voter by itself. If the command "
+                "was\n"
+                "interrupted, repeat it with the same token. Satellites join with 'outrigger-satellite join "
+                "TOKEN'.\n",
+                tool_join },
+        { "token", "create --role controller|witness|satellite [--name NAME] [--ttl 1h]",
+                "make a one-time token for joining",
+                "Prints one line, the token, for the machine that is to join. It is a secret: whoever has it "
+                "can join until\n"
+                "it is used or expires. --name binds it to a name. --ttl: a number with s, m, h or d; "
+                "default 1h.\n",
+                tool_token },
+        { "status", "[--json]", "show the members and what is wrong",
+                "Exit code 1 when there is no quorum.\n", tool_status },
+        { "remove", "NAME", "remove a member for good",
+                "It loses its vote and may not connect any more. To bring that machine back, move its data "
+                "directory away and\n"
+                "let it join with a new token. The last controller cannot be removed.\n",
+                tool_remove },
+        { "demote", "NAME", "keep a member from voting",
+                "It stays a stand-by, with all data, until it is promoted.\n", tool_demote },
+        { "promote", "NAME", "let a stand-by vote again",
+                "It catches up first; 'raftctl status' shows when it is done.\n", tool_promote },
+        { "transfer", "[NAME]", "hand leadership over, to NAME or the best one",
+                "Must be run on the leader.\n", tool_transfer },
+        { "client-cert", "NAME [--out DIR] [--san NAME]...", "make a certificate for a REST client",
+                "Writes DIR/NAME.key, DIR/NAME.crt and DIR/ca.crt (default: the current directory). Needs a "
+                "controller.\n",
+                tool_client_cert },
+        { "check-timing", "[--json]", "measure disk and network against the timeouts",
+                "Syncs a small file in the data directory 50 times, and shows the round trips to the other "
+                "members.\n",
+                tool_timing },
+        { "check", "DIR...", "verify data directories of stopped members",
+                "Checks checksums, structure and log of each directory, and, with several, that they agree. "
+                "Changes\n"
+                "nothing. DIR is a member's data directory, or a copy of it. Exit code 1 when something was "
+                "found.\n",
+                tool_check },
+};
+
+static const struct command *find_command(const char *name)
+{
+        for (size_t i = 0; i < ARRAY_LEN(commands); i++)
+                if (strcmp(commands[i].name, name) == 0) return &commands[i];
+        return NULL;
+}
+
+int tool_fail(const struct fail *f)
+{
+        (void)fprintf(stderr, "raftctl: %s\n", f->text[0] != '\0' ? f->text : err_text(f->err));
+        return TOOL_FAILED;
+}
+
+int tool_usage(const char *text)
+{
+        (void)fprintf(stderr, "raftctl: %s\nTry 'raftctl help'.\n", text);
+        return TOOL_USAGE;
+}
+
+static int help(const char *name)
+{
+        const struct command *c = name != NULL ? find_command(name) : NULL;
+        struct buf b = { 0 };
+        if (name != NULL && c == NULL) return tool_usage("there is no such command");
+        if (c != NULL) {
+                (void)printf(
+                        "raftctl %s %s\n\n%s: %s.\n\n%s", c->name, c->args, c->name, c->summary, c->text);
+                return TOOL_OK;
+        }
+        (void)printf(
+                "raftctl: founds a cluster of controllers, lets members join, shows and changes them.\n\n");
+        for (size_t i = 0; i < ARRAY_LEN(commands); i++)
+                (void)printf("  %-13s %s\n", commands[i].name, commands[i].summary);
+        (void)printf("  %-13s %s\n  %-13s %s\n", "help", "[COMMAND] this text, or that of a command",
+                "version", "");
+        (void)printf("\nOptions of every command: --config FILE (default %s), --dir DIR, --run-dir DIR,\n"
+                     "--timeout SECONDS, and --set section.key=value with one of\n",
+                CONFIG_FILE);
+        config_help(&table, &b);
+        (void)fputs(buf_cstr(&b), stdout);
+        buf_done(&b);
+        return TOOL_OK;
+}
+
+/* "90s", "15m", "1h", "2d"; a bare number is seconds. */
+static int parse_duration(const char *s, int64_t *ret_ms)
+{
+        char *end = NULL;
+        if (*s < '0' || *s > '9') return E_INVALID;
+        errno = 0;
+        long long v = strtoll(s, &end, 10);
+        int64_t unit = 1000;
+        if (*end == 'm') unit = 60000;
+        else if (*end == 'h') unit = 3600000;
+        else if (*end == 'd') unit = 86400000;
+        else if (*end != 's' && *end != '\0') return E_INVALID;
+        if (errno != 0 || v <= 0 || v > 366 * 86400 || (*end != '\0' && end[1] != '\0')) return E_INVALID;
+        *ret_ms = v * unit;
+        return 0;
+}
+
+enum option_id {
+        OPT_CONFIG = 256,
+        OPT_SET,
+        OPT_DIR,
+        OPT_RUN_DIR,
+        OPT_NAME,
+        OPT_ADDRESS,
+        OPT_ROLE,
+        OPT_TTL,
+        OPT_SAN,
+        OPT_OUT,
+        OPT_JSON,
+        OPT_TIMEOUT,
+        OPT_CLUSTER_NAME,
+        OPT_HELP,
+        OPT_VERSION
+};
+
+static const struct option options[] = {
+        { "config", required_argument, NULL, OPT_CONFIG },
+        { "set", required_argument, NULL, OPT_SET },
+        { "dir", required_argument, NULL, OPT_DIR },
+        { "run-dir", required_argument, NULL, OPT_RUN_DIR },
+        { "name", required_argument, NULL, OPT_NAME },
+        { "address", required_argument, NULL, OPT_ADDRESS },
+        { "role", required_argument, NULL, OPT_ROLE },
+        { "ttl", required_argument, NULL, OPT_TTL },
+        { "san", required_argument, NULL, OPT_SAN },
+        { "out", required_argument, NULL, OPT_OUT },
+        { "json", no_argument, NULL, OPT_JSON },
+        { "timeout", required_argument, NULL, OPT_TIMEOUT },
+        { "cluster-name", required_argument, NULL, OPT_CLUSTER_NAME },
+        { "help", no_argument, NULL, OPT_HELP },
+        { "version", no_argument, NULL, OPT_VERSION },
+        { NULL, 0, NULL, 0 },
+};
+
+static void replace(char **at, const char *s)
+{
+        free(*at);
+        *at = xstrdup(s);
+}
+
+static int one_option(struct tool *t, int id, const char *value)
+{
+        struct fail f = { 0 };
+        int64_t ms = 0;
+        switch (id) {
+        case OPT_CONFIG: return 0; /* was read before */
+        case OPT_SET: return config_set(&table, t, value, &f) == 0 ? 0 : tool_fail(&f);
+        case OPT_DIR: replace(&t->controller_dir, value); return 0;
+        case OPT_RUN_DIR: replace(&t->controller_run_dir, value); return 0;
+        case OPT_NAME: t->name = value; return 0;
+        case OPT_ADDRESS: t->address = value; return 0;
+        case OPT_ROLE: t->role = value; return 0;
+        case OPT_OUT: t->out = value; return 0;
+        case OPT_CLUSTER_NAME: t->cluster_name = value; return 0;
+        case OPT_JSON: t->json = true; return 0;
+        case OPT_SAN:
+                if (t->sans_n >= TOOL_SANS_MAX) return tool_usage("too many --san");
+                t->sans[t->sans_n++] = value;
+                return 0;
+        case OPT_TTL:
+                return parse_duration(value, &t->ttl_ms) == 0
+                               ? 0
+                               : tool_usage("--ttl: a number with s, m, h or d");
+        case OPT_TIMEOUT:
+                if (parse_duration(value, &ms) != 0 || ms > INT32_MAX)
+                        return tool_usage("--timeout: a number with s, m, h or d");
+                t->timeout_ms = (unsigned)ms;
+                return 0;
+        default: return TOOL_USAGE; /* getopt has said why */
+        }
+}
+
+/* The file first, then what the command line says, in its order. */
+static int read_config(struct tool *t, int argc, char **argv)
+{
+        struct fail f = { 0 };
+        const char *path = NULL;
+        int id;
+        opterr = 0;
+        while ((id = getopt_long(argc, argv, "h", options, NULL)) != -1)
+                if (id == OPT_CONFIG) path = optarg;
+        opterr = 1;
+        optind = 0;
+        int err = config_read(&table, t, path != NULL ? path : CONFIG_FILE, &f);
+        return err == 0 || (err == E_NOT_FOUND && path == NULL) ? 0 : tool_fail(&f);
+}
+
+int tool_own_name(struct tool *t)
+{
+        if (t->name == NULL) {
+                if (gethostname(t->host_name, sizeof t->host_name - 1) != 0)
+                        return tool_usage("give a name with --name");
+                t->host_name[strcspn(t->host_name, ".")] = '\0';
+                t->name = t->host_name;
+        }
+        return pki_name_valid(t->name) ? 0 : tool_usage("--name: letters, digits, '.', '_' and '-' only");
+}
+
+int tool_own_address(struct tool *t)
+{
+        struct sockaddr_storage a;
+        if (t->address == NULL)
+                return tool_usage(
+                        "--address is missing: the IP address where the other members reach this machine");
+        if (conn_parse_address(t->address, RAFT_PORT, &a) != 0)
+                return tool_usage("--address: an IP address, with a port or without");
+        conn_format_address(&a, t->own_address, sizeof t->own_address);
+        return 0;
+}
+
+int tool_ask(struct tool *t, const struct admin_request *q, struct admin_reply *ret)
+{
+        struct fail f = { 0 };
+        if (admin_ask(t->controller_run_dir, q, t->timeout_ms != 0 ? t->timeout_ms : ASK_MS, &t->arena, ret,
+                    &f) != 0)
+                return tool_fail(&f);
+        if (ret->err == 0) return 0;
+        (void)fprintf(stderr, "raftctl: %s\n", ret->text != NULL ? ret->text : err_text((int)ret->err));
+        if (ret->remedy != NULL && ret->remedy[0] != '\0') (void)fprintf(stderr, "  %s\n", ret->remedy);
+        return TOOL_FAILED;
+}
+
+static int run(struct tool *t, int argc, char **argv)
+{
+        int id, rc = read_config(t, argc, argv);
+        while (rc == 0 && (id = getopt_long(argc, argv, "h", options, NULL)) != -1) {
+                if (id == OPT_HELP || id == 'h') return help(optind < argc ? argv[optind] : NULL);
+                if (id == OPT_VERSION) return puts("raftctl " PACKAGE_VERSION) < 0 ? TOOL_FAILED : TOOL_OK;
+                rc = one_option(t, id, optarg);
+        }
+        if (rc != 0) return rc;
+        if (optind >= argc) return tool_usage("a command is missing");
+        const char *name = argv[optind++];
+        t->args = argv + optind;
+        t->args_n = argc - optind;
+        if (strcmp(name, "help") == 0) return help(t->args_n > 0 ? t->args[0] : NULL);
+        if (strcmp(name, "version") == 0) return puts("raftctl " PACKAGE_VERSION) < 0 ? TOOL_FAILED : TOOL_OK;
+        const struct command *c = find_command(name);
+        return c != NULL ? c->run(t) : tool_usage("there is no such command");
+}
+
+int main(int argc, char **argv)
+{
+        struct tool t = { 0 };
+        (void)signal(SIGPIPE, SIG_IGN);
+        arena_init(&t.arena, ARENA_MAX);
+        config_init(&table, &t);
+        int rc = run(&t, argc, argv);
+        config_done(&table, &t);
+        arena_done(&t.arena);
+        if (fflush(stdout) != 0 && rc == TOOL_OK) rc = TOOL_FAILED;
+        return rc;
+}
