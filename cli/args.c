@@ -193,6 +193,15 @@ static int take_option(struct cli_call *call, const struct cli_verb *verb, int a
         return rc != 0 ? rc : 2;
 }
 
+/* JSON holds nothing else, and what it cannot hold would silently be missing from the request. */
+static bool is_utf8(const char *word)
+{
+        json_t *v = json_string(word);
+        bool yes = v != NULL;
+        json_decref(v);
+        return yes;
+}
+
 /* Positionals: each required one gets a word, the optional and the repeated ones share what is left. */
 static int place_words(struct cli_call *call, const struct cli_verb *verb, char **words, int n)
 {
@@ -224,6 +233,8 @@ int cli_args_parse(struct cli_call *call, const struct cli_verb *verb, int argc,
         char **words = xcalloc((size_t)argc + 1, sizeof *words);
         int n = 0, rc = 0;
         bool only_words = false;
+        for (int i = 0; rc >= 0 && i < argc; i++)
+                if (!is_utf8(argv[i])) rc = cli_problem(call, "word %d is not text in UTF-8", i + 1);
         for (int i = 0; rc >= 0 && i < argc;) {
                 if (!only_words && strcmp(argv[i], "--") == 0) {
                         only_words = true;
