@@ -220,7 +220,7 @@ void jobs_pump(struct driver *d)
                 j->sj.term = raft_current_term(&d->raft);
                 j->sj.voted_for = raft_voted_for(&d->raft);
         }
-        if (d->install_ready) {
+        if (d->install_ready && (guard_on(GUARD_N2) || apply_target(d) <= d->applied.index)) {
                 build_install(d, j);
         } else {
                 build_entries(d, j);
