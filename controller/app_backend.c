@@ -37,7 +37,6 @@ void app_late_answer(uv_timer_t *t)
                 if (c->read_cb != NULL) c->read_cb(c->cb_arg, E_CANCELED, 0, 0);
                 free(c);
         }
-        app_step(a);
 }
 
 /* ---- loop thread ---- */

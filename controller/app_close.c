@@ -1,5 +1,5 @@
-/* Leaving in order, see enum app_phase. Callbacks of the parts set a flag and call app_step, which decides.
- */
+/* Leaving in order, see enum app_phase. Callbacks of the parts only set a flag: they may come from deep
+ * inside of what is to be closed. A timer of our own looks at the flags and goes on. */
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -33,27 +33,23 @@ static void on_rest_closed(void *arg)
         struct app *a = arg;
         a->rest = NULL;
         a->rest_closed = true;
-        app_step(a);
 }
 static void on_member_closed(void *arg)
 {
         struct app *a = arg;
         a->member = NULL;
         a->member_closed = true;
-        app_step(a);
 }
 static void on_link_closed(void *arg)
 {
         struct app *a = arg;
         a->link = NULL;
         a->link_closed = true;
-        app_step(a);
 }
 static void on_drained(void *arg)
 {
         struct app *a = arg;
         a->drained = true;
-        app_step(a);
 }
 static void on_transferred(void *arg, int err, const char *why)
 {
@@ -61,16 +57,6 @@ static void on_transferred(void *arg, int err, const char *why)
         if (err == 0) log_info(APP_LOG, "leadership is handed over");
         else log_warn(APP_LOG, "leadership could not be handed over: %s", why != NULL ? why : err_text(err));
         a->transferred = true;
-        app_step(a);
-}
-static void on_phase_timer(uv_timer_t *t)
-{
-        struct app *a = t->data;
-        if (a->phase > APP_LEAVING && a->env->now_ms(a->env) - a->leave_ms > APP_GIVE_UP_MS) {
-                log_error(APP_LOG, "something does not close; leaving without it");
-                _exit(EXIT_FAILURE); /* what is acknowledged is on disk */
-        }
-        app_step(a);
 }
 
 /* Only voters have somebody to hand over to. */
@@ -81,22 +67,6 @@ static bool has_other_voters(struct app *a)
         for (uint32_t i = 0; i < s.members_n; i++)
                 if (s.members[i].id != s.id && s.members[i].role == MEMBER_VOTER) return true;
         return false;
-}
-
-void app_close(struct app *a, app_closed_fn *closed_cb, void *arg)
-{
-        assert(a->phase == APP_RUNNING);
-        a->closed_cb = closed_cb;
-        a->closed_arg = arg;
-        a->phase = APP_LEAVING;
-        a->leave_ms = a->env->now_ms(a->env);
-        (void)uv_timer_start(&a->phase_timer, on_phase_timer, 10, 10);
-        if (a->rest != NULL) rest_quiesce(a->rest, on_drained, a);
-        else a->drained = true;
-        if (a->member != NULL && a->leading && has_other_voters(a))
-                driver_change(member_driver(a->member), CHANGE_TRANSFER, 0, NULL,
-                        a->leave_ms + APP_TRANSFER_MS, on_transferred, a);
-        else a->transferred = true;
 }
 
 static void enter(struct app *a, enum app_phase phase)
@@ -140,8 +110,33 @@ static bool is_over(const struct app *a, uint64_t spent_ms)
         return false;
 }
 
-/* One phase a call: entering one may call back into here. */
-void app_step(struct app *a)
+static void step(struct app *a)
 {
         if (is_over(a, a->env->now_ms(a->env) - a->leave_ms)) enter(a, a->phase + 1);
+}
+
+static void on_phase_timer(uv_timer_t *t)
+{
+        struct app *a = t->data;
+        if (a->phase > APP_LEAVING && a->env->now_ms(a->env) - a->leave_ms > APP_GIVE_UP_MS) {
+                log_error(APP_LOG, "something does not close; leaving without it");
+                _exit(EXIT_FAILURE); /* what is acknowledged is on disk */
+        }
+        step(a);
+}
+
+void app_close(struct app *a, app_closed_fn *closed_cb, void *arg)
+{
+        assert(a->phase == APP_RUNNING);
+        a->closed_cb = closed_cb;
+        a->closed_arg = arg;
+        a->phase = APP_LEAVING;
+        a->leave_ms = a->env->now_ms(a->env);
+        (void)uv_timer_start(&a->phase_timer, on_phase_timer, 10, 10);
+        if (a->rest != NULL) rest_quiesce(a->rest, on_drained, a);
+        else a->drained = true;
+        if (a->member != NULL && a->leading && has_other_voters(a))
+                driver_change(member_driver(a->member), CHANGE_TRANSFER, 0, NULL,
+                        a->leave_ms + APP_TRANSFER_MS, on_transferred, a);
+        else a->transferred = true;
 }

@@ -82,7 +82,4 @@ void app_on_state(void *arg);
 void app_on_applied(void *arg, uint64_t index);
 void app_on_observed(void *arg, const char *node_name);
 void app_reconcile_poke(struct app *a);
-/* ---- app_close.c ---- */
-void app_step(struct app *a);
-
 #endif

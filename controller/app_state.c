@@ -90,7 +90,6 @@ void app_on_state(void *arg)
         if (a->link != NULL) sat_link_on_state(a->link);
         if (a->rest != NULL) rest_on_state(a->rest);
         if (leads) app_reconcile_poke(a);
-        app_step(a);
 }
 
 void app_on_observed(void *arg, const char *node_name)

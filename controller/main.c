@@ -181,6 +181,7 @@ static int run(const struct options *o, struct fail *f)
         free(file);
         int left = uv_loop_close(&p.loop);
         if (err == 0 && left != 0) err = fail_set(f, E_BUSY, "something was left open");
+        if (err == 0) log_info(LOG, "has left in order");
         return err;
 }
 

@@ -218,6 +218,7 @@ class Tests:
         assert answer.status == 200, answer.text
         log = (self.cluster.dir / leader / 'log').read_text()
         assert 'leadership is handed over' in log, log[-800:]
+        assert log.endswith('has left in order\n'), log[-800:]
         assert answer.term > term
         self.cluster.start(leader)
         self.cluster.same_state()
@@ -251,6 +252,15 @@ class Tests:
         self.assert_no_devices('after')
         assert images(self.cluster) == []
 
+    def everybody_ends_well(self):
+        self.cluster.devcluster('down')
+        for log in self.cluster.dir.glob('*/log'):
+            text = log.read_text(errors='replace')
+            for bad in ('Sanitizer', 'runtime error', 'Assertion', 'ERROR '):
+                assert bad not in text, f'{log.parent.name}: ' + text[text.index(bad) - 200:][:1500]
+            if log.parent.name[0] == 'c':
+                assert text.endswith('has left in order\n'), f'{log.parent.name}: {text[-500:]}'
+
 
 def main():
     p = argparse.ArgumentParser(description=__doc__)
@@ -269,6 +279,7 @@ def main():
                        t.majority_is_lost_and_found, t.everything_restarts]
         for check in checks:
             suite.check(check.__name__.replace('_', ' '), check)
+        suite.check('everybody ends well', t.everybody_ends_well)
     finally:
         if suite.failed:
             for log in sorted(cluster.dir.glob('*/log')):
