@@ -89,6 +89,39 @@ static bool has_pools(struct ctl *c, const void *arg)
                HAS(&c->pools[1], obs_pool, free_kib);
 }
 
+/* Revision 11 has three volumes; then one goes, then the resource, then its tombstone. */
+static void end_of_life(struct ctl *c, struct bed *b)
+{
+        struct wish x;
+        char device[32];
+        wish_init(&x, b, 1, 12);
+        wish_base(&x, 11);
+        wish_rsc(&x, "r", U1, 2, 8192, "thick"); /* volume 2 is no more */
+        assert_int_equal(ctl_want(c, &x.w), 0);
+        wish_done(&x);
+        const struct obs_rsc *r = ctl_await(c, "r", 12, sat_step_state_DONE);
+        assert_int_equal(r->volumes_n, 2);
+        assert_false(path_exists(bed_image(b, "r", 2)));
+
+        wish_init(&x, b, 1, 13);
+        wish_base(&x, 12);
+        wish_gone(&x, "r", U1, 2, "thick");
+        assert_int_equal(ctl_want(c, &x.w), 0);
+        wish_done(&x);
+        ctl_await_gone(c, "r", U1);
+        assert_true(ctl_row(c, "r")->gone);
+        assert_false(path_exists(bed_image(b, "r", 0)));
+        assert_false(bed_loop_of(bed_image(b, "r", 0), device));
+
+        wish_init(&x, b, 1, 14);
+        wish_base(&x, 13);
+        wish_confirm(&x, U1);
+        assert_int_equal(ctl_want(c, &x.w), 0);
+        wish_done(&x);
+        for (int i = 0; i < 100 && ctl_row(c, "r") != NULL; i++) run_for(&b->loop, 10);
+        assert_null(ctl_row(c, "r")); /* dropped */
+}
+
 static void test_life(void **state)
 {
         struct bed *b = *state;
@@ -136,33 +169,7 @@ static void test_life(void **state)
         r = ctl_await(&c, "r", 11, sat_step_state_DONE);
         assert_string_equal(r->volumes[0].device_path, device);
 
-        struct wish x;
-        wish_init(&x, b, 1, 12);
-        wish_base(&x, 11);
-        wish_rsc(&x, "r", U1, 2, 8192, "thick"); /* volume 2 is no more */
-        assert_int_equal(ctl_want(&c, &x.w), 0);
-        wish_done(&x);
-        r = ctl_await(&c, "r", 12, sat_step_state_DONE);
-        assert_int_equal(r->volumes_n, 2);
-        assert_false(path_exists(bed_image(b, "r", 2)));
-
-        wish_init(&x, b, 1, 13);
-        wish_base(&x, 12);
-        wish_gone(&x, "r", U1, 2, "thick");
-        assert_int_equal(ctl_want(&c, &x.w), 0);
-        wish_done(&x);
-        ctl_await_gone(&c, "r", U1);
-        assert_true(ctl_row(&c, "r")->gone);
-        assert_false(path_exists(bed_image(b, "r", 0)));
-        assert_false(bed_loop_of(bed_image(b, "r", 0), device));
-
-        wish_init(&x, b, 1, 14);
-        wish_base(&x, 13);
-        wish_confirm(&x, U1);
-        assert_int_equal(ctl_want(&c, &x.w), 0);
-        wish_done(&x);
-        for (int i = 0; i < 100 && ctl_row(&c, "r") != NULL; i++) run_for(&b->loop, 10);
-        assert_null(ctl_row(&c, "r")); /* dropped */
+        end_of_life(&c, b);
         ctl_close(&c);
 }
 
