@@ -66,7 +66,7 @@ void member_name_of(struct local_member *m, uint64_t id, char ret[PKI_NAME_MAX +
         ret[0] = '\0';
         if (id == m->identity.raft_id) (void)snprintf(ret, PKI_NAME_MAX + 1, "%s", m->identity.name);
         for (uint32_t i = 0; i < n; i++)
-                if (rows[i].raft_id == id) (void)snprintf(ret, PKI_NAME_MAX + 1, "%s", rows[i].name);
+                if (rows[i].raft_id == id) memcpy(ret, rows[i].name, sizeof rows[i].name);
 }
 
 static bool wanted(const struct driver_status *s, const struct member_row *rows, uint32_t n, uint64_t id)
