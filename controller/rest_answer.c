@@ -38,6 +38,12 @@ static const struct outcome {
 
 static void fail_outcome(struct exchange *x)
 {
+        /* A read has no outcome that could matter later. */
+        if (x->kind != X_WRITE && (x->err == E_CANCELED || x->err == E_UNKNOWN_OUTCOME)) {
+                rest_error(x, 500, RC_FAIL_UNKNOWN_ERROR, "The request was not answered.",
+                        "This controller is being stopped.", "Ask another controller.");
+                return;
+        }
         for (size_t i = 0; i < ARRAY_LEN(outcomes); i++) {
                 const struct outcome *o = &outcomes[i];
                 if (o->err != x->err) continue;

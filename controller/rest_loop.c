@@ -189,6 +189,6 @@ void rest_abandon_late(struct rest *r, bool all)
                 if (!all && now <= x->deadline_ms + REST_GUARD_MS) continue;
                 if (x->waiting) finish_unconfirmed(x);
                 else if (x->kind == X_WRITE) finish(x, all ? E_CANCELED : E_UNKNOWN_OUTCOME);
-                else finish(x, E_NO_QUORUM);
+                else finish(x, all ? E_CANCELED : E_NO_QUORUM);
         }
 }
