@@ -303,6 +303,8 @@ void step_receive(struct driver *d, struct peer *p, enum raft_frame kind, const 
 /* The leader's process is known to be gone: an election soon, without waiting for the timer. */
 void step_early_election(struct driver *d);
 void step_conf_commit(struct driver *d);
+/* A heartbeat of our own: lets a member that waits with a read learn the commit index before the core's next one. */
+void step_tell_commit(struct driver *d, uint64_t to);
 uint64_t step_term_of(const struct driver *d, uint64_t index);
 /* The configuration in force at an applied index; false while it cannot be told. */
 bool step_conf_at(const struct driver *d, uint64_t index, const struct raft_configuration **ret, uint64_t *ret_index);

@@ -230,10 +230,10 @@ void member_hand_over(struct driver *d, uint64_t now)
         bool full;
         uint64_t target;
 
-        if (!d->leading || !d->ready || d->fatal || raft_transferee(&d->raft) != 0) return;
+        if (!d->leading || d->fatal || raft_transferee(&d->raft) != 0) return;
         full = d->store->ops->is_full(d->store);
         if (!full && !d->lazy) return;
-        target = best_target(d);
+        target = d->ready ? best_target(d) : 0;
         if (target == 0 && full) {
                 while (!list_empty(&d->queue)) {
                         struct op *op = list_first(&d->queue, struct op, node);

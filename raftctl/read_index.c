@@ -112,6 +112,7 @@ static void confirm(struct driver *d)
                         SET(&m, rf_read_reply, seq, rr->seq);
                         SET(&m, rf_read_reply, index, b->index);
                         SET(&m, rf_read_reply, term, d->lead_term);
+                        step_tell_commit(d, rr->peer);
                         peer_send(d, rr->peer, CHANNEL_RAFT, raft_frame_READ_REPLY, &m);
                         list_remove(it);
                         free(rr);

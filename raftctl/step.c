@@ -64,6 +64,23 @@ static void send_append(struct driver *d, const struct raft_message *m)
         arena_done(&scratch);
 }
 
+void step_tell_commit(struct driver *d, uint64_t to)
+{
+        raft_index match = 0;
+        uint64_t term;
+        struct rf_append f = { 0 };
+
+        if (raft_match_index(&d->raft, to, &match) != 0 || match == 0) return;
+        term = step_term_of(d, match);
+        if (term == 0) return;
+        SET(&f, rf_append, term, d->lead_term);
+        SET(&f, rf_append, prev_index, match);
+        SET(&f, rf_append, prev_term, term);
+        SET(&f, rf_append, commit, raft_commit_index(&d->raft));
+        SET(&f, rf_append, epoch, d->epoch);
+        peer_send(d, to, CHANNEL_RAFT, raft_frame_APPEND, &f);
+}
+
 static void send_result(struct driver *d, const struct raft_message *m)
 {
         const struct raft_append_entries_result *r = &m->append_entries_result;
@@ -97,6 +114,10 @@ static void send_vote_result(struct driver *d, const struct raft_message *m)
         struct rf_vote_result f = { 0 };
 
         SET(&f, rf_vote_result, term, m->request_vote_result.term);
+        /* P1: the core echoes the term of the question. A candidate with the longest log and an old term would never learn that it
+         * must raise its term, and nobody else can be elected. */
+        if (guard_on(GUARD_P1) && m->request_vote_result.pre_vote && !m->request_vote_result.vote_granted)
+                f.term = MAX(f.term, raft_current_term(&d->raft));
         SET(&f, rf_vote_result, granted, m->request_vote_result.vote_granted);
         SET(&f, rf_vote_result, pre, m->request_vote_result.pre_vote);
         peer_send(d, m->server_id, CHANNEL_RAFT, raft_frame_VOTE_RESULT, &f);

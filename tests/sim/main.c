@@ -1,4 +1,4 @@
-/* sim [--seeds N] [--first S] [--seconds T] [--guard-off NAME] [--trace] [--jobs N] [--forever] [--quiet]
+/* sim [--seeds N] [--first S] [--seconds T] [--guard-off NAME] [--trace] [--jobs N] [--forever] [--until-failure]
  * Last line: "N passed, 0 failed". Exit status 1 when a seed failed. */
 #include <stdlib.h>
 #include <string.h>
@@ -19,7 +19,7 @@ struct worker {
 };
 struct options {
         uint64_t seeds, first, seconds, jobs;
-        bool trace, forever, quiet;
+        bool trace, forever, until_failure;
         const char *guard_off;
 };
 
@@ -60,6 +60,7 @@ static void work(const struct options *o, struct worker *w, uint64_t from)
         for (uint64_t seed = from; o->forever || seed < o->first + o->seeds; seed += o->jobs) {
                 w->seed = seed;
                 run_seed(o, seed, &w->t);
+                if (o->until_failure && w->t.failed) break;
                 if (o->forever && w->t.passed % 500 == 0) printf("%llu passed, at seed %llu\n", (unsigned long long)w->t.passed, (unsigned long long)seed);
                 fflush(stdout);
         }
@@ -120,6 +121,8 @@ static bool parse(int argc, char **argv, struct options *o)
                         o->trace = true;
                 } else if (strcmp(a, "--forever") == 0) {
                         o->forever = true;
+                } else if (strcmp(a, "--until-failure") == 0) {
+                        o->until_failure = true;
                 } else {
                         return false;
                 }
@@ -135,7 +138,7 @@ int main(int argc, char **argv)
         struct timespec a, b;
 
         if (!parse(argc, argv, &o)) {
-                fprintf(stderr, "usage: sim [--seeds N] [--first S] [--seconds T] [--guard-off NAME] [--trace] [--jobs N] [--forever]\n");
+                fprintf(stderr, "usage: sim [--seeds N] [--first S] [--seconds T] [--guard-off NAME] [--trace] [--jobs N] [--forever] [--until-failure]\n");
                 return 2;
         }
         workers = mmap(NULL, o.jobs * sizeof(*workers), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);

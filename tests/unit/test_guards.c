@@ -397,6 +397,37 @@ static void test_v1(void **state)
         assert_false(v1_recovers());
 }
 
+/* ---- P1: the longest log has an old term, the new term has a short log, and each needs the other's vote ---- */
+
+static bool p1_elects(void)
+{
+        struct rig *r = rig_new();
+        struct rf_entry e = entry(2, LOG_BARRIER, BLOB("", 0));
+        struct rf_vote v = { 0 };
+        bool leads = false;
+
+        rig_boot(r, 1, "vv");
+        rig_boot(r, 2, "vv");
+        append(r, 1, 3, 1, 2, 1, 1, 1, &e, 1);
+        SET(&v, rf_vote, term, 9);
+        rig_inject(r, 2, 3, raft_frame_VOTE, &v, 1);
+        rig_pump(r);
+        assert_int_equal(rig_status(r, 2).term, 9);
+        rig_links(r, "12");
+        for (unsigned i = 0; i < 12 && !leads; i++) {
+                rig_tick(r, 1 + i % 2, 3000);
+                leads = core(r, 1)->state == RAFT_LEADER;
+        }
+        rig_free(r);
+        return leads;
+}
+static void test_p1(void **state)
+{
+        assert_true(p1_elects());
+        off(GUARD_P1);
+        assert_false(p1_elects());
+}
+
 /* ---- FAST ---- */
 
 static uint64_t fast_wait(void)
@@ -431,6 +462,7 @@ int main(void)
                 cmocka_unit_test_setup(test_n2, reset),
                 cmocka_unit_test_setup(test_n5, reset),
                 cmocka_unit_test_setup(test_v1, reset),
+                cmocka_unit_test_setup(test_p1, reset),
                 cmocka_unit_test_setup(test_fast, reset),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,303 @@
+/* Directed scenarios of the driver: exactly once over a change of leaders, refusals, limits, reads that must not be
+ * answered by a deposed leader, durability of the vote, a full disk, a state that differs, founding. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "tests/lib/raft_rig.h"
+
+struct answer {
+        int n, err;
+        uint64_t index;
+        char text[16];
+};
+static void on_reply(void *arg, int err, uint64_t index, uint64_t term, struct blob reply)
+{
+        struct answer *a = arg;
+        a->n++;
+        a->err = err;
+        a->index = index;
+        memset(a->text, 0, sizeof(a->text));
+        if (reply.n) memcpy(a->text, reply.p, MIN(reply.n, sizeof(a->text) - 1));
+}
+static void on_read(void *arg, int err, uint64_t index, uint64_t term)
+{
+        struct answer *a = arg;
+        a->n++;
+        a->err = err;
+        a->index = index;
+}
+
+static void submit(struct rig *r, unsigned no, uint8_t id, const char *request, uint64_t ms, struct answer *a)
+{
+        uint8_t full[REQUEST_ID_SIZE] = { id };
+
+        *a = (struct answer){ 0 };
+        driver_submit(r->nodes[no].driver, full, BLOB(request, strlen(request)), r->now + ms, on_reply, a);
+        assert_int_equal(a->n, 0); /* never from inside */
+        rig_pump(r);
+}
+
+static struct rig *three(unsigned leader)
+{
+        struct rig *r = rig_new();
+
+        for (unsigned i = 1; i <= 3; i++) rig_boot(r, i, "vvv");
+        rig_links(r, "123");
+        rig_tick(r, leader, 3000);
+        rig_tick(r, leader, 150);
+        assert_int_equal(rig_status(r, leader).state, DRIVER_LEADER);
+        return r;
+}
+
+static void test_submit_anywhere(void **state)
+{
+        struct rig *r = three(1);
+        struct answer a, b;
+
+        submit(r, 1, 1, "x", 5000, &a);
+        assert_int_equal(a.n, 1);
+        assert_int_equal(a.err, 0);
+        assert_string_equal(a.text, "first");
+        submit(r, 2, 2, "x", 5000, &b); /* through the leader */
+        assert_int_equal(b.n, 1);
+        assert_string_equal(b.text, "again");
+        assert_true(b.index > a.index);
+        submit(r, 3, 1, "x", 5000, &b); /* the first one once more, at another member: its answer, not its effect */
+        assert_string_equal(b.text, "first");
+        assert_int_equal(b.index, a.index);
+        rig_free(r);
+}
+
+static void test_refusal_and_noop(void **state)
+{
+        struct rig *r = three(1);
+        uint64_t last = rig_status(r, 1).last_index;
+        struct answer a;
+
+        submit(r, 2, 1, "!x", 5000, &a); /* writes, then refuses: nothing stays, no entry is made */
+        assert_int_equal(a.err, 0);
+        assert_string_equal(a.text, "first");
+        submit(r, 2, 2, "!x", 5000, &a);
+        assert_string_equal(a.text, "first");
+        submit(r, 1, 3, "?x", 5000, &a);
+        assert_int_equal(a.n, 1);
+        assert_int_equal(rig_status(r, 1).last_index, last);
+        rig_free(r);
+}
+
+/* The leader proposes, is cut off, another one leads; the client's request is carried out once and answered once. */
+static void test_new_leader(void **state)
+{
+        struct rig *r = three(1);
+        struct answer a, b;
+
+        rig_links(r, "1|23");
+        submit(r, 1, 1, "x", 100000, &a); /* proposed, never committed */
+        submit(r, 2, 2, "y", 100000, &b); /* on its way to a leader that does not hear it */
+        assert_int_equal(a.n + b.n, 0);
+        rig_tick(r, 2, 3000);
+        rig_tick(r, 2, 150);
+        assert_int_equal(rig_status(r, 2).state, DRIVER_LEADER);
+        assert_int_equal(b.n, 1);
+        assert_string_equal(b.text, "first");
+        assert_int_equal(a.n, 0);
+        rig_links(r, "123");
+        for (unsigned i = 0; i < 4; i++) rig_tick(r, 2, 150);
+        rig_tick(r, 1, 10);
+        for (unsigned i = 0; i < 4; i++) rig_tick(r, 2, 150);
+        assert_int_equal(a.n, 1);
+        assert_int_equal(a.err, 0);
+        assert_string_equal(a.text, "first");
+        rig_free(r);
+}
+
+static void test_deadlines(void **state)
+{
+        struct rig *r = three(1);
+        struct answer a, b;
+
+        rig_links(r, "1|2|3");
+        submit(r, 1, 1, "x", 300, &a); /* proposed */
+        rig_tick(r, 3, 3000);          /* forgets the leader */
+        submit(r, 3, 2, "y", 300, &b); /* nowhere to go */
+        for (unsigned i = 0; i < 5; i++) {
+                rig_tick(r, 1, 100);
+                rig_tick(r, 3, 100);
+        }
+        assert_int_equal(a.n, 1);
+        assert_int_equal(a.err, E_UNKNOWN_OUTCOME);
+        assert_int_equal(b.n, 1);
+        assert_int_equal(b.err, E_NO_QUORUM);
+        rig_free(r);
+}
+
+/* A leader that was deposed without knowing it answers no read. */
+static void test_stale_read(void **state)
+{
+        struct rig *r = three(1);
+        struct answer w, old = { 0 }, now = { 0 };
+
+        rig_links(r, "1|23");
+        rig_tick(r, 2, 3000);
+        submit(r, 2, 1, "x", 5000, &w);
+        assert_int_equal(w.err, 0);
+        assert_int_equal(rig_status(r, 1).state, DRIVER_LEADER);
+        driver_read(r->nodes[1].driver, r->now + 200, on_read, &old);
+        driver_read(r->nodes[3].driver, r->now + 5000, on_read, &now);
+        rig_pump(r);
+        assert_int_equal(now.n, 1); /* without waiting for a heartbeat */
+        assert_true(now.index >= w.index);
+        assert_int_equal(old.n, 0);
+        rig_tick(r, 1, 300);
+        assert_int_equal(old.n, 1);
+        assert_int_equal(old.err, E_NO_QUORUM);
+        rig_free(r);
+}
+
+/* Nothing leaves that rests on a vote that is not durable. */
+static void test_vote_gate(void **state)
+{
+        struct rig *r = rig_new();
+        struct rf_vote m = { 0 };
+
+        rig_boot(r, 2, "vvv");
+        r->nodes[2].disk_held = true;
+        SET(&m, rf_vote, term, 5);
+        SET(&m, rf_vote, last_index, 1);
+        SET(&m, rf_vote, last_term, 1);
+        rig_inject(r, 2, 3, raft_frame_VOTE, &m, 1);
+        rig_pump(r);
+        assert_int_equal(raft_voted_for(&r->nodes[2].driver->raft), 3);
+        assert_int_equal(r->sent[raft_frame_VOTE_RESULT], 0);
+        rig_disk(r, 2);
+        assert_int_equal(r->sent[raft_frame_VOTE_RESULT], 1);
+        rig_free(r);
+}
+
+static void test_full_disk(void **state)
+{
+        struct rig *r = three(1);
+        struct answer a;
+
+        for (unsigned i = 1; i <= 3; i++) store_mem_set_full(r->nodes[i].store, true);
+        for (unsigned i = 0; i < 2; i++) rig_tick(r, 1, 150); /* the leader hears that the others are full */
+        submit(r, 1, 1, "x", 100000, &a);
+        assert_int_equal(a.err, E_NO_SPACE);
+        store_mem_set_full(r->nodes[2].store, false);
+        for (unsigned i = 0; i < 3; i++) rig_tick(r, 1, 150);
+        submit(r, 1, 2, "x", 100000, &a);
+        for (unsigned i = 0; i < 3; i++) rig_tick(r, 1, 150);
+        assert_int_equal(rig_status(r, 2).state, DRIVER_LEADER); /* handed over */
+        for (unsigned i = 1; i <= 3; i++) store_mem_set_full(r->nodes[i].store, false);
+        for (unsigned i = 0; i < 40 && a.n == 0; i++) {
+                rig_tick(r, 2, 150);
+                rig_tick(r, 1, 1);
+        }
+        assert_int_equal(a.n, 1);
+        assert_int_equal(a.err, 0);
+        rig_free(r);
+}
+
+static void test_hash_differs(void **state)
+{
+        struct rig *r = three(1);
+        struct answer a;
+
+        submit(r, 1, 1, "x", 5000, &a);
+        for (unsigned i = 0; i < 2; i++) rig_tick(r, 1, 150);
+        assert_int_equal(r->nodes[1].fatal + r->nodes[2].fatal + r->nodes[3].fatal, 0);
+        r->nodes[3].driver->applied.hash[0] ^= 1; /* as if its state had gone another way */
+        for (unsigned i = 0; i < HASH_RING; i++) r->nodes[3].driver->hashes[i].hash[0] ^= 1;
+        for (unsigned i = 1; i <= 3; i++)
+                for (unsigned k = 0; k < r->nodes[i].driver->peers_n; k++) r->nodes[i].driver->peers[k].hash_good = 0;
+        for (unsigned i = 0; i < 3; i++) rig_tick(r, 1, 150);
+        assert_int_equal(r->nodes[3].fatal, E_CORRUPT);
+        assert_int_equal(r->nodes[1].fatal + r->nodes[2].fatal, 0);
+        rig_free(r);
+}
+
+static void on_change(void *arg, int err, const char *why)
+{
+        *(int *)arg = err;
+}
+static int change(struct rig *r, unsigned no, enum member_change what, uint64_t id, const char *address)
+{
+        static int errs[64];
+        static unsigned at;
+        int *err = &errs[at++ % ARRAY_LEN(errs)];
+
+        *err = 1;
+        driver_change(r->nodes[no].driver, what, id, address, r->now + 100000, on_change, err);
+        for (unsigned i = 0; i < 10 && *err == 1; i++) rig_tick(r, no, 150);
+        return *err;
+}
+
+static void test_grow_and_shrink(void **state)
+{
+        struct rig *r = rig_new();
+
+        rig_boot(r, 1, "v");
+        rig_boot(r, 2, NULL);
+        rig_boot(r, 3, NULL);
+        rig_links(r, "123");
+        rig_tick(r, 1, 150);
+        assert_int_equal(change(r, 2, CHANGE_ADD, 3, "3"), E_NOT_LEADER);
+        for (unsigned i = 2; i <= 3; i++) {
+                char a[2] = { (char)('0' + i), 0 };
+                assert_int_equal(change(r, 1, CHANGE_PROMOTE, i, NULL), E_NOT_FOUND);
+                assert_int_equal(change(r, 1, CHANGE_ADD, i, a), 0);
+                assert_int_equal(change(r, 1, CHANGE_ADD, i, a), E_EXISTS);
+                assert_int_equal(change(r, 1, CHANGE_PROMOTE, i, NULL), E_INVALID); /* a spare */
+                assert_int_equal(change(r, 1, CHANGE_STANDBY, i, NULL), 0);
+                assert_int_equal(change(r, 1, CHANGE_PROMOTE, i, NULL), 0);
+        }
+        assert_int_equal(rig_status(r, 2).members_n, 3);
+        assert_int_equal(rig_status(r, 3).members[2].role, MEMBER_VOTER);
+        assert_int_equal(change(r, 1, CHANGE_REMOVE, 1, NULL), E_NOT_LEADER); /* hands over first */
+        assert_int_not_equal(rig_status(r, 1).state, DRIVER_LEADER);
+        unsigned next = rig_status(r, 2).state == DRIVER_LEADER ? 2 : 3;
+        rig_tick(r, next, 150);
+        assert_int_equal(change(r, next, CHANGE_REMOVE, 1, NULL), 0);
+        assert_int_equal(change(r, next, CHANGE_DEMOTE, 5 - next, NULL), 0);
+        assert_int_equal(change(r, next, CHANGE_REMOVE, next, NULL), E_INVALID); /* the last voter */
+        assert_int_equal(change(r, next, CHANGE_TRANSFER, 0, NULL), E_NOT_FOUND);
+        assert_int_equal(rig_status(r, next).members_n, 2);
+        rig_free(r);
+}
+
+static void test_found(void **state)
+{
+        struct store_mem *m = store_mem_new();
+        struct driver_founder f[2] = { { 1, "a:1", MEMBER_VOTER }, { 2, "a:1", MEMBER_VOTER } };
+        struct fail why;
+
+        assert_int_equal(driver_found(store_mem_store(m), f, 2, BLOB(NULL, 0), (void (*)(void *))store_mem_run, m, &why), E_EXISTS);
+        f[1].address = "b:1";
+        f[0].role = f[1].role = MEMBER_STANDBY;
+        assert_int_equal(driver_found(store_mem_store(m), f, 2, BLOB(NULL, 0), (void (*)(void *))store_mem_run, m, &why), E_INVALID);
+        f[0].role = MEMBER_VOTER;
+        assert_int_equal(driver_found(store_mem_store(m), f, 2, BLOB(NULL, 0), (void (*)(void *))store_mem_run, m, &why), 0);
+        assert_int_equal(driver_found(store_mem_store(m), f, 2, BLOB(NULL, 0), (void (*)(void *))store_mem_run, m, &why), E_EXISTS);
+        store_mem_free(m);
+}
+
+int main(void)
+{
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test(test_submit_anywhere),
+                cmocka_unit_test(test_refusal_and_noop),
+                cmocka_unit_test(test_new_leader),
+                cmocka_unit_test(test_deadlines),
+                cmocka_unit_test(test_stale_read),
+                cmocka_unit_test(test_vote_gate),
+                cmocka_unit_test(test_full_disk),
+                cmocka_unit_test(test_hash_differs),
+                cmocka_unit_test(test_grow_and_shrink),
+                cmocka_unit_test(test_found),
+        };
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
