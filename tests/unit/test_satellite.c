@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "satellite/loopdev.h"
+#include "satellite/provider.h"
 #include "satellite/trouble.h"
 #include "tests/unit/sat_bed.h"
 #include "wire/codec/codec.h"
@@ -320,6 +321,41 @@ static void test_foreign(void **state)
         assert_int_equal(want_one(&c, b, 1, 7, U2, 1, 1024, "thick"), 0);
         ctl_await(&c, "r", 7, sat_step_state_DONE);
         ctl_close(&c);
+}
+
+/* The provider itself refuses as well, whatever it is asked: no mark, another uuid's, another volume's, no
+ * regular file. */
+static void test_provider_refuses(void **state)
+{
+        struct bed *b = *state;
+        const struct provider *p = &provider_file_thin;
+        struct dev mine = { .rsc_name = "p",
+                .uuid = U1,
+                .kind = provider_kind_FILE_THIN,
+                .place = b->pool,
+                .backing_id = "p_00000" };
+        struct dev other = mine, second = mine, link = mine, unmarked = mine;
+        other.uuid = U2;
+        second.volume_number = 1;
+        link.backing_id = "l_00000";
+        unmarked.backing_id = "u_00000";
+        assert_int_equal(p->create(&mine, 64, NULL), 0);
+        assert_int_equal(p->create(&mine, 64, NULL), 0); /* once more is fine */
+        assert_int_equal(symlink("p_00000.img", bed_image(b, "l", 0)), 0);
+        put_text(bed_image(b, "u", 0), "somebody's", O_CREAT);
+        const struct dev *const wrong[] = { &other, &second, &link, &unmarked };
+        for (size_t i = 0; i < ARRAY_LEN(wrong); i++) {
+                struct trouble t = { 0 };
+                assert_int_equal(p->create(wrong[i], 64, &t), E_EXISTS);
+                assert_int_equal(p->resize(wrong[i], 128, &t), E_EXISTS);
+                assert_int_equal(p->attach(wrong[i], &t), E_EXISTS);
+                assert_int_equal(p->remove(wrong[i], &t), E_EXISTS);
+                assert_true(t.message[0] != '\0' && t.cause[0] != '\0' && t.correction[0] != '\0');
+        }
+        check_text(bed_image(b, "u", 0), "somebody's");
+        assert_int_equal(p->remove(&mine, NULL), 0);
+        assert_int_equal(p->remove(&mine, NULL), 0);
+        assert_false(path_exists(bed_image(b, "p", 0)));
 }
 
 /* The directory is not there (not mounted): nothing is made, nothing counts as gone; all goes on when it is
@@ -651,8 +687,8 @@ int main(void)
         bed_need_loops();
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
         const struct CMUnitTest tests[] = { T(test_life), T(test_boot), T(test_in_use), T(test_same_name),
-                T(test_orphan), T(test_foreign), T(test_pool_away), T(test_no_space), T(test_fencing),
-                T(test_damage), T(test_lock), T(test_no_marks), T(test_close), T(test_refusals),
-                T(test_garbage), T(test_silence), T(test_bad_names) };
+                T(test_orphan), T(test_foreign), T(test_provider_refuses), T(test_pool_away),
+                T(test_no_space), T(test_fencing), T(test_damage), T(test_lock), T(test_no_marks),
+                T(test_close), T(test_refusals), T(test_garbage), T(test_silence), T(test_bad_names) };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }
