@@ -10,28 +10,46 @@
 #include <sys/stat.h>
 
 #include "controller/app.h"
-#include "controller/config.h"
 #include "controller/notify.h"
 #include "wire/base/log.h"
 #include "wire/base/mem.h"
+#include "wire/codec/config.h"
 
 #define LOG "controller"
 #define FILES_WANTED 65536
+#define CONFIG_FILE "/etc/outrigger/controller.conf"
 
 static const char usage[] =
         "Usage: outrigger-controller [OPTION]...\n"
         "One of the controllers of a cluster: answers LINSTOR's REST API, and commands satellites when it "
         "leads.\n"
         "Found a cluster with `raftctl init`, add members with `raftctl token create` and `raftctl join`.\n\n"
-        "  -c, --config=FILE    settings (" CTL_CONFIG_FILE ")\n"
+        "  -c, --config=FILE    settings (" CONFIG_FILE ")\n"
         "  -s, --set=SECTION.KEY=VALUE  overrides one setting; may be repeated\n"
         "      --witness        a voter only: no REST, no satellites\n"
         "  -V, --version        print the version\n"
         "  -h, --help           print this\n\n"
         "Settings (default):\n";
 
+/* Members of struct settings by kind. */
+#define MEMBER_STR(name) char *name;
+#define MEMBER_NUM(name) uint64_t name;
+#define MEMBER_BOOL(name) bool name;
+struct settings {
+#define CFG(section, key, kind, def, min, max, doc) MEMBER_##kind(section##_##key)
+#include "controller/config.def"
+#undef CFG
+};
+static const struct config_key keys[] = {
+#define CFG(section, key, kind, def, min, max, doc) \
+        { #section, #key, CONFIG_##kind, def, min, max, doc, offsetof(struct settings, section##_##key) },
+#include "controller/config.def"
+#undef CFG
+};
+static const struct config_table table = { keys, ARRAY_LEN(keys), false };
+
 struct options {
-        struct ctl_config config;
+        struct settings settings;
         const char *file; /* NULL: the usual one, which may be missing */
         bool witness;
 };
@@ -49,7 +67,7 @@ static const struct option long_options[] = {
 
 static int read_file(struct options *o, struct fail *f)
 {
-        int err = ctl_config_read(&o->config, o->file != NULL ? o->file : CTL_CONFIG_FILE, f);
+        int err = config_read(&table, &o->settings, o->file != NULL ? o->file : CONFIG_FILE, f);
         return err == E_NOT_FOUND && o->file == NULL ? 0 : err;
 }
 
@@ -62,7 +80,10 @@ static int parse(struct options *o, int argc, char **argv, struct fail *f)
                 else if (opt == OPT_WITNESS) o->witness = true;
                 else if (opt == 'h') {
                         (void)fputs(usage, stdout);
-                        ctl_config_help(stdout);
+                        struct buf b = { 0 };
+                        config_help(&table, &b);
+                        (void)fputs(buf_cstr(&b), stdout);
+                        buf_done(&b);
                         return 1;
                 } else if (opt == 'V') {
                         (void)puts("outrigger-controller " PACKAGE_VERSION);
@@ -73,30 +94,28 @@ static int parse(struct options *o, int argc, char **argv, struct fail *f)
         int err = read_file(o, f);
         optind = 1;
         while (err == 0 && (opt = getopt_long(argc, argv, short_options, long_options, NULL)) != -1)
-                if (opt == 's') err = ctl_config_set(&o->config, optarg, f);
+                if (opt == 's') err = config_set(&table, &o->settings, optarg, f);
         return err;
 }
 
 static int to_app_config(const struct options *o, struct app_config *ac, struct fail *f)
 {
-        const struct ctl_config *c = &o->config;
+        const struct settings *c = &o->settings;
         *ac = (struct app_config){ .dir = c->controller_dir,
                 .run_dir = c->controller_run_dir,
                 .raft_listen = c->raft_listen,
                 .http_listen = c->http_listen,
                 .https_listen = c->https_listen,
                 .log_level = c->controller_log_level,
+                .election_ms = (unsigned)c->raft_election_ms,
+                .heartbeat_ms = (unsigned)c->raft_heartbeat_ms,
+                .http_threads = (unsigned)c->rest_threads,
+                .unix_socket = c->rest_unix_socket,
                 .witness = o->witness };
-        int err = ctl_config_number("raft.election_ms", c->raft_election_ms, 50, 60000, &ac->election_ms, f);
-        if (err == 0)
-                err = ctl_config_number(
-                        "raft.heartbeat_ms", c->raft_heartbeat_ms, 10, 10000, &ac->heartbeat_ms, f);
-        if (err == 0 && ac->heartbeat_ms * 3 > ac->election_ms)
-                err = fail_set(
+        if (ac->heartbeat_ms * 3 > ac->election_ms)
+                return fail_set(
                         f, E_CONFIG, "raft.election_ms must be at least three times raft.heartbeat_ms");
-        if (err == 0) err = ctl_config_number("rest.threads", c->rest_threads, 1, 64, &ac->http_threads, f);
-        if (err == 0) err = ctl_config_bool("rest.unix_socket", c->rest_unix_socket, &ac->unix_socket, f);
-        return err;
+        return 0;
 }
 
 /* Keys never reach a core file; sockets of many clients need descriptors. */
@@ -156,7 +175,7 @@ static int run(const struct options *o, struct fail *f)
 {
         struct process p = { 0 };
         struct app_config ac;
-        char *file = xstrdup(o->file != NULL ? o->file : CTL_CONFIG_FILE);
+        char *file = xstrdup(o->file != NULL ? o->file : CONFIG_FILE);
         int err = to_app_config(o, &ac, f);
         if (err == 0 && mkdir(ac.run_dir, 0755) != 0 && errno != EEXIST)
                 err = fail_set(f, -errno, "%s: %s", ac.run_dir, err_text(-errno));
@@ -190,9 +209,9 @@ static int start(struct options *o, int argc, char **argv, struct fail *f)
         enum log_level level;
         int err = parse(o, argc, argv, f);
         if (err != 0) return err;
-        if (log_level_parse(o->config.controller_log_level, &level) != 0)
+        if (log_level_parse(o->settings.controller_log_level, &level) != 0)
                 return fail_set(f, E_CONFIG, "controller.log_level: '%s' is no level",
-                        o->config.controller_log_level);
+                        o->settings.controller_log_level);
         log_set_level(level);
         protect_process();
         return run(o, f);
@@ -204,9 +223,9 @@ int main(int argc, char **argv)
         struct fail f = { 0 };
         (void)signal(SIGPIPE, SIG_IGN);
         (void)signal(SIGXFSZ, SIG_IGN);
-        ctl_config_init(&o.config);
+        config_init(&table, &o.settings);
         int err = start(&o, argc, argv, &f);
-        ctl_config_done(&o.config);
+        config_done(&table, &o.settings);
         if (err >= 0) return EXIT_SUCCESS;
         log_error(LOG, "%s", f.text[0] != '\0' ? f.text : err_text(err));
         return EXIT_FAILURE;

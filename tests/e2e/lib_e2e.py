@@ -161,9 +161,10 @@ class Cluster:
 
     def raft(self, name):
         """That member's own view: the JSON of raftctl status, asked at its local socket."""
-        done = subprocess.run([str(BUILD / 'raftctl-bin/raftctl'), '--dir', str(self.dir / name), 'status', '--json'],
+        done = subprocess.run([str(BUILD / 'raftctl/raftctl'), '--config', str(self.dir / name / 'controller.conf'),
+                               'status', '--json'],
                               capture_output=True, text=True, timeout=20)
-        return json.loads(done.stdout) if done.returncode == 0 else None
+        return json.loads(done.stdout) if done.stdout.startswith('{') else None
 
     def leader(self, timeout_s=15):
         def find():
