@@ -1,9 +1,11 @@
-/* The leader's evaluation. Requests that arrive while batches are on their way are evaluated together, on a layer above
- * those of the batches; the layer's changes are one log entry. Answers are given when the entry is committed; a batch
- * that wrote nothing is answered when everything it saw is committed and a majority has confirmed the leadership.
+/* The leader's evaluation. Requests that arrive while batches are on their way are evaluated together, on a
+ * layer above those of the batches; the layer's changes are one log entry. Answers are given when the entry
+ * is committed; a batch that wrote nothing is answered when everything it saw is committed and a majority has
+ * confirmed the leadership.
  *
- * Happy path: batch_add (queue) -> batch_fill (evaluate, submit) -> batch_commit (answer) -> batch_applied (drop the layer).
- * Leadership lost: batch_lost sends every request back to look for the new leader with the same id. */
+ * Happy path: batch_add (queue) -> batch_fill (evaluate, submit) -> batch_commit (answer) -> batch_applied
+ * (drop the layer). Leadership lost: batch_lost sends every request back to look for the new leader with the
+ * same id. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -31,7 +33,8 @@ static void op_free(struct driver *d, struct op *op)
 
         while (*at != op) at = &(*at)->hash_next;
         *at = op->hash_next;
-        LIST_FOREACH_SAFE (it, nx, &op->waiters) {
+        LIST_FOREACH_SAFE(it, nx, &op->waiters)
+        {
                 struct waiter *w = container_of(it, struct waiter, node);
                 if (w->request) w->request->waiter = NULL;
                 list_remove(it);
@@ -62,7 +65,8 @@ static void reply_peer(struct driver *d, const struct waiter *w, const struct op
 /* The outcome is certain: op->err, or op->reply. */
 static void op_answer(struct driver *d, struct op *op)
 {
-        LIST_FOREACH_SAFE (it, nx, &op->waiters) {
+        LIST_FOREACH_SAFE(it, nx, &op->waiters)
+        {
                 struct waiter *w = container_of(it, struct waiter, node);
                 if (w->request) {
                         struct drv_request *r = w->request;
@@ -81,7 +85,8 @@ static void op_give_back(struct driver *d, struct op *op, int err)
 {
         bool untouched = op->state != OP_PROPOSED;
 
-        LIST_FOREACH_SAFE (it, nx, &op->waiters) {
+        LIST_FOREACH_SAFE(it, nx, &op->waiters)
+        {
                 struct waiter *w = container_of(it, struct waiter, node);
                 if (w->request) {
                         struct drv_request *r = w->request;
@@ -103,8 +108,8 @@ void batch_forget_waiter(struct driver *d, struct waiter *w)
         free(w);
 }
 
-void batch_add(struct driver *d, const uint8_t *id, struct blob request, uint64_t deadline_ms, struct drv_request *local,
-        uint64_t peer, uint64_t attempt)
+void batch_add(struct driver *d, const uint8_t *id, struct blob request, uint64_t deadline_ms,
+        struct drv_request *local, uint64_t peer, uint64_t attempt)
 {
         struct op *op = batch_op_find(d, id);
         struct waiter *w;
@@ -112,7 +117,9 @@ void batch_add(struct driver *d, const uint8_t *id, struct blob request, uint64_
         if (!op) {
                 unsigned b = bucket_of(id);
                 op = xmalloc(sizeof(*op) + request.n);
-                *op = (struct op){ .deadline_ms = deadline_ms, .state = OP_QUEUED, .hash_next = d->ops_hash[b] };
+                *op = (struct op){
+                        .deadline_ms = deadline_ms, .state = OP_QUEUED, .hash_next = d->ops_hash[b]
+                };
                 memcpy(op->id, id, REQUEST_ID_SIZE);
                 if (request.n) memcpy(op + 1, request.p, request.n);
                 op->request = BLOB(op + 1, request.n);
@@ -124,7 +131,8 @@ void batch_add(struct driver *d, const uint8_t *id, struct blob request, uint64_
         }
         if (deadline_ms > op->deadline_ms) op->deadline_ms = deadline_ms;
         if (!local) {
-                LIST_FOREACH (it, &op->waiters) {
+                LIST_FOREACH(it, &op->waiters)
+                {
                         struct waiter *old = container_of(it, struct waiter, node);
                         if (!old->request && old->peer == peer) {
                                 old->attempt = attempt;
@@ -152,10 +160,7 @@ static int counting_result(struct tx *tx, int err)
         tx->err = container_of(tx, struct counting_tx, tx)->inner->err;
         return err;
 }
-static struct tx *inner_of(struct tx *tx)
-{
-        return container_of(tx, struct counting_tx, tx)->inner;
-}
+static struct tx *inner_of(struct tx *tx) { return container_of(tx, struct counting_tx, tx)->inner; }
 static int counting_get(struct tx *tx, struct blob key, struct blob *ret_value)
 {
         return counting_result(tx, tx_get(inner_of(tx), key, ret_value));
@@ -179,10 +184,7 @@ static int counting_next(struct tx *tx, struct tx_cursor *c)
 {
         return counting_result(tx, tx_next(inner_of(tx), c));
 }
-static void counting_close(struct tx *tx, struct tx_cursor *c)
-{
-        tx_close(inner_of(tx), c);
-}
+static void counting_close(struct tx *tx, struct tx_cursor *c) { tx_close(inner_of(tx), c); }
 static const struct tx_ops counting_ops = { .get = counting_get,
         .put = counting_put,
         .del = counting_del,
@@ -204,12 +206,11 @@ static bool evaluate(struct driver *d, struct overlay *layer, struct op *op, uin
 
         overlay_savepoint(layer);
         err = d->ops.evaluate(d->arg, &c.tx, op->request, index, &reply);
-        if (err == 0 && c.writes_n > 0) err = request_record(overlay_tx(layer), op->id, index, buf_blob(&reply));
+        if (err == 0 && c.writes_n > 0)
+                err = request_record(overlay_tx(layer), op->id, index, buf_blob(&reply));
         if (err == 0 && overlay_tx(layer)->err) err = overlay_tx(layer)->err;
-        if (err < 0)
-                overlay_rollback(layer);
-        else
-                overlay_release(layer);
+        if (err < 0) overlay_rollback(layer);
+        else overlay_release(layer);
         op->err = err == E_INVALID ? 0 : err; /* a refusal is an answer */
         op->reply = buf_take(&reply, &op->reply_n);
         if (op->err < 0) op->reply_n = 0;
@@ -273,7 +274,8 @@ static void propose(struct driver *d, struct batch *b, uint64_t base_index)
                 return;
         }
         b->index = index;
-        LIST_FOREACH (it, &b->ops) {
+        LIST_FOREACH(it, &b->ops)
+        {
                 struct op *op = container_of(it, struct op, node);
                 op->state = OP_PROPOSED;
                 op->index = index;
@@ -290,7 +292,7 @@ static void park(struct driver *d, struct batch *b, uint64_t seen_index)
         b->layer = NULL;
         b->index = seen_index;
         b->epoch = read_epoch_for_noop(d);
-        LIST_FOREACH (it, &b->ops) container_of(it, struct op, node)->state = OP_NOOP;
+        LIST_FOREACH(it, &b->ops) container_of(it, struct op, node)->state = OP_NOOP;
         list_push_back(&d->noops, &b->node);
 }
 
@@ -345,7 +347,8 @@ void batch_commit(struct driver *d)
         uint64_t commit = raft_commit_index(&d->raft);
 
         if (!d->leading) return;
-        LIST_FOREACH (it, &d->batches) {
+        LIST_FOREACH(it, &d->batches)
+        {
                 struct batch *b = container_of(it, struct batch, node);
                 if (b->answered) continue;
                 if (b->index > commit) break;
@@ -354,7 +357,8 @@ void batch_commit(struct driver *d)
                 while (!list_empty(&b->ops)) op_answer(d, list_first(&b->ops, struct op, node));
                 d->dirty = true;
         }
-        LIST_FOREACH_SAFE (it, nx, &d->noops) {
+        LIST_FOREACH_SAFE(it, nx, &d->noops)
+        {
                 struct batch *b = container_of(it, struct batch, node);
                 if (!b->confirmed || b->index > commit) continue;
                 while (!list_empty(&b->ops)) {
@@ -369,11 +373,13 @@ void batch_commit(struct driver *d)
 
 void batch_noop_confirmed(struct driver *d, uint64_t epoch)
 {
-        LIST_FOREACH (it, &d->noops) {
+        LIST_FOREACH(it, &d->noops)
+        {
                 struct batch *b = container_of(it, struct batch, node);
-                if (b->epoch <= epoch) b->confirmed = true;
+                if (b->epoch > epoch || b->confirmed) continue;
+                b->confirmed = true;
+                d->dirty = true;
         }
-        d->dirty = true;
 }
 
 void batch_applied(struct driver *d)
@@ -399,21 +405,23 @@ void batch_applied(struct driver *d)
 /* Within a term each write-set names the one before it: nothing of ours can be refused. */
 void batch_refused(struct driver *d, uint64_t index)
 {
-        LIST_FOREACH (it, &d->batches)
-                if (container_of(it, struct batch, node)->index == index)
-                        drv_fatal(d, E_CORRUPT, "a committed write-set of this leader was refused");
+        LIST_FOREACH(it, &d->batches)
+        if (container_of(it, struct batch, node)->index == index)
+                drv_fatal(d, E_CORRUPT, "a committed write-set of this leader was refused");
 }
 
 void batch_lost(struct driver *d)
 {
         while (!list_empty(&d->batches)) {
                 struct batch *b = list_first(&d->batches, struct batch, node);
-                while (!list_empty(&b->ops)) op_give_back(d, list_first(&b->ops, struct op, node), E_NOT_LEADER);
+                while (!list_empty(&b->ops))
+                        op_give_back(d, list_first(&b->ops, struct op, node), E_NOT_LEADER);
                 batch_free(d, b);
         }
         while (!list_empty(&d->noops)) {
                 struct batch *b = list_first(&d->noops, struct batch, node);
-                while (!list_empty(&b->ops)) op_give_back(d, list_first(&b->ops, struct op, node), E_NOT_LEADER);
+                while (!list_empty(&b->ops))
+                        op_give_back(d, list_first(&b->ops, struct op, node), E_NOT_LEADER);
                 batch_free(d, b);
         }
         while (!list_empty(&d->queue)) op_give_back(d, list_first(&d->queue, struct op, node), E_NOT_LEADER);
@@ -422,14 +430,12 @@ void batch_lost(struct driver *d)
         d->view = NULL;
 }
 
-void batch_refuse(struct driver *d, struct op *op)
-{
-        op_answer(d, op);
-}
+void batch_refuse(struct driver *d, struct op *op) { op_answer(d, op); }
 
 void batch_expire(struct driver *d, uint64_t now)
 {
-        LIST_FOREACH_SAFE (it, nx, &d->queue) {
+        LIST_FOREACH_SAFE(it, nx, &d->queue)
+        {
                 struct op *op = container_of(it, struct op, node);
                 if (op->deadline_ms > now) {
                         drv_scan_at(d, op->deadline_ms);

@@ -3,32 +3,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void *heap_malloc(void *data, size_t size)
-{
-        return xmalloc(size ? size : 1);
-}
-static void heap_free(void *data, void *p)
-{
-        free(p);
-}
-static void *heap_calloc(void *data, size_t n, size_t size)
-{
-        return xcalloc(n ? n : 1, size ? size : 1);
-}
-static void *heap_realloc(void *data, void *p, size_t size)
-{
-        return xrealloc(p, size ? size : 1);
-}
+static void *heap_malloc(void *data, size_t size) { return xmalloc(size ? size : 1); }
+static void heap_free(void *data, void *p) { free(p); }
+static void *heap_calloc(void *data, size_t n, size_t size) { return xcalloc(n ? n : 1, size ? size : 1); }
+static void *heap_realloc(void *data, void *p, size_t size) { return xrealloc(p, size ? size : 1); }
 static void *heap_aligned_alloc(void *data, size_t alignment, size_t size)
 {
         void *p = NULL;
         if (posix_memalign(&p, alignment, size ? size : 1) != 0) abort();
         return p;
 }
-static void heap_aligned_free(void *data, size_t alignment, void *p)
-{
-        free(p);
-}
+static void heap_aligned_free(void *data, size_t alignment, void *p) { free(p); }
 
 void conf_heap_init(void)
 {

@@ -1,5 +1,6 @@
-/* Opening, closing, the calls in and the callbacks out. Every call in does its own part between drv_enter and drv_leave;
- * the outermost drv_leave runs the pump (everything that may now go on), sends what the vote held back, and calls back. */
+/* Opening, closing, the calls in and the callbacks out. Every call in does its own part between drv_enter and
+ * drv_leave; the outermost drv_leave runs the pump (everything that may now go on), sends what the vote held
+ * back, and calls back. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -90,10 +91,12 @@ static void role_check(struct driver *d)
                 d->seen_state = d->raft.state;
                 d->state_changed = true;
         }
-        if (d->leading && d->barrier_index == 0) (void)step_submit(d, LOG_BARRIER, BLOB(NULL, 0), &d->barrier_index);
+        if (d->leading && d->barrier_index == 0)
+                (void)step_submit(d, LOG_BARRIER, BLOB(NULL, 0), &d->barrier_index);
         /* Evaluation needs everything that was held at the election, the barrier last of all. */
         if (d->leading && !d->ready && d->barrier_index != 0 && d->applied.index >= d->barrier_index) {
-                if (d->store->ops->read_begin(d->store, &d->view) < 0) drv_fatal(d, E_STORAGE, "no view of the state");
+                if (d->store->ops->read_begin(d->store, &d->view) < 0)
+                        drv_fatal(d, E_STORAGE, "no view of the state");
                 else d->ready = true;
         }
 }
@@ -121,7 +124,10 @@ static void pump(struct driver *d)
 static void call_done(struct done *done)
 {
         switch (done->kind) {
-        case DONE_REQUEST: done->reply_cb(done->arg, done->err, done->index, done->term, BLOB(done->reply, done->reply_n)); break;
+        case DONE_REQUEST:
+                done->reply_cb(
+                        done->arg, done->err, done->index, done->term, BLOB(done->reply, done->reply_n));
+                break;
         case DONE_READ: done->read_cb(done->arg, done->err, done->index, done->term); break;
         case DONE_CHANGE: done->change_cb(done->arg, done->err, done->why); break;
         default: break;
@@ -153,13 +159,11 @@ static void deliver(struct driver *d)
 
 static bool undelivered(const struct driver *d)
 {
-        return !list_empty(&d->done) || d->state_changed || d->applied_told != d->applied.index || (d->fatal && !d->fatal_told);
+        return !list_empty(&d->done) || d->state_changed || d->applied_told != d->applied.index ||
+               (d->fatal && !d->fatal_told);
 }
 
-void drv_enter(struct driver *d)
-{
-        d->depth++;
-}
+void drv_enter(struct driver *d) { d->depth++; }
 
 void drv_leave(struct driver *d)
 {
@@ -275,28 +279,34 @@ static int check_start(const struct store_start *s, struct blob *ret_conf, struc
         uint64_t next = s->entries_n ? s->entries[0].index : 0;
 
         *ret_conf = s->snapshot.conf;
-        if (s->snapshot.index && conf_check(s->snapshot.conf) < 0) return fail_set(f, E_CORRUPT, "the snapshot's configuration is damaged");
-        if (s->entries_n && (next == 0 || next > s->snapshot.index + 1)) return fail_set(f, E_CORRUPT, "the log begins behind the snapshot");
+        if (s->snapshot.index && conf_check(s->snapshot.conf) < 0)
+                return fail_set(f, E_CORRUPT, "the snapshot's configuration is damaged");
+        if (s->entries_n && (next == 0 || next > s->snapshot.index + 1))
+                return fail_set(f, E_CORRUPT, "the log begins behind the snapshot");
         for (uint64_t i = 0; i < s->entries_n; i++) {
                 const struct log_entry *e = &s->entries[i];
-                if (e->index != next + i || e->term == 0 || e->term > s->term) return fail_set(f, E_CORRUPT, "the log has a hole or a term from the future");
+                if (e->index != next + i || e->term == 0 || e->term > s->term)
+                        return fail_set(f, E_CORRUPT, "the log has a hole or a term from the future");
                 if (e->type != LOG_CHANGE) continue;
-                if (conf_check(e->data) < 0) return fail_set(f, E_CORRUPT, "a configuration in the log is damaged");
+                if (conf_check(e->data) < 0)
+                        return fail_set(f, E_CORRUPT, "a configuration in the log is damaged");
                 if (e->index > s->snapshot.conf_index) *ret_conf = e->data;
         }
         if (!s->snapshot.index && s->entries_n && s->entries[0].type != LOG_CHANGE)
                 return fail_set(f, E_CORRUPT, "the log does not begin with a configuration");
         if (s->applied.index > MAX(s->snapshot.index, s->entries_n ? next + s->entries_n - 1 : 0))
                 return fail_set(f, E_CORRUPT, "the state is ahead of the log");
-        if (s->applied.index < s->snapshot.index) return fail_set(f, E_CORRUPT, "the state is behind the snapshot");
+        if (s->applied.index < s->snapshot.index)
+                return fail_set(f, E_CORRUPT, "the state is behind the snapshot");
         return 0;
 }
 
 static struct driver *driver_new(const struct driver_config *config)
 {
         struct driver *d = xnew(struct driver);
-        struct list *lists[] = { &d->held, &d->queue, &d->batches, &d->noops, &d->waiting, &d->sent, &d->reads_new, &d->reads_asked,
-                &d->reads_applying, &d->read_batches, &d->remotes_new, &d->done };
+        struct list *lists[] = { &d->held, &d->queue, &d->batches, &d->noops, &d->waiting, &d->sent,
+                &d->reads_new, &d->reads_asked, &d->reads_applying, &d->read_batches, &d->remotes_new,
+                &d->done };
 
         for (unsigned i = 0; i < ARRAY_LEN(lists); i++) list_init(lists[i]);
         d->store = config->store;
@@ -355,7 +365,11 @@ int driver_open(const struct driver_config *config, struct driver **ret, struct 
         if (s3_needed(d, conf)) {
                 d->start.term++;
                 d->start.voted_for = d->id;
-                d->job.sj = (struct store_job){ .set_vote = true, .term = d->start.term, .voted_for = d->id, .done_cb = s3_done, .data = d };
+                d->job.sj = (struct store_job){ .set_vote = true,
+                        .term = d->start.term,
+                        .voted_for = d->id,
+                        .done_cb = s3_done,
+                        .data = d };
                 d->job.busy = true;
                 d->job.no = d->job_no++;
                 d->store->ops->submit(d->store, &d->job.sj);
@@ -417,10 +431,7 @@ void drv_process_dies(struct driver *d)
 
 /* ---- status ---- */
 
-static bool heard(const struct driver *d, uint64_t ms)
-{
-        return ms != 0 && drv_now(d) < ms + d->election_ms;
-}
+static bool heard(const struct driver *d, uint64_t ms) { return ms != 0 && drv_now(d) < ms + d->election_ms; }
 
 static bool has_quorum(const struct driver *d)
 {
@@ -430,7 +441,8 @@ static bool has_quorum(const struct driver *d)
         if (!d->leading) return drv_leader(d) != 0 && heard(d, d->leader_heard_ms);
         for (unsigned i = 0; i < c->n; i++) {
                 const struct peer *p = peer_find((struct driver *)(uintptr_t)d, c->servers[i].id);
-                if (c->servers[i].role == RAFT_VOTER) n += c->servers[i].id == d->id || (p && heard(d, p->heard_ms));
+                if (c->servers[i].role == RAFT_VOTER)
+                        n += c->servers[i].id == d->id || (p && heard(d, p->heard_ms));
         }
         return n > conf_voters(c) / 2;
 }
@@ -445,7 +457,8 @@ static void member_status(const struct driver *d, const struct raft_server *s, s
         strncpy(ret->address, s->address, sizeof(ret->address) - 1);
         if (d->leading) {
                 if (raft_match_index(&d->raft, s->id, &match) == 0) ret->match_index = match;
-                ret->catching_up = raft_catch_up(&d->raft, s->id, &catch_up) == 0 && catch_up == RAFT_CATCH_UP_RUNNING;
+                ret->catching_up =
+                        raft_catch_up(&d->raft, s->id, &catch_up) == 0 && catch_up == RAFT_CATCH_UP_RUNNING;
         }
         if (s->id == d->id) {
                 ret->link_up = true;
@@ -461,12 +474,16 @@ void driver_status(const struct driver *d, struct driver_status *ret)
 {
         struct driver *w = (struct driver *)(uintptr_t)d;
 
-        *ret = (struct driver_status){ .id = d->id, .term = raft_current_term(&d->raft), .leader_id = drv_leader(d) };
+        *ret = (struct driver_status){
+                .id = d->id, .term = raft_current_term(&d->raft), .leader_id = drv_leader(d)
+        };
         ret->last_index = d->started ? raft_last_index(&w->raft) : 0;
         ret->commit_index = raft_commit_index(&d->raft);
         ret->applied_index = d->applied.index;
         ret->snapshot_index = d->snapshot_index;
-        ret->state = d->leading ? DRIVER_LEADER : d->raft.state == RAFT_CANDIDATE ? DRIVER_CANDIDATE : DRIVER_FOLLOWER;
+        ret->state = d->leading                        ? DRIVER_LEADER
+                     : d->raft.state == RAFT_CANDIDATE ? DRIVER_CANDIDATE
+                                                       : DRIVER_FOLLOWER;
         if (!conf_find(&d->raft.configuration, d->id)) ret->state = d->leading ? DRIVER_LEADER : DRIVER_IDLE;
         memcpy(ret->state_hash, d->applied.hash, sizeof(ret->state_hash));
         ret->hash_index = d->applied.writeset_index;

@@ -1,13 +1,14 @@
-/* The Raft driver: libraft's raft_step() between a store, a transport and a clock that it is given. It does no I/O,
- * reads no clock and starts no thread, so that the real member (raftctl/member.c, on libuv) and the simulator
- * (tests/sim) run the same code.
+/* The Raft driver: libraft's raft_step() between a store, a transport and a clock that it is given. It does
+ * no I/O, reads no clock and starts no thread, so that the real member (raftctl/member.c, on libuv) and the
+ * simulator (tests/sim) run the same code.
  *
- * It owns: the core, the in-memory tail of the log, elections, replication, snapshots, membership changes, read index,
- * forwarding to the leader, evaluation of batches and the request table. It guards the core's known holes; each guard
- * is named (S1, S2, S3, L1, L4, N2, N5) where it stands, and raftctl/guards.def can switch each off for the tests.
+ * It owns: the core, the in-memory tail of the log, elections, replication, snapshots, membership changes,
+ * read index, forwarding to the leader, evaluation of batches and the request table. It guards the core's
+ * known holes; each guard is named (S1, S2, S3, L1, L4, N2, N5) where it stands, and raftctl/guards.def can
+ * switch each off for the tests.
  *
- * Calls go in (submit, read, receive, link, tick, store callbacks); calls come out by struct driver_ops. No call out
- * re-enters synchronously, except evaluate. Threads: one. */
+ * Calls go in (submit, read, receive, link, tick, store callbacks); calls come out by struct driver_ops. No
+ * call out re-enters synchronously, except evaluate. Threads: one. */
 #ifndef RAFTCTL_DRIVER_H
 #define RAFTCTL_DRIVER_H
 
@@ -21,17 +22,23 @@ enum raft_channel {
         CHANNEL_N
 };
 enum member_role { MEMBER_VOTER, MEMBER_STANDBY, MEMBER_SPARE };
-enum driver_state { DRIVER_FOLLOWER, DRIVER_CANDIDATE, DRIVER_LEADER, DRIVER_IDLE /* not in the configuration */ };
+enum driver_state {
+        DRIVER_FOLLOWER,
+        DRIVER_CANDIDATE,
+        DRIVER_LEADER,
+        DRIVER_IDLE /* not in the configuration */
+};
 
 struct driver;
 
-/* One evaluated operation: reads and writes tx, appends the opaque reply. 0 = keep the writes (record id and answer);
- * E_INVALID = the operation was refused: its writes are rolled back, the reply is the refusal.
- * Pure but for what the caller put into the request. */
+/* One evaluated operation: reads and writes tx, appends the opaque reply. 0 = keep the writes (record id and
+ * answer); E_INVALID = the operation was refused: its writes are rolled back, the reply is the refusal. Pure
+ * but for what the caller put into the request. */
 typedef int evaluate_fn(void *arg, struct tx *tx, struct blob request, uint64_t index, struct buf *ret_reply);
 
 struct driver_ops {
-        /* Queue one frame; never fails, never calls back. Frames to one peer on one channel arrive in order or not at all. */
+        /* Queue one frame; never fails, never calls back. Frames to one peer on one channel arrive in order
+         * or not at all. */
         void (*send)(void *arg, uint64_t to, enum raft_channel channel, struct blob frame);
         evaluate_fn *evaluate;
         /* Role, term, leader or configuration changed. */
@@ -55,15 +62,18 @@ struct driver_config {
         void *arg;
         unsigned snapshot_entries; /* take a snapshot after that many entries (4096) */
         size_t snapshot_bytes;     /* or that many bytes of log (16 MiB) */
-        unsigned trailing_entries; /* keep at least that many log entries behind a snapshot (512, at least 256) */
-        bool lazy; /* a witness: stands for election late, hands leadership over at once */
+        unsigned trailing_entries; /* keep at least that many log entries behind a snapshot (512, at least
+                                      256) */
+        bool lazy;                 /* a witness: stands for election late, hands leadership over at once */
 };
 
-/* Loads the store and starts; a sole voter first writes a new term (S3) and is without a state until that is durable.
- * A fresh member starts with an empty store and waits to be added. E_CORRUPT, E_FORMAT with reason in f. */
+/* Loads the store and starts; a sole voter first writes a new term (S3) and is without a state until that is
+ * durable. A fresh member starts with an empty store and waits to be added. E_CORRUPT, E_FORMAT with reason
+ * in f. */
 int driver_open(const struct driver_config *config, struct driver **ret, struct fail *f) MUST_USE;
-/* Answers everything pending with E_CANCELED (from inside), closes; the store and transport are the caller's. Not from inside
- * a callback of the driver. The store must not call back any more: close it first, or let its last job finish. */
+/* Answers everything pending with E_CANCELED (from inside), closes; the store and transport are the caller's.
+ * Not from inside a callback of the driver. The store must not call back any more: close it first, or let its
+ * last job finish. */
 void driver_close(struct driver *d);
 
 /* The instant (env->now_ms) at which driver_tick wants to be called; re-read after every call in. */
@@ -71,30 +81,38 @@ uint64_t driver_deadline_ms(const struct driver *d);
 void driver_tick(struct driver *d);
 /* A complete frame from an authenticated member. */
 void driver_receive(struct driver *d, uint64_t from, enum raft_channel channel, struct blob frame);
-/* The link to a peer came up (a new connection: leftovers of the old one will not arrive) or went down. reset: closed
- * by the peer's side while it was up, a hint that its process died. */
+/* The link to a peer came up (a new connection: leftovers of the old one will not arrive) or went down.
+ * reset: closed by the peer's side while it was up, a hint that its process died. */
 void driver_link(struct driver *d, uint64_t peer, bool up, bool reset);
 
-/* err: 0, E_NO_QUORUM (deadline passed before anything was proposed), E_UNKNOWN_OUTCOME (deadline passed after),
- * E_CANCELED, E_LIMIT. index and term are of the entry that holds the effect. reply is borrowed. */
+/* err: 0, E_NO_QUORUM (deadline passed before anything was proposed), E_UNKNOWN_OUTCOME (deadline passed
+ * after), E_CANCELED, E_LIMIT. index and term are of the entry that holds the effect. reply is borrowed. */
 typedef void driver_reply_fn(void *arg, int err, uint64_t index, uint64_t term, struct blob reply);
-/* Carries out one request exactly once, wherever the leader is and whoever dies meanwhile. The request is copied.
- * refused operations answer with err 0 as well: the reply says so. */
-void driver_submit(struct driver *d, const uint8_t id[REQUEST_ID_SIZE], struct blob request, uint64_t deadline_ms,
-        driver_reply_fn *cb, void *arg);
-/* Linearizable read: cb(0, index, term) when this member has applied a state at least as new as every write that was
- * acknowledged before the call. */
+/* Carries out one request exactly once, wherever the leader is and whoever dies meanwhile. The request is
+ * copied. refused operations answer with err 0 as well: the reply says so. */
+void driver_submit(struct driver *d, const uint8_t id[REQUEST_ID_SIZE], struct blob request,
+        uint64_t deadline_ms, driver_reply_fn *cb, void *arg);
+/* Linearizable read: cb(0, index, term) when this member has applied a state at least as new as every write
+ * that was acknowledged before the call. */
 typedef void driver_read_fn(void *arg, int err, uint64_t index, uint64_t term);
 void driver_read(struct driver *d, uint64_t deadline_ms, driver_read_fn *cb, void *arg);
 
 /* ---- membership and leadership; on the leader only, else E_NOT_LEADER through cb ---- */
-enum member_change { CHANGE_ADD, CHANGE_STANDBY, CHANGE_PROMOTE, CHANGE_DEMOTE, CHANGE_REMOVE, CHANGE_TRANSFER };
+enum member_change {
+        CHANGE_ADD,
+        CHANGE_STANDBY,
+        CHANGE_PROMOTE,
+        CHANGE_DEMOTE,
+        CHANGE_REMOVE,
+        CHANGE_TRANSFER
+};
 typedef void driver_change_fn(void *arg, int err, const char *why);
-/* One at a time (E_BUSY), only after an entry of this term is committed (S2). PROMOTE catches up first. TRANSFER: id 0 = the
- * most up-to-date voter; cb(0) when another leader is seen. address is used by ADD only. A leader that is to remove or demote
- * itself hands leadership over and answers E_NOT_LEADER: ask the new one. */
-void driver_change(struct driver *d, enum member_change change, uint64_t id, const char *address, uint64_t deadline_ms,
-        driver_change_fn *cb, void *arg);
+/* One at a time (E_BUSY), only after an entry of this term is committed (S2). PROMOTE catches up first.
+ * TRANSFER: id 0 = the most up-to-date voter; cb(0) when another leader is seen. address is used by ADD only.
+ * A leader that is to remove or demote itself hands leadership over and answers E_NOT_LEADER: ask the new
+ * one. */
+void driver_change(struct driver *d, enum member_change change, uint64_t id, const char *address,
+        uint64_t deadline_ms, driver_change_fn *cb, void *arg);
 
 struct driver_member {
         uint64_t id;
@@ -106,11 +124,13 @@ struct driver_member {
         bool catching_up, receiving_snapshot;
 };
 struct driver_status {
-        uint64_t id, term, leader_id /* 0 = none known */, last_index, commit_index, applied_index, snapshot_index;
+        uint64_t id, term, leader_id /* 0 = none known */, last_index, commit_index, applied_index,
+                snapshot_index;
         enum driver_state state;
         uint8_t state_hash[32]; /* at applied_index */
         uint64_t hash_index;    /* writeset_index of the hash */
-        bool has_quorum;        /* leader: heard by a majority within the election timeout; follower: hears a leader */
+        bool has_quorum; /* leader: heard by a majority within the election timeout; follower: hears a leader
+                          */
         uint64_t no_quorum_since_ms;
         bool disk_full;
         struct driver_member members[16];
@@ -118,15 +138,16 @@ struct driver_status {
 };
 void driver_status(const struct driver *d, struct driver_status *ret);
 
-/* The first member of a new cluster: writes entry 1 (the configuration with this voter, or several) into an empty
- * store, and the first write-set as entry 2 when it is not empty (base index 0). E_EXISTS when the store is not empty.
- * Blocks: turn lets the store call back once (uv_run(loop, UV_RUN_ONCE), store_mem_step) and is called until it has. */
+/* The first member of a new cluster: writes entry 1 (the configuration with this voter, or several) into an
+ * empty store, and the first write-set as entry 2 when it is not empty (base index 0). E_EXISTS when the
+ * store is not empty. Blocks: turn lets the store call back once (uv_run(loop, UV_RUN_ONCE), store_mem_step)
+ * and is called until it has. */
 struct driver_founder {
         uint64_t id;
         const char *address;
         enum member_role role;
 };
-int driver_found(struct store *store, const struct driver_founder *founders, uint32_t n, struct blob first_writeset,
-        void (*turn)(void *arg), void *arg, struct fail *f) MUST_USE;
+int driver_found(struct store *store, const struct driver_founder *founders, uint32_t n,
+        struct blob first_writeset, void (*turn)(void *arg), void *arg, struct fail *f) MUST_USE;
 
 #endif

@@ -33,8 +33,8 @@
 #define BATCHES_IN_FLIGHT 2
 #define BATCH_OPS_MAX 256
 #define BATCH_BYTES_MAX ((size_t)1 << 20)
-#define OPS_MAX 8192           /* on the leader, waiting to be evaluated */
-#define REQUESTS_MAX 8192      /* of this member's clients */
+#define OPS_MAX 8192      /* on the leader, waiting to be evaluated */
+#define REQUESTS_MAX 8192 /* of this member's clients */
 #define READS_MAX 16384
 #define FORWARDS_IN_FLIGHT 256 /* to the leader */
 #define PEERS_MAX 32
@@ -183,8 +183,8 @@ struct change {
 
 struct job { /* the one in flight */
         struct store_job sj;
-        bool busy, retrying, with_snapshot, is_install;
-        uint64_t no, from, to, snapshot_index, snapshot_term, retry_ms;
+        bool busy, with_snapshot, is_install;
+        uint64_t no, from, to, snapshot_index, snapshot_term;
         unsigned trailing;
         uint32_t pins_n, pins_cap;
         struct entry **pins;
@@ -228,7 +228,7 @@ struct driver {
         uint64_t job_no, durable_no;
         struct job job;
         struct applied applied; /* visible */
-        uint64_t apply_due_ms; /* 0 = nothing to apply */
+        uint64_t apply_due_ms;  /* 0 = nothing to apply */
         bool apply_now;
         uint64_t snapshot_index, snapshot_term;
         size_t bytes_since_snapshot;
@@ -279,17 +279,15 @@ struct driver {
 };
 
 /* driver.c */
-static inline uint64_t drv_now(const struct driver *d)
-{
-        return d->env->now_ms(d->env);
-}
+static inline uint64_t drv_now(const struct driver *d) { return d->env->now_ms(d->env); }
 void drv_enter(struct driver *d);
 void drv_leave(struct driver *d);
 void drv_fatal(struct driver *d, int err, const char *why);
 void drv_scan_at(struct driver *d, uint64_t ms);
 struct done *drv_done(struct driver *d, enum done_kind kind, int err, void *arg);
 uint64_t drv_random(struct driver *d);
-/* For the simulator: the process dies. Ends the views of the store; next come store_mem_crash and driver_close. */
+/* For the simulator: the process dies. Ends the views of the store; next come store_mem_crash and
+ * driver_close. */
 void drv_process_dies(struct driver *d);
 uint64_t drv_leader(const struct driver *d); /* 0 = none known; own id when leading */
 
@@ -303,11 +301,13 @@ void step_receive(struct driver *d, struct peer *p, enum raft_frame kind, const 
 /* The leader's process is known to be gone: an election soon, without waiting for the timer. */
 void step_early_election(struct driver *d);
 void step_conf_commit(struct driver *d);
-/* A heartbeat of our own: lets a member that waits with a read learn the commit index before the core's next one. */
+/* A heartbeat of our own: lets a member that waits with a read learn the commit index before the core's next
+ * one. */
 void step_tell_commit(struct driver *d, uint64_t to);
 uint64_t step_term_of(const struct driver *d, uint64_t index);
 /* The configuration in force at an applied index; false while it cannot be told. */
-bool step_conf_at(const struct driver *d, uint64_t index, const struct raft_configuration **ret, uint64_t *ret_index);
+bool step_conf_at(
+        const struct driver *d, uint64_t index, const struct raft_configuration **ret, uint64_t *ret_index);
 
 /* jobs.c */
 void jobs_init(struct driver *d);
@@ -319,22 +319,24 @@ void jobs_install(struct driver *d, const struct raft_update *u);
 uint64_t jobs_due(const struct driver *d);
 
 /* peers.c */
-struct peer *peer_get(struct driver *d, uint64_t id);  /* made when missing; NULL when the table is full of members */
+struct peer *peer_get(
+        struct driver *d, uint64_t id); /* made when missing; NULL when the table is full of members */
 struct peer *peer_find(struct driver *d, uint64_t id); /* NULL when unknown */
-void peer_send(struct driver *d, uint64_t to, enum raft_channel channel, enum raft_frame kind, const void *msg);
+void peer_send(
+        struct driver *d, uint64_t to, enum raft_channel channel, enum raft_frame kind, const void *msg);
 void peer_flush(struct driver *d);
 bool peer_in_order(struct driver *d, struct peer *p, enum raft_channel channel, const struct frame_header *h);
 
 /* batch.c */
 struct op *batch_op_find(struct driver *d, const uint8_t *id);
-void batch_add(struct driver *d, const uint8_t *id, struct blob request, uint64_t deadline_ms, struct drv_request *local,
-        uint64_t peer, uint64_t attempt);
+void batch_add(struct driver *d, const uint8_t *id, struct blob request, uint64_t deadline_ms,
+        struct drv_request *local, uint64_t peer, uint64_t attempt);
 void batch_fill(struct driver *d);
 void batch_commit(struct driver *d);
 void batch_applied(struct driver *d);
 void batch_refused(struct driver *d, uint64_t index);
 void batch_noop_confirmed(struct driver *d, uint64_t epoch);
-void batch_lost(struct driver *d); /* leadership is gone */
+void batch_lost(struct driver *d);                  /* leadership is gone */
 void batch_refuse(struct driver *d, struct op *op); /* answers op->err */
 void batch_expire(struct driver *d, uint64_t now);
 void batch_forget_waiter(struct driver *d, struct waiter *w);
@@ -343,7 +345,8 @@ void batch_forget_waiter(struct driver *d, struct waiter *w);
 void forward_pump(struct driver *d);
 void forward_leader_changed(struct driver *d);
 void forward_expire(struct driver *d, uint64_t now);
-void forward_finish(struct driver *d, struct drv_request *r, int err, uint64_t index, uint64_t term, struct blob reply);
+void forward_finish(
+        struct driver *d, struct drv_request *r, int err, uint64_t index, uint64_t term, struct blob reply);
 void forward_again(struct driver *d, struct drv_request *r);
 void forward_on_request(struct driver *d, struct peer *p, const struct rf_forward *m);
 void forward_on_reply(struct driver *d, struct peer *p, const struct rf_forward_reply *m);

@@ -1,8 +1,10 @@
-/* Requests of this member's clients. Each waits here until it is answered or its deadline passes: evaluated here while
- * this member leads, else sent to the leader, again and again with the same id when leaders change.
+/* Requests of this member's clients. Each waits here until it is answered or its deadline passes: evaluated
+ * here while this member leads, else sent to the leader, again and again with the same id when leaders
+ * change.
  *
- * States: WAITING (no leader, or no room) -> QUEUED (this member leads) or SENT (to the leader) -> answered, or WAITING again.
- * uncertain counts the attempts that may have been proposed: it decides between "nothing happened" and "unknown". */
+ * States: WAITING (no leader, or no room) -> QUEUED (this member leads) or SENT (to the leader) -> answered,
+ * or WAITING again. uncertain counts the attempts that may have been proposed: it decides between "nothing
+ * happened" and "unknown". */
 #include <stdlib.h>
 #include <string.h>
 
@@ -17,7 +19,8 @@ static void request_free(struct driver *d, struct drv_request *r)
         free(r);
 }
 
-void forward_finish(struct driver *d, struct drv_request *r, int err, uint64_t index, uint64_t term, struct blob reply)
+void forward_finish(
+        struct driver *d, struct drv_request *r, int err, uint64_t index, uint64_t term, struct blob reply)
 {
         struct done *done = drv_done(d, DONE_REQUEST, err, r->arg);
 
@@ -38,8 +41,8 @@ void forward_again(struct driver *d, struct drv_request *r)
         d->dirty = true;
 }
 
-void driver_submit(struct driver *d, const uint8_t id[REQUEST_ID_SIZE], struct blob request, uint64_t deadline_ms,
-        driver_reply_fn *cb, void *arg)
+void driver_submit(struct driver *d, const uint8_t id[REQUEST_ID_SIZE], struct blob request,
+        uint64_t deadline_ms, driver_reply_fn *cb, void *arg)
 {
         struct drv_request *r;
 
@@ -54,10 +57,8 @@ void driver_submit(struct driver *d, const uint8_t id[REQUEST_ID_SIZE], struct b
         list_push_back(&d->waiting, &r->node);
         d->requests_n++;
         drv_scan_at(d, deadline_ms);
-        if (d->requests_n > REQUESTS_MAX)
-                forward_finish(d, r, E_LIMIT, 0, 0, BLOB(NULL, 0));
-        else if (d->fatal)
-                forward_finish(d, r, E_CANCELED, 0, 0, BLOB(NULL, 0));
+        if (d->requests_n > REQUESTS_MAX) forward_finish(d, r, E_LIMIT, 0, 0, BLOB(NULL, 0));
+        else if (d->fatal) forward_finish(d, r, E_CANCELED, 0, 0, BLOB(NULL, 0));
         d->dirty = true;
         drv_leave(d);
 }
@@ -90,7 +91,8 @@ void forward_pump(struct driver *d)
                 drv_scan_at(d, d->hold_ms);
                 return;
         }
-        LIST_FOREACH_SAFE (it, nx, &d->waiting) {
+        LIST_FOREACH_SAFE(it, nx, &d->waiting)
+        {
                 struct drv_request *r = container_of(it, struct drv_request, node);
                 if (r->deadline_ms <= now) continue; /* forward_expire has it next */
                 if (leader == d->id) {
@@ -108,7 +110,8 @@ void forward_pump(struct driver *d)
 
 void forward_leader_changed(struct driver *d)
 {
-        LIST_FOREACH_SAFE (it, nx, &d->sent) {
+        LIST_FOREACH_SAFE(it, nx, &d->sent)
+        {
                 struct drv_request *r = container_of(it, struct drv_request, node);
                 if (r->state == REQUEST_SENT) forward_again(d, r);
         }
@@ -120,12 +123,15 @@ void forward_expire(struct driver *d, uint64_t now)
         struct list *lists[2] = { &d->waiting, &d->sent };
 
         for (unsigned i = 0; i < 2; i++) {
-                LIST_FOREACH_SAFE (it, nx, lists[i]) {
+                LIST_FOREACH_SAFE(it, nx, lists[i])
+                {
                         struct drv_request *r = container_of(it, struct drv_request, node);
                         if (r->deadline_ms <= now) {
-                                const struct op *op = r->state == REQUEST_QUEUED ? batch_op_find(d, r->id) : NULL;
+                                const struct op *op =
+                                        r->state == REQUEST_QUEUED ? batch_op_find(d, r->id) : NULL;
                                 bool proposed = r->uncertain > 0 || (op && op->state == OP_PROPOSED);
-                                forward_finish(d, r, proposed ? E_UNKNOWN_OUTCOME : E_NO_QUORUM, 0, 0, BLOB(NULL, 0));
+                                forward_finish(d, r, proposed ? E_UNKNOWN_OUTCOME : E_NO_QUORUM, 0, 0,
+                                        BLOB(NULL, 0));
                         } else if (r->state == REQUEST_SENT && r->sent_ms + 2 * d->election_ms <= now) {
                                 forward_again(d, r);
                                 drv_scan_at(d, r->deadline_ms);
@@ -149,12 +155,14 @@ void forward_on_request(struct driver *d, struct peer *p, const struct rf_forwar
                 peer_send(d, p->id, CHANNEL_RAFT, raft_frame_FORWARD_REPLY, &r);
                 return;
         }
-        batch_add(d, m->id.p, m->request, drv_now(d) + MIN(m->left_ms, UINT64_C(86400000)), NULL, p->id, m->attempt);
+        batch_add(d, m->id.p, m->request, drv_now(d) + MIN(m->left_ms, UINT64_C(86400000)), NULL, p->id,
+                m->attempt);
 }
 
 void forward_on_reply(struct driver *d, struct peer *p, const struct rf_forward_reply *m)
 {
-        LIST_FOREACH (it, &d->sent) {
+        LIST_FOREACH(it, &d->sent)
+        {
                 struct drv_request *r = container_of(it, struct drv_request, node);
                 if (r->state != REQUEST_SENT || r->attempt != m->attempt) continue;
                 if (m->err < 0 && m->untouched) r->uncertain--;
@@ -162,7 +170,9 @@ void forward_on_reply(struct driver *d, struct peer *p, const struct rf_forward_
                         d->hold_ms = drv_now(d) + RETRY_MS;
                         forward_again(d, r);
                 } else {
-                        int err = m->err < 0 && m->err >= INT16_MIN ? (int)m->err : m->err == 0 ? 0 : E_PROTOCOL;
+                        int err = m->err < 0 && m->err >= INT16_MIN ? (int)m->err
+                                  : m->err == 0                     ? 0
+                                                                    : E_PROTOCOL;
                         forward_finish(d, r, err, m->index, m->term, m->reply);
                 }
                 return;
@@ -173,7 +183,6 @@ void forward_close(struct driver *d)
 {
         struct list *lists[2] = { &d->waiting, &d->sent };
 
-        for (unsigned i = 0; i < 2; i++)
-                LIST_FOREACH_SAFE (it, nx, lists[i])
-                        forward_finish(d, container_of(it, struct drv_request, node), E_CANCELED, 0, 0, BLOB(NULL, 0));
+        for (unsigned i = 0; i < 2; i++) LIST_FOREACH_SAFE(it, nx, lists[i])
+        forward_finish(d, container_of(it, struct drv_request, node), E_CANCELED, 0, 0, BLOB(NULL, 0));
 }

@@ -22,7 +22,8 @@ static int make_conf(const struct driver_founder *founders, uint32_t n, struct b
         raft_configuration_init(&c);
         for (uint32_t i = 0; i < n; i++) {
                 struct raft_configuration next;
-                err = conf_with_member(&c, founders[i].id, founders[i].address, conf_role_to_core(founders[i].role), &next);
+                err = conf_with_member(
+                        &c, founders[i].id, founders[i].address, conf_role_to_core(founders[i].role), &next);
                 raft_configuration_close(&c);
                 if (err < 0) return fail_set(f, err, "the founding members: id or address missing, or twice");
                 c = next;
@@ -33,20 +34,26 @@ static int make_conf(const struct driver_founder *founders, uint32_t n, struct b
         return err;
 }
 
-int driver_found(struct store *store, const struct driver_founder *founders, uint32_t n, struct blob first_writeset,
-        void (*turn)(void *arg), void *arg, struct fail *f)
+int driver_found(struct store *store, const struct driver_founder *founders, uint32_t n,
+        struct blob first_writeset, void (*turn)(void *arg), void *arg, struct fail *f)
 {
         struct arena a = { 0 };
         struct store_start start = { 0 };
         struct buf conf = { 0 };
         struct founding state = { 0 };
         struct log_entry entries[2];
-        struct store_job job = { .set_vote = true, .term = 1, .entries = entries, .entries_n = 1, .done_cb = founded, .data = &state };
+        struct store_job job = { .set_vote = true,
+                .term = 1,
+                .entries = entries,
+                .entries_n = 1,
+                .done_cb = founded,
+                .data = &state };
         int err;
 
         conf_heap_init();
         err = store->ops->load(store, &a, &start, f);
-        if (err == 0 && (start.term || start.entries_n || start.snapshot.index)) err = fail_set(f, E_EXISTS, "there is a member here already");
+        if (err == 0 && (start.term || start.entries_n || start.snapshot.index))
+                err = fail_set(f, E_EXISTS, "there is a member here already");
         arena_done(&a);
         if (err == 0) err = make_conf(founders, n, &conf, f);
         if (err == 0) {

@@ -10,10 +10,7 @@ static const char *const names[GUARD_N] = {
 #undef GUARD
 };
 
-const char *guard_name(enum guard g)
-{
-        return (unsigned)g < GUARD_N ? names[g] : "?";
-}
+const char *guard_name(enum guard g) { return (unsigned)g < GUARD_N ? names[g] : "?"; }
 
 int guard_parse(const char *name)
 {

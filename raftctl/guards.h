@@ -1,5 +1,5 @@
-/* The guards around the Raft core, each named after the hole that it closes (guards.def). Nothing in the programs
- * switches one off: guards_off is for tests only.
+/* The guards around the Raft core, each named after the hole that it closes (guards.def). Nothing in the
+ * programs switches one off: guards_off is for tests only.
  *
  * Threads: guards_off is set before any driver runs. */
 #ifndef RAFTCTL_GUARDS_H
@@ -16,10 +16,7 @@ enum guard {
 };
 extern uint32_t guards_off; /* bit mask, 0 in every program */
 
-static inline bool guard_on(enum guard g)
-{
-        return (guards_off & (1u << g)) == 0;
-}
+static inline bool guard_on(enum guard g) { return (guards_off & (1u << g)) == 0; }
 const char *guard_name(enum guard g);
 /* The guard of that name, -1 when there is none. */
 int guard_parse(const char *name);

@@ -1,6 +1,6 @@
-/* Comparing the state between members. Followers report the hash of their state with results; the leader compares
- * where it has one of its own for the same write-set. A member that differs is told once a majority agrees with the leader;
- * a leader that differs from a majority stops itself. */
+/* Comparing the state between members. Followers report the hash of their state with results; the leader
+ * compares where it has one of its own for the same write-set. A member that differs is told once a majority
+ * agrees with the leader; a leader that differs from a majority stops itself. */
 #include <string.h>
 
 #include "raftctl/driver_int.h"

@@ -1,5 +1,5 @@
-/* Store jobs. One is in flight; what comes meanwhile collects and becomes the next one: vote and term, truncation,
- * new entries, committed entries to apply, the snapshot row - one transaction, one sync. */
+/* Store jobs. One is in flight; what comes meanwhile collects and becomes the next one: vote and term,
+ * truncation, new entries, committed entries to apply, the snapshot row - one transaction, one sync. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -46,7 +46,8 @@ void jobs_entries(struct driver *d, const struct raft_update *u)
         if (from <= d->log.last) log_cache_truncate(&d->log, from);
         for (unsigned i = 0; i < u->entries.n; i++) {
                 const struct raft_entry *e = &u->entries.batch[i];
-                log_cache_append(&d->log, entry_new(from + i, e->term, (uint8_t)e->type, BLOB(e->buf.base, e->buf.len)));
+                log_cache_append(&d->log,
+                        entry_new(from + i, e->term, (uint8_t)e->type, BLOB(e->buf.base, e->buf.len)));
         }
         raft_free(u->entries.batch[0].batch);
 }
@@ -58,7 +59,8 @@ void jobs_install(struct driver *d, const struct raft_update *u)
         d->install_meta = u->snapshot.metadata;
         raft_free(u->snapshot.chunk.base);
         d->truncate_from = 0;
-        /* N2: from this moment the old entries mean nothing, though the commit index may already be beyond them. */
+        /* N2: from this moment the old entries mean nothing, though the commit index may already be beyond
+         * them. */
         if (guard_on(GUARD_N2)) log_cache_reset(&d->log, d->install_meta.index + 1);
         d->store_last = d->log.last;
 }
@@ -146,7 +148,8 @@ static bool snapshot_due(const struct driver *d)
         uint64_t index = d->applied.index;
 
         if (d->installing || index <= d->snapshot_index || index > raft_commit_index(&d->raft)) return false;
-        return index - d->snapshot_index >= d->snapshot_entries || d->bytes_since_snapshot >= d->snapshot_bytes;
+        return index - d->snapshot_index >= d->snapshot_entries ||
+               d->bytes_since_snapshot >= d->snapshot_bytes;
 }
 
 /* A local snapshot is a row: index, term and members as of the applied state, and old log rows deleted. */
@@ -155,7 +158,8 @@ static void build_snapshot(struct driver *d, struct job *j)
         const struct raft_configuration *c;
         uint64_t conf_index, index = d->applied.index;
 
-        if (!snapshot_due(d) || !step_conf_at(d, index, &c, &conf_index) || !log_cache_get(&d->log, index)) return;
+        if (!snapshot_due(d) || !step_conf_at(d, index, &c, &conf_index) || !log_cache_get(&d->log, index))
+                return;
         buf_reset(&j->conf);
         conf_encode(c, &j->conf);
         j->with_snapshot = true;
@@ -175,7 +179,8 @@ static void build_install(struct driver *d, struct job *j)
         j->is_install = true;
         j->sj.install = true;
         j->sj.set_snapshot = true;
-        j->sj.snapshot = (struct snapshot_meta){ m->index, m->term, m->configuration_index, buf_blob(&j->conf) };
+        j->sj.snapshot =
+                (struct snapshot_meta){ m->index, m->term, m->configuration_index, buf_blob(&j->conf) };
         d->install_ready = false;
 }
 
@@ -191,7 +196,6 @@ static bool apply_wanted(struct driver *d, uint64_t now)
 
 uint64_t jobs_due(const struct driver *d)
 {
-        if (d->job.retrying) return d->job.retry_ms;
         if (d->job.busy || d->apply_due_ms == 0) return UINT64_MAX;
         return d->apply_due_ms;
 }
@@ -202,14 +206,9 @@ void jobs_pump(struct driver *d)
         uint64_t now = drv_now(d);
 
         if (d->fatal || !d->started) return;
-        if (j->retrying && now >= j->retry_ms) {
-                j->retrying = false;
-                d->store->ops->submit(d->store, &j->sj);
-                return;
-        }
         if (j->busy) return;
-        if (!d->vote_dirty && d->truncate_from == 0 && d->store_last >= d->log.last && !d->install_ready && !apply_wanted(d, now) &&
-                !snapshot_due(d))
+        if (!d->vote_dirty && d->truncate_from == 0 && d->store_last >= d->log.last && !d->install_ready &&
+                !apply_wanted(d, now) && !snapshot_due(d))
                 return;
         j->sj = (struct store_job){ .data = d, .done_cb = job_done };
         j->with_snapshot = j->is_install = false;
@@ -227,7 +226,8 @@ void jobs_pump(struct driver *d)
                 build_apply(d, j);
                 build_snapshot(d, j);
         }
-        if (!j->sj.set_vote && !j->sj.truncate_from && !j->sj.entries_n && !j->sj.apply_n && !j->sj.set_snapshot && !j->sj.install)
+        if (!j->sj.set_vote && !j->sj.truncate_from && !j->sj.entries_n && !j->sj.apply_n &&
+                !j->sj.set_snapshot && !j->sj.install)
                 return;
         d->vote_dirty = false;
         j->sj.entries = j->entries;
@@ -311,10 +311,7 @@ static void job_done(struct store_job *sj, int err)
 
         if (d->fatal) return;
         drv_enter(d);
-        if (err == E_NO_SPACE) { /* nothing of it happened: the same again later */
-                j->retrying = true;
-                j->retry_ms = drv_now(d) + d->election_ms;
-        } else if (err < 0) {
+        if (err < 0) {
                 drv_fatal(d, err, "the store failed");
         } else {
                 j->busy = false;

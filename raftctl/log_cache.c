@@ -23,10 +23,7 @@ void entry_unref(struct entry *e)
         if (e && --e->refs == 0) free(e);
 }
 
-static size_t entry_cost(const struct entry *e)
-{
-        return sizeof(*e) + e->n;
-}
+static size_t entry_cost(const struct entry *e) { return sizeof(*e) + e->n; }
 
 void log_cache_reset(struct log_cache *c, uint64_t next_index)
 {
@@ -50,7 +47,8 @@ static void grow(struct log_cache *c)
         struct entry **slots = xcalloc(cap, sizeof(*slots));
 
         if (c->cap)
-                for (uint64_t i = c->first; i <= c->last; i++) slots[i & (cap - 1)] = c->slots[i & (c->cap - 1)];
+                for (uint64_t i = c->first; i <= c->last; i++)
+                        slots[i & (cap - 1)] = c->slots[i & (c->cap - 1)];
         free(c->slots);
         c->slots = slots;
         c->cap = cap;

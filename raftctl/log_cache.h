@@ -1,7 +1,8 @@
-/* The tail of the log in memory: every entry that is not durable or not applied yet, and as many older ones as fit
- * the limit, so that followers that keep up never cost a read from disk.
+/* The tail of the log in memory: every entry that is not durable or not applied yet, and as many older ones
+ * as fit the limit, so that followers that keep up never cost a read from disk.
  *
- * Ownership: entries are counted; the cache holds one reference, a store job in flight another. Threads: one. */
+ * Ownership: entries are counted; the cache holds one reference, a store job in flight another. Threads: one.
+ */
 #ifndef RAFTCTL_LOG_CACHE_H
 #define RAFTCTL_LOG_CACHE_H
 

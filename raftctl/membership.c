@@ -1,8 +1,9 @@
 /* Changes of the configuration, one at a time, and handing leadership over.
  *
- * Happy path of a promotion: driver_change -> CATCH_UP (unless the member has everything) -> the core says finished -> the new
- * configuration as an entry -> committed -> answered. Failures: leadership lost (unknown outcome, unless the entry was
- * committed first), the member does not catch up (timeout), the deadline passes. */
+ * Happy path of a promotion: driver_change -> CATCH_UP (unless the member has everything) -> the core says
+ * finished -> the new configuration as an entry -> committed -> answered. Failures: leadership lost (unknown
+ * outcome, unless the entry was committed first), the member does not catch up (timeout), the deadline
+ * passes. */
 #include <string.h>
 
 #include "raftctl/driver_int.h"
@@ -27,10 +28,8 @@ static void submit_conf(struct driver *d, struct raft_configuration *c)
         raft_configuration_close(c);
         err = step_submit(d, LOG_CHANGE, buf_blob(&b), &d->change.index);
         buf_done(&b);
-        if (err < 0)
-                member_finish(d, err, "the change was not accepted");
-        else
-                d->change.submitted = true;
+        if (err < 0) member_finish(d, err, "the change was not accepted");
+        else d->change.submitted = true;
 }
 
 static void submit_role(struct driver *d, int role)
@@ -49,7 +48,8 @@ static uint64_t best_target(struct driver *d)
         for (unsigned i = 0; i < c->n; i++) {
                 const struct peer *p = peer_find(d, c->servers[i].id);
                 raft_index match;
-                if (c->servers[i].role != RAFT_VOTER || !p || p->full || p->heard_ms + d->election_ms < now) continue;
+                if (c->servers[i].role != RAFT_VOTER || !p || p->full || p->heard_ms + d->election_ms < now)
+                        continue;
                 if (raft_match_index(&d->raft, p->id, &match) != 0) continue;
                 if (best == 0 || match > best_match) {
                         best = p->id;
@@ -103,7 +103,8 @@ static void start_role(struct driver *d, const struct raft_server *s)
                 break;
         case CHANGE_PROMOTE:
                 if (voter) member_finish(d, 0, "");
-                else if (s->role == RAFT_SPARE) member_finish(d, E_INVALID, "a spare becomes a standby first");
+                else if (s->role == RAFT_SPARE)
+                        member_finish(d, E_INVALID, "a spare becomes a standby first");
                 else start_promotion(d);
                 break;
         case CHANGE_DEMOTE:
@@ -129,15 +130,19 @@ static void start_change(struct driver *d, const char *address)
                 start_transfer(d);
         } else if (what == CHANGE_ADD) {
                 err = conf_with_member(c, d->change.id, address, RAFT_SPARE, &next);
-                if (err < 0) member_finish(d, err, err == E_EXISTS ? "id or address is in use" : "not a member's id and address");
+                if (err < 0)
+                        member_finish(d, err,
+                                err == E_EXISTS ? "id or address is in use"
+                                                : "not a member's id and address");
                 else submit_conf(d, &next);
         } else if (!s) {
                 member_finish(d, E_NOT_FOUND, "no such member");
         } else if (conf_is_sole_voter(c, d->change.id) && (what == CHANGE_REMOVE || what == CHANGE_DEMOTE)) {
                 member_finish(d, E_INVALID, "the last voter stays");
-        } else if (d->change.id == d->id && s->role == RAFT_VOTER && (what == CHANGE_REMOVE || what == CHANGE_DEMOTE)) {
-                /* If it did that itself and died before the entry got out, it would neither vote nor stand for election, though
-                 * the others may need its vote: the new leader does it. */
+        } else if (d->change.id == d->id && s->role == RAFT_VOTER &&
+                   (what == CHANGE_REMOVE || what == CHANGE_DEMOTE)) {
+                /* If it did that itself and died before the entry got out, it would neither vote nor stand
+                 * for election, though the others may need its vote: the new leader does it. */
                 d->change.hand_over = true;
                 d->change.id = 0;
                 start_transfer(d);
@@ -155,13 +160,17 @@ static bool settled(const struct driver *d)
 {
         if (d->raft.configuration_uncommitted_index != 0 || raft_transferee(&d->raft) != 0) return false;
         if (d->raft.leader_state.promotee_id != 0) return false;
-        return !guard_on(GUARD_S2) || (d->barrier_index != 0 && raft_commit_index(&d->raft) >= d->barrier_index);
+        return !guard_on(GUARD_S2) ||
+               (d->barrier_index != 0 && raft_commit_index(&d->raft) >= d->barrier_index);
 }
 
-void driver_change(struct driver *d, enum member_change change, uint64_t id, const char *address, uint64_t deadline_ms,
-        driver_change_fn *cb, void *arg)
+void driver_change(struct driver *d, enum member_change change, uint64_t id, const char *address,
+        uint64_t deadline_ms, driver_change_fn *cb, void *arg)
 {
-        int err = d->fatal ? E_CANCELED : !d->leading ? E_NOT_LEADER : d->change.active || !settled(d) ? E_BUSY : 0;
+        int err = d->fatal                          ? E_CANCELED
+                  : !d->leading                     ? E_NOT_LEADER
+                  : d->change.active || !settled(d) ? E_BUSY
+                                                    : 0;
 
         drv_enter(d);
         d->holding = true;
@@ -170,7 +179,12 @@ void driver_change(struct driver *d, enum member_change change, uint64_t id, con
                 done->change_cb = cb;
                 done->why = err == E_BUSY ? "another change is under way" : err_text(err);
         } else {
-                d->change = (struct change){ .active = true, .what = change, .id = id, .deadline_ms = deadline_ms, .cb = cb, .arg = arg };
+                d->change = (struct change){ .active = true,
+                        .what = change,
+                        .id = id,
+                        .deadline_ms = deadline_ms,
+                        .cb = cb,
+                        .arg = arg };
                 drv_scan_at(d, deadline_ms);
                 start_change(d, address);
         }
@@ -187,13 +201,17 @@ void member_pump(struct driver *d)
         if (ch->transferring) {
                 uint64_t leader = drv_leader(d);
                 if (leader != 0 && leader != d->id)
-                        member_finish(d, ch->hand_over ? E_NOT_LEADER : 0, ch->hand_over ? "leadership was handed over first: ask the new leader" : "");
-                else if (d->leading && raft_transferee(&d->raft) == 0) member_finish(d, E_TIMEOUT, "the other member did not take over");
+                        member_finish(d, ch->hand_over ? E_NOT_LEADER : 0,
+                                ch->hand_over ? "leadership was handed over first: ask the new leader" : "");
+                else if (d->leading && raft_transferee(&d->raft) == 0)
+                        member_finish(d, E_TIMEOUT, "the other member did not take over");
                 return;
         }
         if (!d->leading) return;
         if (ch->submitted) {
-                if (raft_commit_index(&d->raft) >= ch->index && d->raft.configuration_uncommitted_index != ch->index) member_finish(d, 0, "");
+                if (raft_commit_index(&d->raft) >= ch->index &&
+                        d->raft.configuration_uncommitted_index != ch->index)
+                        member_finish(d, 0, "");
                 return;
         }
         if (!ch->catching_up) return;

@@ -1,5 +1,6 @@
-/* Frames out and in. Out: while a vote or term is not durable, frames to everybody wait in order (held); AppendEntries
- * are not held back by the entries' own durability. In: each peer's frames in order and once (L1). */
+/* Frames out and in. Out: while a vote or term is not durable, frames to everybody wait in order (held);
+ * AppendEntries are not held back by the entries' own durability. In: each peer's frames in order and once
+ * (L1). */
 #include <stdlib.h>
 #include <string.h>
 
@@ -22,14 +23,16 @@ struct peer *peer_get(struct driver *d, uint64_t id)
                 p = &d->peers[d->peers_n++];
         } else {
                 for (unsigned i = 0; i < d->peers_n && !p; i++)
-                        if (!d->peers[i].snap.active && !conf_find(&d->raft.configuration, d->peers[i].id)) p = &d->peers[i];
+                        if (!d->peers[i].snap.active && !conf_find(&d->raft.configuration, d->peers[i].id))
+                                p = &d->peers[i];
                 if (!p) return NULL;
         }
         *p = (struct peer){ .id = id };
         return p;
 }
 
-void peer_send(struct driver *d, uint64_t to, enum raft_channel channel, enum raft_frame kind, const void *msg)
+void peer_send(
+        struct driver *d, uint64_t to, enum raft_channel channel, enum raft_frame kind, const void *msg)
 {
         struct peer *p = peer_get(d, to);
         struct frame_header h = { .kind = kind, .incarnation = d->incarnation };
@@ -59,8 +62,8 @@ void peer_flush(struct driver *d)
         }
 }
 
-/* L1: the core stalls or worse when frames come twice, late or from a former connection. Incarnations rise with the wall clock;
- * should that have gone back, a new connection lets any other incarnation in once. */
+/* L1: the core stalls or worse when frames come twice, late or from a former connection. Incarnations rise
+ * with the wall clock; should that have gone back, a new connection lets any other incarnation in once. */
 bool peer_in_order(struct driver *d, struct peer *p, enum raft_channel channel, const struct frame_header *h)
 {
         if (!guard_on(GUARD_L1)) return true;

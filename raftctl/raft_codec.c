@@ -34,7 +34,8 @@ void frame_encode(struct buf *out, const struct frame_header *h, const void *msg
         buf_put_u8(out, h->kind);
         buf_put_be(out, h->incarnation, 8);
         buf_put_be(out, h->seq, 8);
-        if (enc_msgpack(frame_types[h->kind], msg, out) < 0 || out->err) abort(); /* our own message does not encode */
+        if (enc_msgpack(frame_types[h->kind], msg, out) < 0 || out->err)
+                abort(); /* our own message does not encode */
 }
 
 static uint64_t get_be64(const uint8_t *p)
@@ -54,10 +55,7 @@ int frame_header(struct blob frame, struct frame_header *ret_h)
         return frame_type(ret_h->kind) ? 0 : E_PROTOCOL;
 }
 
-static bool sane(uint64_t v)
-{
-        return v <= FRAME_NUMBER_MAX;
-}
+static bool sane(uint64_t v) { return v <= FRAME_NUMBER_MAX; }
 
 /* An index and the term of the entry there: both or neither. */
 static bool position_ok(uint64_t index, uint64_t term, uint64_t message_term)
@@ -69,7 +67,8 @@ static int check_append(const struct rf_append *m, struct fail *f)
 {
         uint64_t term = m->prev_term;
 
-        if (!position_ok(m->prev_index, m->prev_term, m->term)) return fail_set(f, E_PROTOCOL, "append: prev");
+        if (!position_ok(m->prev_index, m->prev_term, m->term))
+                return fail_set(f, E_PROTOCOL, "append: prev");
         if (!sane(m->commit)) return fail_set(f, E_PROTOCOL, "append: commit");
         if (m->entries_n > FRAME_ENTRIES_MAX) return fail_set(f, E_PROTOCOL, "append: count");
         for (uint32_t i = 0; i < m->entries_n; i++) {
@@ -77,30 +76,32 @@ static int check_append(const struct rf_append *m, struct fail *f)
                 if (e->term == 0 || e->term < term || e->term > m->term)
                         return fail_set(f, E_PROTOCOL, "append: term of an entry");
                 term = e->term;
-                if (e->type < LOG_COMMAND || e->type > LOG_CHANGE) return fail_set(f, E_PROTOCOL, "append: type of an entry");
-                if (e->type == LOG_CHANGE && conf_check(e->data) < 0) return fail_set(f, E_PROTOCOL, "append: configuration");
+                if (e->type < LOG_COMMAND || e->type > LOG_CHANGE)
+                        return fail_set(f, E_PROTOCOL, "append: type of an entry");
+                if (e->type == LOG_CHANGE && conf_check(e->data) < 0)
+                        return fail_set(f, E_PROTOCOL, "append: configuration");
         }
         return 0;
 }
 
 static int check_snap_begin(const struct rf_snap_begin *m, struct fail *f)
 {
-        if (m->index == 0 || !position_ok(m->index, m->last_term, m->term) || m->conf_index > m->index || m->conf_index == 0)
+        if (m->index == 0 || !position_ok(m->index, m->last_term, m->term) || m->conf_index > m->index ||
+                m->conf_index == 0)
                 return fail_set(f, E_PROTOCOL, "snapshot: index");
         return conf_check(m->conf) < 0 ? fail_set(f, E_PROTOCOL, "snapshot: configuration") : 0;
 }
 
 static int check_result(const struct rf_append_result *m, struct fail *f)
 {
-        if (!sane(m->rejected) || !sane(m->last_index)) return fail_set(f, E_PROTOCOL, "append result: index");
-        if (HAS(m, rf_append_result, hash) && m->hash.n != 32) return fail_set(f, E_PROTOCOL, "append result: hash");
+        if (!sane(m->rejected) || !sane(m->last_index))
+                return fail_set(f, E_PROTOCOL, "append result: index");
+        if (HAS(m, rf_append_result, hash) && m->hash.n != 32)
+                return fail_set(f, E_PROTOCOL, "append result: hash");
         return 0;
 }
 
-static bool term_ok(uint64_t term)
-{
-        return term > 0 && sane(term);
-}
+static bool term_ok(uint64_t term) { return term > 0 && sane(term); }
 
 static int check(enum raft_frame kind, const void *msg, struct fail *f)
 {
@@ -112,13 +113,17 @@ static int check(enum raft_frame kind, const void *msg, struct fail *f)
                 return 0;
         }
         case raft_frame_VOTE_RESULT:
-                return term_ok(((const struct rf_vote_result *)msg)->term) ? 0 : fail_set(f, E_PROTOCOL, "vote result");
+                return term_ok(((const struct rf_vote_result *)msg)->term)
+                               ? 0
+                               : fail_set(f, E_PROTOCOL, "vote result");
         case raft_frame_APPEND:
-                return term_ok(((const struct rf_append *)msg)->term) ? check_append(msg, f)
-                                                                       : fail_set(f, E_PROTOCOL, "append: term");
+                return term_ok(((const struct rf_append *)msg)->term)
+                               ? check_append(msg, f)
+                               : fail_set(f, E_PROTOCOL, "append: term");
         case raft_frame_APPEND_RESULT:
-                return term_ok(((const struct rf_append_result *)msg)->term) ? check_result(msg, f)
-                                                                              : fail_set(f, E_PROTOCOL, "append result: term");
+                return term_ok(((const struct rf_append_result *)msg)->term)
+                               ? check_result(msg, f)
+                               : fail_set(f, E_PROTOCOL, "append result: term");
         case raft_frame_TIMEOUT_NOW: {
                 const struct rf_timeout_now *m = msg;
                 if (!term_ok(m->term) || !position_ok(m->last_index, m->last_term, m->term))
@@ -126,17 +131,21 @@ static int check(enum raft_frame kind, const void *msg, struct fail *f)
                 return 0;
         }
         case raft_frame_FORWARD:
-                return ((const struct rf_forward *)msg)->id.n == 16 ? 0 : fail_set(f, E_PROTOCOL, "forward: id");
+                return ((const struct rf_forward *)msg)->id.n == 16 ? 0
+                                                                    : fail_set(f, E_PROTOCOL, "forward: id");
         case raft_frame_FENCE:
-                return ((const struct rf_fence *)msg)->hash.n == 32 ? 0 : fail_set(f, E_PROTOCOL, "fence: hash");
+                return ((const struct rf_fence *)msg)->hash.n == 32 ? 0
+                                                                    : fail_set(f, E_PROTOCOL, "fence: hash");
         case raft_frame_SNAP_BEGIN:
-                return term_ok(((const struct rf_snap_begin *)msg)->term) ? check_snap_begin(msg, f)
-                                                                           : fail_set(f, E_PROTOCOL, "snapshot: term");
+                return term_ok(((const struct rf_snap_begin *)msg)->term)
+                               ? check_snap_begin(msg, f)
+                               : fail_set(f, E_PROTOCOL, "snapshot: term");
         default: return 0;
         }
 }
 
-int frame_decode(struct blob frame, const struct frame_header *h, struct arena *a, void **ret_msg, struct fail *f)
+int frame_decode(
+        struct blob frame, const struct frame_header *h, struct arena *a, void **ret_msg, struct fail *f)
 {
         const struct type_desc *t = frame_type(h->kind);
         void *msg;
@@ -144,7 +153,8 @@ int frame_decode(struct blob frame, const struct frame_header *h, struct arena *
 
         if (!t) return fail_set(f, E_PROTOCOL, "unknown kind of frame");
         msg = arena_alloc(a, t->size);
-        err = dec_msgpack(t, BLOB(frame.p + FRAME_HEADER_BYTES, frame.n - FRAME_HEADER_BYTES), DEC_TOLERANT, a, msg, f);
+        err = dec_msgpack(
+                t, BLOB(frame.p + FRAME_HEADER_BYTES, frame.n - FRAME_HEADER_BYTES), DEC_TOLERANT, a, msg, f);
         if (err < 0) return err;
         err = check(h->kind, msg, f);
         if (err < 0) return err;

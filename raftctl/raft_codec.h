@@ -1,5 +1,5 @@
-/* Frames between controllers: one byte of enum raft_frame, 8 bytes of the sender's incarnation, 8 bytes of its sequence
- * number on that channel (big-endian), then the message in msgpack.
+/* Frames between controllers: one byte of enum raft_frame, 8 bytes of the sender's incarnation, 8 bytes of
+ * its sequence number on that channel (big-endian), then the message in msgpack.
  *
  * Everything that the core trusts is checked here: after frame_decode a message has sane counts, indexes,
  * terms and types. Ownership: decoded messages live in the arena. Threads: pure. */
@@ -30,6 +30,7 @@ void frame_encode(struct buf *out, const struct frame_header *h, const void *msg
 /* E_PROTOCOL for an unknown kind, E_TRUNCATED. */
 int frame_header(struct blob frame, struct frame_header *ret_h) MUST_USE;
 /* *ret_msg is of frame_type(h->kind). E_PROTOCOL with the reason in f when a field makes no sense. */
-int frame_decode(struct blob frame, const struct frame_header *h, struct arena *a, void **ret_msg, struct fail *f) MUST_USE;
+int frame_decode(struct blob frame, const struct frame_header *h, struct arena *a, void **ret_msg,
+        struct fail *f) MUST_USE;
 
 #endif

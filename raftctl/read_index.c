@@ -1,10 +1,11 @@
-/* Linearizable reads without a write and without a clock. The leader notes its commit index, asks the voters whether its
- * term is still theirs, and when a majority has said so the index is good: a state at least that new may be read.
- * Other members ask the leader for such an index; all wait until they have applied that far.
+/* Linearizable reads without a write and without a clock. The leader notes its commit index, asks the voters
+ * whether its term is still theirs, and when a majority has said so the index is good: a state at least that
+ * new may be read. Other members ask the leader for such an index; all wait until they have applied that far.
  *
- * Sound because terms only rise and are durable before they are spoken: a newer leader that committed anything before the
- * read began had a majority in a newer term, and the two majorities share a voter. It needs S2 (majorities of successive
- * configurations meet) and the own barrier committed (the commit index is then not behind what was acknowledged before). */
+ * Sound because terms only rise and are durable before they are spoken: a newer leader that committed
+ * anything before the read began had a majority in a newer term, and the two majorities share a voter. It
+ * needs S2 (majorities of successive configurations meet) and the own barrier committed (the commit index is
+ * then not behind what was acknowledged before). */
 #include <stdlib.h>
 
 #include "raftctl/driver_int.h"
@@ -40,7 +41,8 @@ static void finish(struct driver *d, struct read *r, int err)
 
 static void move_all(struct list *from, struct list *to)
 {
-        LIST_FOREACH_SAFE (it, nx, from) {
+        LIST_FOREACH_SAFE(it, nx, from)
+        {
                 list_remove(it);
                 list_push_back(to, it);
         }
@@ -48,7 +50,8 @@ static void move_all(struct list *from, struct list *to)
 
 static void index_known(struct driver *d, struct list *reads, uint64_t index, uint64_t term)
 {
-        LIST_FOREACH (it, reads) {
+        LIST_FOREACH(it, reads)
+        {
                 struct read *r = container_of(it, struct read, node);
                 r->index = index;
                 r->term = term;
@@ -87,7 +90,8 @@ static uint64_t confirmed_epoch(struct driver *d)
                 uint64_t e = 0;
                 if (c->servers[i].role != RAFT_VOTER) continue;
                 if (c->servers[i].id == d->id) e = d->epoch;
-                else if ((p = peer_find(d, c->servers[i].id)) && p->epoch_acked_term == d->lead_term) e = p->epoch_acked;
+                else if ((p = peer_find(d, c->servers[i].id)) && p->epoch_acked_term == d->lead_term)
+                        e = p->epoch_acked;
                 unsigned at = n++;
                 while (at > 0 && epochs[at - 1] < e) {
                         epochs[at] = epochs[at - 1];
@@ -106,7 +110,8 @@ static void confirm(struct driver *d)
                 struct read_batch *b = list_first(&d->read_batches, struct read_batch, node);
                 if (b->epoch > epoch) break;
                 index_known(d, &b->reads, b->index, d->lead_term);
-                LIST_FOREACH_SAFE (it, nx, &b->remotes) {
+                LIST_FOREACH_SAFE(it, nx, &b->remotes)
+                {
                         struct remote_read *rr = container_of(it, struct remote_read, node);
                         struct rf_read_reply m = { 0 };
                         SET(&m, rf_read_reply, seq, rr->seq);
@@ -181,11 +186,11 @@ void read_on_ask(struct driver *d, struct peer *p, const struct rf_read *m)
                 peer_send(d, p->id, CHANNEL_RAFT, raft_frame_READ_REPLY, &r);
                 return;
         }
-        LIST_FOREACH (it, &d->remotes_new) /* the newest question of a member is the one it waits for */
-                if (container_of(it, struct remote_read, node)->peer == p->id) {
-                        container_of(it, struct remote_read, node)->seq = m->seq;
-                        return;
-                }
+        LIST_FOREACH(it, &d->remotes_new) /* the newest question of a member is the one it waits for */
+        if (container_of(it, struct remote_read, node)->peer == p->id) {
+                container_of(it, struct remote_read, node)->seq = m->seq;
+                return;
+        }
         rr = xnew(struct remote_read);
         rr->peer = p->id;
         rr->seq = m->seq;
@@ -229,8 +234,10 @@ void read_pump(struct driver *d)
                 if (now >= d->hold_ms) ask_leader(d, leader);
                 else drv_scan_at(d, d->hold_ms);
         }
+        if (d->leading && !list_empty(&d->noops)) confirm(d); /* a sole voter needs nobody */
         d->apply_now = d->leading && !d->ready;
-        LIST_FOREACH_SAFE (it, nx, &d->reads_applying) {
+        LIST_FOREACH_SAFE(it, nx, &d->reads_applying)
+        {
                 struct read *r = container_of(it, struct read, node);
                 if (r->index <= d->applied.index && !d->installing) {
                         r->index = d->applied.index;
@@ -253,7 +260,8 @@ void read_leader_changed(struct driver *d)
                 list_remove(&b->node);
                 free(b);
         }
-        LIST_FOREACH_SAFE (it, nx, &d->remotes_new) {
+        LIST_FOREACH_SAFE(it, nx, &d->remotes_new)
+        {
                 struct remote_read *rr = container_of(it, struct remote_read, node);
                 struct rf_read_reply m = { 0 };
                 SET(&m, rf_read_reply, seq, rr->seq);
@@ -266,7 +274,8 @@ void read_leader_changed(struct driver *d)
 
 static void expire_list(struct driver *d, struct list *l, uint64_t now)
 {
-        LIST_FOREACH_SAFE (it, nx, l) {
+        LIST_FOREACH_SAFE(it, nx, l)
+        {
                 struct read *r = container_of(it, struct read, node);
                 if (r->deadline_ms > now) drv_scan_at(d, r->deadline_ms);
                 else finish(d, r, E_NO_QUORUM);
@@ -287,12 +296,15 @@ void read_expire(struct driver *d, uint64_t now)
         expire_list(d, &d->reads_new, now);
         expire_list(d, &d->reads_asked, now);
         expire_list(d, &d->reads_applying, now);
-        LIST_FOREACH (it, &d->read_batches) expire_list(d, &container_of(it, struct read_batch, node)->reads, now);
+        LIST_FOREACH(it, &d->read_batches)
+        expire_list(d, &container_of(it, struct read_batch, node)->reads, now);
 }
 
 void read_close(struct driver *d)
 {
         read_leader_changed(d);
-        while (!list_empty(&d->reads_new)) finish(d, list_first(&d->reads_new, struct read, node), E_CANCELED);
-        while (!list_empty(&d->reads_applying)) finish(d, list_first(&d->reads_applying, struct read, node), E_CANCELED);
+        while (!list_empty(&d->reads_new))
+                finish(d, list_first(&d->reads_new, struct read, node), E_CANCELED);
+        while (!list_empty(&d->reads_applying))
+                finish(d, list_first(&d->reads_applying, struct read, node), E_CANCELED);
 }

@@ -1,17 +1,15 @@
-/* Receiving the state: chunks go into the store's spare state as they arrive; the core hears of the snapshot only when all of it
- * is there and verified. Then a job switches to it (jobs.c). A new begin replaces a transfer that is under way.
+/* Receiving the state: chunks go into the store's spare state as they arrive; the core hears of the snapshot
+ * only when all of it is there and verified. Then a job switches to it (jobs.c). A new begin replaces a
+ * transfer that is under way.
  *
- * Failures: damage (the sender is told, it starts again), silence (given up), the store (fatal there). The store has one call
- * out at a time; if the transfer changes meanwhile, its answer only starts the new one. */
+ * Failures: damage (the sender is told, it starts again), silence (given up), the store (fatal there). The
+ * store has one call out at a time; if the transfer changes meanwhile, its answer only starts the new one. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "raftctl/driver_int.h"
 
-void snap_recv_init(struct driver *d)
-{
-        list_init(&d->recv.chunks);
-}
+void snap_recv_init(struct driver *d) { list_init(&d->recv.chunks); }
 
 static void drop_chunks(struct driver *d)
 {
@@ -173,7 +171,9 @@ void snap_on_chunk(struct driver *d, struct peer *p, const struct rf_snap_chunk 
         struct snap_recv *r = &d->recv;
         struct snap_chunk *c;
 
-        if ((r->state != RECV_STARTING && r->state != RECV_LOADING) || r->from != p->id || r->transfer != m->transfer) return;
+        if ((r->state != RECV_STARTING && r->state != RECV_LOADING) || r->from != p->id ||
+                r->transfer != m->transfer)
+                return;
         r->heard_ms = drv_now(d);
         if (m->seq != r->seq_in + 1 || m->seq > r->seq_written + SNAP_WINDOW) {
                 ack(d, p->id, m->transfer, r->seq_written, E_PROTOCOL);

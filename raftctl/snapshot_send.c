@@ -1,5 +1,6 @@
-/* Sending the state to a member that is too far behind the log: from a read view at the applied index, in chunks on the bulk
- * channel, at most SNAP_WINDOW unacknowledged, one transfer for each peer. The core asks again and again meanwhile. */
+/* Sending the state to a member that is too far behind the log: from a read view at the applied index, in
+ * chunks on the bulk channel, at most SNAP_WINDOW unacknowledged, one transfer for each peer. The core asks
+ * again and again meanwhile. */
 #include <string.h>
 
 #include "raftctl/driver_int.h"
@@ -43,7 +44,9 @@ static bool open_transfer(struct driver *d, struct peer *p)
         uint64_t conf_index;
         bool ok = false;
 
-        if (!d->leading || d->installing || d->applied.index == 0 || !step_conf_at(d, d->applied.index, &c, &conf_index)) return false;
+        if (!d->leading || d->installing || d->applied.index == 0 ||
+                !step_conf_at(d, d->applied.index, &c, &conf_index))
+                return false;
         conf_encode(c, &conf);
         if (snapshot_open(&s->reader, d->store, conf_index, buf_blob(&conf)) == 0) {
                 s->opened = true;
@@ -121,7 +124,8 @@ void snap_send_tick(struct driver *d, uint64_t now)
                 struct peer *p = &d->peers[i];
                 uint64_t until;
                 if (!p->snap.active) continue;
-                until = MIN(p->snap.heard_ms + SNAP_IDLE_TIMEOUTS * (uint64_t)d->election_ms, p->snap.started_ms + SNAP_TOTAL_MS);
+                until = MIN(p->snap.heard_ms + SNAP_IDLE_TIMEOUTS * (uint64_t)d->election_ms,
+                        p->snap.started_ms + SNAP_TOTAL_MS);
                 if (now >= until) snap_send_stop(d, p);
                 else drv_scan_at(d, until);
         }

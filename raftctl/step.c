@@ -1,8 +1,10 @@
-/* The core: feeding events to raft_step, carrying out what its updates demand, and the guards that stand between.
+/* The core: feeding events to raft_step, carrying out what its updates demand, and the guards that stand
+ * between.
  *
- * Order after each step, before the next one: vote and term into the next store job (frames are held from then on until it is
- * durable), entries into the log cache and the next job, a snapshot to install, messages. State and commit index are looked
- * at by the pump. Memory that the core shares comes from its own allocator; entry data is copied at once. */
+ * Order after each step, before the next one: vote and term into the next store job (frames are held from
+ * then on until it is durable), entries into the log cache and the next job, a snapshot to install, messages.
+ * State and commit index are looked at by the pump. Memory that the core shares comes from its own allocator;
+ * entry data is copied at once. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -34,12 +36,15 @@ static void send_append(struct driver *d, const struct raft_message *m)
                 size_t bytes = 0;
                 if (left > 0 && !log_cache_get(&d->log, prev + 1)) {
                         uint64_t to = MIN(prev + left, d->log.first - 1);
-                        if (d->store->ops->read_log(d->store, prev + 1, to, FRAME_APPEND_BYTES, &scratch, &rows, &rows_n) < 0)
+                        if (d->store->ops->read_log(
+                                    d->store, prev + 1, to, FRAME_APPEND_BYTES, &scratch, &rows, &rows_n) < 0)
                                 break; /* trimmed meanwhile: the core will find that a snapshot is needed */
                 }
                 while (n < left && n < APPEND_MAX && (n == 0 || bytes < FRAME_APPEND_BYTES)) {
                         struct entry *e = rows ? NULL : log_cache_get(&d->log, prev + 1 + n);
-                        struct blob data = rows && n < rows_n ? rows[n].data : e ? BLOB(e->data, e->n) : BLOB(NULL, 0);
+                        struct blob data = rows && n < rows_n ? rows[n].data
+                                           : e                ? BLOB(e->data, e->n)
+                                                              : BLOB(NULL, 0);
                         if (rows ? n >= rows_n : !e) break;
                         entries[n] = (struct rf_entry){ 0 };
                         SET(&entries[n], rf_entry, term, rows ? rows[n].term : e->term);
@@ -114,8 +119,8 @@ static void send_vote_result(struct driver *d, const struct raft_message *m)
         struct rf_vote_result f = { 0 };
 
         SET(&f, rf_vote_result, term, m->request_vote_result.term);
-        /* P1: the core echoes the term of the question. A candidate with the longest log and an old term would never learn that it
-         * must raise its term, and nobody else can be elected. */
+        /* P1: the core echoes the term of the question. A candidate with the longest log and an old term
+         * would never learn that it must raise its term, and nobody else can be elected. */
         if (guard_on(GUARD_P1) && m->request_vote_result.pre_vote && !m->request_vote_result.vote_granted)
                 f.term = MAX(f.term, raft_current_term(&d->raft));
         SET(&f, rf_vote_result, granted, m->request_vote_result.vote_granted);
@@ -166,7 +171,9 @@ int step_core(struct driver *d, struct raft_event *e)
         d->dirty = true;
         if (rv != 0) {
                 if (e->type != RAFT_SUBMIT && e->type != RAFT_TRANSFER)
-                        drv_fatal(d, E_CORRUPT, rv == RAFT_SHUTDOWN ? "a committed entry conflicts with the leader's" : "the core failed");
+                        drv_fatal(d, E_CORRUPT,
+                                rv == RAFT_SHUTDOWN ? "a committed entry conflicts with the leader's"
+                                                    : "the core failed");
                 return rv;
         }
         if (u.flags & (RAFT_UPDATE_CURRENT_TERM | RAFT_UPDATE_VOTED_FOR)) jobs_vote(d);
@@ -195,19 +202,23 @@ int step_submit(struct driver *d, uint8_t type, struct blob data, uint64_t *ret_
         rv = step_core(d, &e);
         if (rv != 0) {
                 raft_free(entry.batch);
-                return rv == RAFT_NOTLEADER ? E_NOT_LEADER : rv == RAFT_CANTCHANGE ? E_BUSY : rv == RAFT_NOSPACE ? E_NO_SPACE : E_INVALID;
+                return rv == RAFT_NOTLEADER    ? E_NOT_LEADER
+                       : rv == RAFT_CANTCHANGE ? E_BUSY
+                       : rv == RAFT_NOSPACE    ? E_NO_SPACE
+                                               : E_INVALID;
         }
         if (ret_index) *ret_index = index;
         return 0;
 }
 
-/* S3: a sole voter elects itself without a new term, and could so lead a term in which it, or the leader that made it
- * the sole voter, has sent entries before. */
+/* S3: a sole voter elects itself without a new term, and could so lead a term in which it, or the leader that
+ * made it the sole voter, has sent entries before. */
 static void sole_voter_term(struct driver *d)
 {
         struct raft *r = &d->raft;
 
-        if (!guard_on(GUARD_S3) || r->state != RAFT_FOLLOWER || !conf_is_sole_voter(&r->configuration, d->id)) return;
+        if (!guard_on(GUARD_S3) || r->state != RAFT_FOLLOWER || !conf_is_sole_voter(&r->configuration, d->id))
+                return;
         if (r->snapshot.installing || r->last_stored < raft_last_index(r)) return;
         r->current_term++;
         r->voted_for = d->id;
@@ -219,7 +230,8 @@ void step_timeout(struct driver *d, uint64_t now)
         struct raft_event e = { .type = RAFT_TIMEOUT };
 
         if (d->raft.state != RAFT_LEADER && now >= raft_timeout(&d->raft)) {
-                if (d->lazy && d->raft.state == RAFT_FOLLOWER && !conf_is_sole_voter(&d->raft.configuration, d->id) &&
+                if (d->lazy && d->raft.state == RAFT_FOLLOWER &&
+                        !conf_is_sole_voter(&d->raft.configuration, d->id) &&
                         now < d->leader_heard_ms + 3 * d->election_ms) {
                         d->raft.election_timer_start = now;
                         set_timer(d, now);
@@ -239,7 +251,8 @@ void step_early_election(struct driver *d)
         if (d->fast_ms != 0 && now < d->fast_ms + d->election_ms) return;
         d->fast_ms = now;
         r->follower_state.current_leader.id = 0;
-        r->election_timer_start = now + jitter - r->follower_state.randomized_election_timeout; /* may wrap, and back */
+        r->election_timer_start =
+                now + jitter - r->follower_state.randomized_election_timeout; /* may wrap, and back */
         set_timer(d, now);
         d->dirty = true;
 }
@@ -259,7 +272,8 @@ void step_conf_commit(struct driver *d)
         }
 }
 
-bool step_conf_at(const struct driver *d, uint64_t index, const struct raft_configuration **ret, uint64_t *ret_index)
+bool step_conf_at(
+        const struct driver *d, uint64_t index, const struct raft_configuration **ret, uint64_t *ret_index)
 {
         const struct raft *r = &d->raft;
 
@@ -287,8 +301,8 @@ static void receive(struct driver *d, struct raft_message *m, uint64_t from)
 }
 
 /* One piece of an append; the data stays in the receive arena, a token stands for the batch. */
-static void receive_append(struct driver *d, struct peer *p, const struct rf_append *m, uint64_t prev, uint64_t prev_term,
-        uint32_t from, uint32_t to)
+static void receive_append(struct driver *d, struct peer *p, const struct rf_append *m, uint64_t prev,
+        uint64_t prev_term, uint32_t from, uint32_t to)
 {
         struct raft_message msg = { .type = RAFT_APPEND_ENTRIES };
         struct raft_append_entries *a = &msg.append_entries;
@@ -318,7 +332,8 @@ static void receive_append(struct driver *d, struct peer *p, const struct rf_app
 }
 
 /* S1: the core files a change of the configuration under the index of the first new entry of its message. */
-static void receive_split(struct driver *d, struct peer *p, const struct rf_append *m, uint64_t prev, uint64_t prev_term, uint32_t from)
+static void receive_split(struct driver *d, struct peer *p, const struct rf_append *m, uint64_t prev,
+        uint64_t prev_term, uint32_t from)
 {
         uint32_t n = m->entries_n, at = from;
 
@@ -339,7 +354,8 @@ static void on_append(struct driver *d, struct peer *p, const struct rf_append *
         struct rf_append cut = *m;
         uint32_t from = 0;
 
-        if (d->raft.state == RAFT_LEADER && m->term == raft_current_term(&d->raft)) return; /* cannot be; the core would break */
+        if (d->raft.state == RAFT_LEADER && m->term == raft_current_term(&d->raft))
+                return; /* cannot be; the core would break */
         if (m->term >= raft_current_term(&d->raft)) {
                 d->leader_heard_ms = drv_now(d);
                 p->epoch_seen = m->epoch;
@@ -369,7 +385,8 @@ static void on_result(struct driver *d, struct peer *p, const struct rf_append_r
         msg.append_entries_result.rejected = m->rejected;
         msg.append_entries_result.last_log_index = m->last_index;
         /* L1: a stale rejection below the match index would make the count of entries in flight wrap. */
-        if (guard_on(GUARD_L1) && m->rejected > 0 && d->raft.state == RAFT_LEADER && m->term == raft_current_term(&d->raft)) {
+        if (guard_on(GUARD_L1) && m->rejected > 0 && d->raft.state == RAFT_LEADER &&
+                m->term == raft_current_term(&d->raft)) {
                 raft_index i;
                 if (raft_match_index(&d->raft, p->id, &i) == 0) match = i;
                 if (m->rejected <= match) return;
@@ -388,7 +405,8 @@ static void on_vote(struct driver *d, struct peer *p, const struct rf_vote *m)
         int role;
 
         /* N5: the core refuses votes as long as it remembers a leader, not as long as it hears one. */
-        if (guard_on(GUARD_N5) && d->raft.state == RAFT_FOLLOWER && drv_now(d) >= d->leader_heard_ms + d->election_ms)
+        if (guard_on(GUARD_N5) && d->raft.state == RAFT_FOLLOWER &&
+                drv_now(d) >= d->leader_heard_ms + d->election_ms)
                 d->raft.follower_state.current_leader.id = 0;
         msg.request_vote.version = 2;
         msg.request_vote.term = m->term;
@@ -397,8 +415,9 @@ static void on_vote(struct driver *d, struct peer *p, const struct rf_vote *m)
         msg.request_vote.last_log_term = m->last_term;
         msg.request_vote.disrupt_leader = m->disrupt;
         msg.request_vote.pre_vote = m->pre;
-        /* V1: the core of a standby refuses to vote, yet a leader that has made it a voter and lost its place before the entry got
-         * out cannot be elected without it, and nobody else can. The candidate's configuration decides whose vote counts. */
+        /* V1: the core of a standby refuses to vote, yet a leader that has made it a voter and lost its place
+         * before the entry got out cannot be elected without it, and nobody else can. The candidate's
+         * configuration decides whose vote counts. */
         self = (struct raft_server *)(uintptr_t)conf_find(&d->raft.configuration, d->id);
         role = self ? self->role : 0;
         if (self && guard_on(GUARD_V1)) self->role = RAFT_VOTER;
@@ -488,7 +507,8 @@ void step_start(struct driver *d)
                 meta.index = s->snapshot.index;
                 meta.term = s->snapshot.term;
                 meta.configuration_index = s->snapshot.conf_index;
-                if (conf_decode(s->snapshot.conf, &meta.configuration) < 0) abort(); /* driver_open has checked it */
+                if (conf_decode(s->snapshot.conf, &meta.configuration) < 0)
+                        abort(); /* driver_open has checked it */
                 e.start.metadata = &meta;
         }
         e.start.term = s->term;

@@ -3,14 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-static uint64_t env_now(struct env *env)
-{
-        return container_of(env, struct rig_node, env)->rig->now;
-}
-static void env_random(struct env *env, void *p, size_t n)
-{
-        memset(p, 7, n);
-}
+static uint64_t env_now(struct env *env) { return container_of(env, struct rig_node, env)->rig->now; }
+static void env_random(struct env *env, void *p, size_t n) { memset(p, 7, n); }
 
 static void op_send(void *arg, uint64_t to, enum raft_channel channel, struct blob frame)
 {
@@ -23,7 +17,8 @@ static void op_send(void *arg, uint64_t to, enum raft_channel channel, struct bl
         n->rig->largest[frame.p[0]] = MAX(n->rig->largest[frame.p[0]], frame.n);
         list_push_back(&n->rig->frames, &f->node);
 }
-/* Every request is one row: request bytes -> "1". A request that begins with '!' is refused, with '?' writes nothing. */
+/* Every request is one row: request bytes -> "1". A request that begins with '!' is refused, with '?' writes
+ * nothing. */
 static int op_evaluate(void *arg, struct tx *tx, struct blob request, uint64_t index, struct buf *ret_reply)
 {
         struct blob old;
@@ -34,10 +29,7 @@ static int op_evaluate(void *arg, struct tx *tx, struct blob request, uint64_t i
         if (request.p[0] != '?') (void)tx_put(tx, BLOB(key, 2 + MIN(request.n, 64)), BLOB("1", 1));
         return request.p[0] == '!' ? E_INVALID : 0;
 }
-static void op_fatal(void *arg, int err, const char *why)
-{
-        ((struct rig_node *)arg)->fatal = err;
-}
+static void op_fatal(void *arg, int err, const char *why) { ((struct rig_node *)arg)->fatal = err; }
 static const struct driver_ops ops = { .send = op_send, .evaluate = op_evaluate, .on_fatal = op_fatal };
 
 struct rig *rig_new(void)
@@ -75,7 +67,13 @@ void rig_free(struct rig *r)
 void rig_boot(struct rig *r, unsigned no, const char *roles)
 {
         struct rig_node *n = &r->nodes[no];
-        struct driver_config c = { .id = no, .name = "n", .election_ms = 1000, .heartbeat_ms = 100, .seed = 100 + no, .ops = &ops, .arg = n };
+        struct driver_config c = { .id = no,
+                .name = "n",
+                .election_ms = 1000,
+                .heartbeat_ms = 100,
+                .seed = 100 + no,
+                .ops = &ops,
+                .arg = n };
         struct driver_founder f[RIG_MAX];
         char addresses[RIG_MAX][8];
         uint32_t founders_n = 0;
@@ -89,9 +87,14 @@ void rig_boot(struct rig *r, unsigned no, const char *roles)
         for (unsigned i = 0; roles && roles[i]; i++) {
                 if (roles[i] == '-') continue;
                 (void)snprintf(addresses[i], sizeof(addresses[i]), "%u", i + 1);
-                f[founders_n++] = (struct driver_founder){ i + 1, addresses[i], roles[i] == 'v' ? MEMBER_VOTER : roles[i] == 's' ? MEMBER_STANDBY : MEMBER_SPARE };
+                f[founders_n++] = (struct driver_founder){ i + 1, addresses[i],
+                        roles[i] == 'v'   ? MEMBER_VOTER
+                        : roles[i] == 's' ? MEMBER_STANDBY
+                                          : MEMBER_SPARE };
         }
-        if (founders_n && driver_found(store_mem_store(n->store), f, founders_n, BLOB(NULL, 0), (void (*)(void *))store_mem_run, n->store, &why) < 0) abort();
+        if (founders_n && driver_found(store_mem_store(n->store), f, founders_n, BLOB(NULL, 0),
+                                  (void (*)(void *))store_mem_run, n->store, &why) < 0)
+                abort();
         c.address = n->address;
         c.snapshot_entries = r->snapshot_entries;
         c.trailing_entries = r->trailing;
@@ -113,10 +116,7 @@ void rig_links(struct rig *r, const char *groups)
         }
 }
 
-void rig_disk(struct rig *r, unsigned no)
-{
-        (void)store_mem_step(r->nodes[no].store);
-}
+void rig_disk(struct rig *r, unsigned no) { (void)store_mem_step(r->nodes[no].store); }
 
 static bool disks(struct rig *r)
 {
@@ -126,7 +126,8 @@ static bool disks(struct rig *r)
                 struct rig_node *n = &r->nodes[i];
                 if (!n->store) continue;
                 while (!n->disk_held && store_mem_step(n->store)) moved = true;
-                if (driver_deadline_ms(n->driver) <= r->now && driver_deadline_ms(n->driver) != n->driver->timer_ms) {
+                if (driver_deadline_ms(n->driver) <= r->now &&
+                        driver_deadline_ms(n->driver) != n->driver->timer_ms) {
                         uint64_t timer = n->driver->timer_ms; /* only what is due besides the core's timer */
                         n->driver->timer_ms = UINT64_MAX;
                         driver_tick(n->driver);
@@ -145,7 +146,8 @@ void rig_pump(struct rig *r)
                         list_remove(&f->node);
                         if (f->to <= RIG_MAX && r->allow[f->from][f->to] && r->nodes[f->to].driver &&
                                 (r->drop_kinds[f->to] & 1u << f->data[0]) == 0)
-                                driver_receive(r->nodes[f->to].driver, f->from, f->channel, BLOB(f->data, f->n));
+                                driver_receive(
+                                        r->nodes[f->to].driver, f->from, f->channel, BLOB(f->data, f->n));
                         free(f);
                 } else if (!disks(r)) {
                         return;
@@ -163,13 +165,15 @@ void rig_tick(struct rig *r, unsigned no, unsigned ms)
         rig_pump(r);
 }
 
-void rig_inject(struct rig *r, unsigned to, unsigned from, enum raft_frame kind, const void *msg, uint64_t seq)
+void rig_inject(
+        struct rig *r, unsigned to, unsigned from, enum raft_frame kind, const void *msg, uint64_t seq)
 {
         struct frame_header h = { .kind = kind, .incarnation = 1, .seq = seq };
         struct buf b = { 0 };
 
         frame_encode(&b, &h, msg);
-        driver_receive(r->nodes[to].driver, from, kind >= raft_frame_SNAP_BEGIN ? CHANNEL_BULK : CHANNEL_RAFT, buf_blob(&b));
+        driver_receive(r->nodes[to].driver, from, kind >= raft_frame_SNAP_BEGIN ? CHANNEL_BULK : CHANNEL_RAFT,
+                buf_blob(&b));
         buf_done(&b);
 }
 

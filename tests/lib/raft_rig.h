@@ -1,5 +1,5 @@
-/* A scripted cluster for directed tests of the driver: the test moves the clock, chooses whose timer fires, which links
- * pass frames, and when disks finish. Nothing is random.
+/* A scripted cluster for directed tests of the driver: the test moves the clock, chooses whose timer fires,
+ * which links pass frames, and when disks finish. Nothing is random.
  *
  * Ownership: rig_new to rig_free. Threads: one. */
 #ifndef TESTS_LIB_RAFT_RIG_H
@@ -38,7 +38,8 @@ struct rig {
 };
 struct rig *rig_new(void);
 void rig_free(struct rig *r);
-/* Makes node no over a store with this configuration as entry 1 ("v--" style by id: v voter, s standby, p spare; NULL = empty) */
+/* Makes node no over a store with this configuration as entry 1 ("v--" style by id: v voter, s standby, p
+ * spare; NULL = empty) */
 void rig_boot(struct rig *r, unsigned no, const char *roles);
 /* Groups of nodes that hear each other: "12|345". */
 void rig_links(struct rig *r, const char *groups);
@@ -49,7 +50,8 @@ void rig_tick(struct rig *r, unsigned no, unsigned ms);
 /* The oldest piece of work of a held disk. */
 void rig_disk(struct rig *r, unsigned no);
 /* A frame as if it came from another member. */
-void rig_inject(struct rig *r, unsigned to, unsigned from, enum raft_frame kind, const void *msg, uint64_t seq);
+void rig_inject(
+        struct rig *r, unsigned to, unsigned from, enum raft_frame kind, const void *msg, uint64_t seq);
 struct driver_status rig_status(struct rig *r, unsigned no);
 
 #endif

@@ -12,7 +12,8 @@ static struct sim_node *leader(struct sim *s)
 
         for (unsigned i = 0; i < s->nodes_n; i++) {
                 struct sim_node *n = &s->nodes[i];
-                if (n->up && n->driver->leading && (!best || n->driver->lead_term > best->driver->lead_term)) best = n;
+                if (n->up && n->driver->leading && (!best || n->driver->lead_term > best->driver->lead_term))
+                        best = n;
         }
         return best;
 }
@@ -40,8 +41,10 @@ static void ask(struct sim_node *l, enum member_change what, uint64_t id, const 
 
         *a = (struct asked){ l->sim, what, id };
         l->sim->change_pending = true;
-        sim_note(l->sim, "ask %llu for change %d of %llu", (unsigned long long)l->id, (int)what, (unsigned long long)id);
-        driver_change(l->driver, what, id, address, l->sim->now + 1000 + sim_below(l->sim, 3000), on_change, a);
+        sim_note(l->sim, "ask %llu for change %d of %llu", (unsigned long long)l->id, (int)what,
+                (unsigned long long)id);
+        driver_change(
+                l->driver, what, id, address, l->sim->now + 1000 + sim_below(l->sim, 3000), on_change, a);
         node_after(l);
 }
 
@@ -55,7 +58,9 @@ static bool add_member(struct sim *s, struct sim_node *l)
                 struct sim_node *x = &s->nodes[i];
                 have_volatile |= x->is_volatile && !x->forever_dead;
                 /* one that was made before but is not a member: never one that was */
-                if (x->up && !x->forever_dead && !conf_find(c, x->id) && raft_last_index(&x->driver->raft) == 0) n = x;
+                if (x->up && !x->forever_dead && !conf_find(c, x->id) &&
+                        raft_last_index(&x->driver->raft) == 0)
+                        n = x;
         }
         if (!n) {
                 if (s->nodes_n >= NODES_MAX) return false;
@@ -100,7 +105,8 @@ static void change_something(struct sim *s, struct sim_node *l)
                         ask(l, CHANGE_STANDBY, c->servers[i].id, NULL);
                         return;
                 }
-                if (c->servers[i].role == RAFT_STANDBY && conf_voters(c) < s->target_voters && sim_below(s, 3)) {
+                if (c->servers[i].role == RAFT_STANDBY && conf_voters(c) < s->target_voters &&
+                        sim_below(s, 3)) {
                         ask(l, CHANGE_PROMOTE, c->servers[i].id, NULL);
                         return;
                 }
@@ -125,7 +131,8 @@ static bool may_lose(struct sim *s, const struct sim_node *v)
                         const struct sim_node *m = node_by_id(s, c->servers[k].id);
                         gone += c->servers[k].role == RAFT_VOTER && (!m || m->forever_dead);
                 }
-                if (conf_voters(c) < 3 || gone > 0 || n->driver->raft.configuration_uncommitted_index) return false;
+                if (conf_voters(c) < 3 || gone > 0 || n->driver->raft.configuration_uncommitted_index)
+                        return false;
         }
         return true;
 }
@@ -179,7 +186,8 @@ static void crash_one(struct sim *s)
 {
         struct sim_node *n = &s->nodes[sim_below(s, s->nodes_n)];
 
-        if (n->up && (!n->is_volatile || may_lose(s, n))) node_crash(n, 10 + sim_below(s, sim_below(s, 3) ? 300 : 1500));
+        if (n->up && (!n->is_volatile || may_lose(s, n)))
+                node_crash(n, 10 + sim_below(s, sim_below(s, 3) ? 300 : 1500));
 }
 
 void fault_event(struct sim *s)
@@ -197,7 +205,8 @@ void fault_event(struct sim *s)
                 crash_one(s);
         } else if (k < 82) {
                 for (unsigned i = 0; i < s->nodes_n; i++)
-                        if (s->nodes[i].up && !s->nodes[i].is_volatile) node_crash(&s->nodes[i], 10 + sim_below(s, 200));
+                        if (s->nodes[i].up && !s->nodes[i].is_volatile)
+                                node_crash(&s->nodes[i], 10 + sim_below(s, 200));
         } else if (s->resets) {
                 flap(s);
         }

@@ -29,13 +29,14 @@ static void check_leader(struct sim_node *n)
         s->elections_n++;
         sim_note(s, "leader %llu in term %llu", (unsigned long long)n->id, (unsigned long long)term);
         if (s->leader_of[term] && s->leader_of[term] != n->id)
-                sim_fail(s, "two leaders in term %llu: %llu and %llu", (unsigned long long)term, (unsigned long long)s->leader_of[term],
-                        (unsigned long long)n->id);
+                sim_fail(s, "two leaders in term %llu: %llu and %llu", (unsigned long long)term,
+                        (unsigned long long)s->leader_of[term], (unsigned long long)n->id);
         s->leader_of[term] = n->id;
-        if (s->commit_max && step_term_of(d, s->commit_max) != s->commit_max_term && s->commit_max > d->snapshot_index &&
-                s->commit_max_term < term)
-                sim_fail(s, "leader %llu of term %llu lacks the committed entry %llu", (unsigned long long)n->id,
-                        (unsigned long long)term, (unsigned long long)s->commit_max);
+        if (s->commit_max && step_term_of(d, s->commit_max) != s->commit_max_term &&
+                s->commit_max > d->snapshot_index && s->commit_max_term < term)
+                sim_fail(s, "leader %llu of term %llu lacks the committed entry %llu",
+                        (unsigned long long)n->id, (unsigned long long)term,
+                        (unsigned long long)s->commit_max);
 }
 
 static void check_commits(struct sim_node *n)
@@ -58,8 +59,9 @@ static void check_commits(struct sim_node *n)
                                 s->commit_max_term = e->term;
                         }
                 } else if (s->commits[i].term != e->term || s->commits[i].hash != h) {
-                        sim_fail(s, "node %llu has committed another entry at %llu (term %llu, before %llu)", (unsigned long long)n->id,
-                                (unsigned long long)i, (unsigned long long)e->term, (unsigned long long)s->commits[i].term);
+                        sim_fail(s, "node %llu has committed another entry at %llu (term %llu, before %llu)",
+                                (unsigned long long)n->id, (unsigned long long)i, (unsigned long long)e->term,
+                                (unsigned long long)s->commits[i].term);
                         return;
                 }
                 n->committed_seen = i;
@@ -80,7 +82,8 @@ static void check_applied(struct sim_node *n)
                 g->ws = a->writeset_index;
                 memcpy(g->hash, a->hash, sizeof(g->hash));
         } else if (g->ws != a->writeset_index || memcmp(g->hash, a->hash, sizeof(g->hash)) != 0) {
-                sim_fail(s, "node %llu has another state at index %llu", (unsigned long long)n->id, (unsigned long long)a->index);
+                sim_fail(s, "node %llu has another state at index %llu", (unsigned long long)n->id,
+                        (unsigned long long)a->index);
         }
 }
 
@@ -106,7 +109,8 @@ static void learn(struct sim *s, unsigned key, uint64_t version, uint64_t value)
         }
         if (version == 0) return;
         if (k->values[version] == 0) k->values[version] = value;
-        else if (k->values[version] != value) sim_fail(s, "register %u has two values for version %llu", key, (unsigned long long)version);
+        else if (k->values[version] != value)
+                sim_fail(s, "register %u has two values for version %llu", key, (unsigned long long)version);
         k->version = MAX(k->version, version);
 }
 
@@ -116,10 +120,13 @@ void check_ack(struct sim *s, struct client *c, const struct work_reply *r, uint
         unsigned long long v = r->version, floor = c->floor_version;
 
         if (write ? v <= floor : v < floor)
-                sim_fail(s, "%s of register %u is stale: version %llu after %llu", write ? "write" : "read", c->op.key, v, floor);
+                sim_fail(s, "%s of register %u is stale: version %llu after %llu", write ? "write" : "read",
+                        c->op.key, v, floor);
         if (write ? index <= c->floor_index : index < c->floor_index)
-                sim_fail(s, "stale index %llu after %llu", (unsigned long long)index, (unsigned long long)c->floor_index);
-        if (write && r->executions != 1) sim_fail(s, "an operation was executed %llu times", (unsigned long long)r->executions);
+                sim_fail(s, "stale index %llu after %llu", (unsigned long long)index,
+                        (unsigned long long)c->floor_index);
+        if (write && r->executions != 1)
+                sim_fail(s, "an operation was executed %llu times", (unsigned long long)r->executions);
         learn(s, c->op.key, r->version, r->value);
         s->known_index = MAX(s->known_index, index);
         if (c->reading) s->reads_n++;
@@ -141,7 +148,9 @@ static struct sim_node *settled_leader(struct sim *s)
 
         for (unsigned i = 0; i < s->nodes_n; i++) {
                 struct sim_node *n = &s->nodes[i];
-                if (n->up && n->driver->leading && n->driver->ready && (!l || n->driver->lead_term > l->driver->lead_term)) l = n;
+                if (n->up && n->driver->leading && n->driver->ready &&
+                        (!l || n->driver->lead_term > l->driver->lead_term))
+                        l = n;
         }
         return l;
 }
@@ -178,15 +187,15 @@ void check_final(struct sim *s)
         for (size_t i = 0; i < s->acked_n; i++) {
                 writes[s->acked[i].key]++;
                 if (s->work->executions(tx, &s->acked[i]) != 1)
-                        sim_fail(s, "an acknowledged write of register %u is there %llu times", s->acked[i].key,
-                                (unsigned long long)s->work->executions(tx, &s->acked[i]));
+                        sim_fail(s, "an acknowledged write of register %u is there %llu times",
+                                s->acked[i].key, (unsigned long long)s->work->executions(tx, &s->acked[i]));
         }
         for (unsigned k = 0; k < KEYS_N; k++) {
                 struct work_reply r;
                 s->work->read(tx, k, &r);
                 if (r.version != writes[k])
-                        sim_fail(s, "register %u has version %llu after %llu writes", k, (unsigned long long)r.version,
-                                (unsigned long long)writes[k]);
+                        sim_fail(s, "register %u has version %llu after %llu writes", k,
+                                (unsigned long long)r.version, (unsigned long long)writes[k]);
         }
         store->ops->read_end(store, tx);
 }

@@ -1,5 +1,5 @@
-/* sim [--seeds N] [--first S] [--seconds T] [--guard-off NAME] [--trace] [--jobs N] [--forever] [--until-failure]
- * Last line: "N passed, 0 failed". Exit status 1 when a seed failed. */
+/* sim [--seeds N] [--first S] [--seconds T] [--guard-off NAME] [--trace] [--jobs N] [--forever]
+ * [--until-failure] Last line: "N passed, 0 failed". Exit status 1 when a seed failed. */
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -31,15 +31,20 @@ static void run_seed(const struct options *o, uint64_t seed, struct totals *t)
         s->end_ms = s->now + o->seconds * 1000;
         sim_run(s);
         if (o->trace || o->seeds == 1)
-                printf("seed %llu: trace %016llx, %llu committed, %llu writes, %llu reads, %llu elections, %llu crashes, %llu changes, %llu snapshots\n",
-                        (unsigned long long)seed, (unsigned long long)s->trace, (unsigned long long)s->commit_max,
-                        (unsigned long long)s->writes_n, (unsigned long long)s->reads_n, (unsigned long long)s->elections_n,
-                        (unsigned long long)s->crashes_n, (unsigned long long)s->changes_n, (unsigned long long)s->installs_n);
+                printf("seed %llu: trace %016llx, %llu committed, %llu writes, %llu reads, %llu elections, "
+                       "%llu crashes, %llu changes, %llu snapshots\n",
+                        (unsigned long long)seed, (unsigned long long)s->trace,
+                        (unsigned long long)s->commit_max, (unsigned long long)s->writes_n,
+                        (unsigned long long)s->reads_n, (unsigned long long)s->elections_n,
+                        (unsigned long long)s->crashes_n, (unsigned long long)s->changes_n,
+                        (unsigned long long)s->installs_n);
         if (s->failed) {
                 t->failed++;
-                printf("seed %llu FAILED at %llu ms: %s\n  replay: sim --first %llu --seeds 1 --seconds %llu%s%s --trace\n",
-                        (unsigned long long)seed, (unsigned long long)s->now, s->why, (unsigned long long)seed,
-                        (unsigned long long)o->seconds, o->guard_off ? " --guard-off " : "", o->guard_off ? o->guard_off : "");
+                printf("seed %llu FAILED at %llu ms: %s\n  replay: sim --first %llu --seeds 1 --seconds "
+                       "%llu%s%s --trace\n",
+                        (unsigned long long)seed, (unsigned long long)s->now, s->why,
+                        (unsigned long long)seed, (unsigned long long)o->seconds,
+                        o->guard_off ? " --guard-off " : "", o->guard_off ? o->guard_off : "");
         } else {
                 t->passed++;
         }
@@ -61,7 +66,9 @@ static void work(const struct options *o, struct worker *w, uint64_t from)
                 w->seed = seed;
                 run_seed(o, seed, &w->t);
                 if (o->until_failure && w->t.failed) break;
-                if (o->forever && w->t.passed % 500 == 0) printf("%llu passed, at seed %llu\n", (unsigned long long)w->t.passed, (unsigned long long)seed);
+                if (o->forever && w->t.passed % 500 == 0)
+                        printf("%llu passed, at seed %llu\n", (unsigned long long)w->t.passed,
+                                (unsigned long long)seed);
                 fflush(stdout);
         }
         w->seed = UINT64_MAX;
@@ -94,7 +101,8 @@ static void run_workers(const struct options *o, struct worker *workers)
                         if (w->pid != pid) continue;
                         alive--;
                         if (w->seed == UINT64_MAX) break;
-                        printf("seed %llu FAILED: the process died (status %d)\n", (unsigned long long)w->seed, status);
+                        printf("seed %llu FAILED: the process died (status %d)\n",
+                                (unsigned long long)w->seed, status);
                         w->t.failed++;
                         start_worker(o, w, w->seed + o->jobs);
                         alive++;
@@ -108,8 +116,11 @@ static bool parse(int argc, char **argv, struct options *o)
         *o = (struct options){ .seeds = 100, .first = 1, .seconds = 5, .jobs = 1 };
         for (int i = 1; i < argc; i++) {
                 const char *a = argv[i], *v = i + 1 < argc ? argv[i + 1] : NULL;
-                uint64_t *number = strcmp(a, "--seeds") == 0 ? &o->seeds : strcmp(a, "--first") == 0 ? &o->first :
-                        strcmp(a, "--seconds") == 0 ? &o->seconds : strcmp(a, "--jobs") == 0 ? &o->jobs : NULL;
+                uint64_t *number = strcmp(a, "--seeds") == 0     ? &o->seeds
+                                   : strcmp(a, "--first") == 0   ? &o->first
+                                   : strcmp(a, "--seconds") == 0 ? &o->seconds
+                                   : strcmp(a, "--jobs") == 0    ? &o->jobs
+                                                                 : NULL;
                 if (number && v) {
                         *number = strtoull(v, NULL, 10);
                         i++;
@@ -138,10 +149,12 @@ int main(int argc, char **argv)
         struct timespec a, b;
 
         if (!parse(argc, argv, &o)) {
-                fprintf(stderr, "usage: sim [--seeds N] [--first S] [--seconds T] [--guard-off NAME] [--trace] [--jobs N] [--forever] [--until-failure]\n");
+                fprintf(stderr, "usage: sim [--seeds N] [--first S] [--seconds T] [--guard-off NAME] "
+                                "[--trace] [--jobs N] [--forever] [--until-failure]\n");
                 return 2;
         }
-        workers = mmap(NULL, o.jobs * sizeof(*workers), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+        workers = mmap(
+                NULL, o.jobs * sizeof(*workers), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
         if (workers == MAP_FAILED) return 2;
         (void)clock_gettime(CLOCK_MONOTONIC, &a);
         if (o.jobs == 1 && o.seeds == 1) work(&o, workers, o.first);
@@ -160,11 +173,13 @@ int main(int argc, char **argv)
                 t.elections += w->elections;
                 t.unknown += w->unknown;
         }
-        printf("%llu entries committed, %llu writes and %llu reads acknowledged (%llu unknown outcomes retried), %llu elections, "
+        printf("%llu entries committed, %llu writes and %llu reads acknowledged (%llu unknown outcomes "
+               "retried), %llu elections, "
                "%llu crashes, %llu membership changes, %llu snapshot transfers, %.1f s\n",
-                (unsigned long long)t.commits, (unsigned long long)t.writes, (unsigned long long)t.reads, (unsigned long long)t.unknown,
-                (unsigned long long)t.elections, (unsigned long long)t.crashes, (unsigned long long)t.changes,
-                (unsigned long long)t.installs, (double)(b.tv_sec - a.tv_sec) + (double)(b.tv_nsec - a.tv_nsec) / 1e9);
+                (unsigned long long)t.commits, (unsigned long long)t.writes, (unsigned long long)t.reads,
+                (unsigned long long)t.unknown, (unsigned long long)t.elections, (unsigned long long)t.crashes,
+                (unsigned long long)t.changes, (unsigned long long)t.installs,
+                (double)(b.tv_sec - a.tv_sec) + (double)(b.tv_nsec - a.tv_nsec) / 1e9);
         printf("%llu passed, %llu failed\n", (unsigned long long)t.passed, (unsigned long long)t.failed);
         return t.failed ? 1 : 0;
 }

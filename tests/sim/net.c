@@ -1,5 +1,6 @@
-/* Connections between pairs of processes: in order or not at all, reset when a process dies. A cut drops frames, also in one
- * direction only. Now and then a frame of a former connection still arrives (guard L1). */
+/* Connections between pairs of processes: in order or not at all, reset when a process dies. A cut drops
+ * frames, also in one direction only. Now and then a frame of a former connection still arrives (guard L1).
+ */
 #include <string.h>
 
 #include "tests/sim/sim.h"
@@ -13,7 +14,8 @@ void net_send(struct sim_node *from, uint64_t to, enum raft_channel channel, str
 
         if (!n || !n->used || !from->link[n->slot] || s->cut[from->slot][n->slot]) return;
         if (sim_chance(s, s->drop_permille)) return;
-        at = s->now + 1 + sim_below(s, s->delay_ms) + (sim_chance(s, 20) ? sim_below(s, 40) : 0) + frame.n / 100000;
+        at = s->now + 1 + sim_below(s, s->delay_ms) + (sim_chance(s, 20) ? sim_below(s, 40) : 0) +
+             frame.n / 100000;
         at = MAX(at, s->fifo[from->slot][n->slot][channel]);
         s->fifo[from->slot][n->slot][channel] = at;
         e = sim_event(s, at, EV_FRAME, frame.n);
@@ -23,7 +25,8 @@ void net_send(struct sim_node *from, uint64_t to, enum raft_channel channel, str
         e->x = s->generation[from->slot][n->slot];
         memcpy(e->data, frame.p, frame.n);
         if (frame.n > FRAME_HEADER_BYTES && frame.p[0] == raft_frame_SNAP_BEGIN) s->installs_n++;
-        if (s->leftover_permille && !s->healed && sim_chance(s, s->leftover_permille / 10)) { /* a copy that a dead connection holds */
+        if (s->leftover_permille && !s->healed &&
+                sim_chance(s, s->leftover_permille / 10)) { /* a copy that a dead connection holds */
                 struct event *late = sim_event(s, at + sim_below(s, 400), EV_FRAME, frame.n);
                 late->a = e->a;
                 late->b = e->b;
@@ -79,6 +82,7 @@ void net_break(struct sim *s, unsigned a, unsigned b, bool reset_at_b)
         uint64_t g = ++s->generation[a][b];
 
         s->generation[b][a] = g;
-        if (s->nodes[b].up && s->nodes[b].link[a]) tell(s, b, a, false, reset_at_b, s->now + 1 + sim_below(s, 3));
+        if (s->nodes[b].up && s->nodes[b].link[a])
+                tell(s, b, a, false, reset_at_b, s->now + 1 + sim_below(s, 3));
         if (s->nodes[a].up && s->nodes[a].link[b]) tell(s, a, b, false, false, s->now);
 }

@@ -4,10 +4,7 @@
 
 #include "tests/sim/sim.h"
 
-static uint64_t env_now(struct env *env)
-{
-        return container_of(env, struct sim_node, env)->sim->now;
-}
+static uint64_t env_now(struct env *env) { return container_of(env, struct sim_node, env)->sim->now; }
 static uint64_t env_wall(struct env *env)
 {
         return container_of(env, struct sim_node, env)->sim->now + 1700000000000u;
@@ -15,7 +12,8 @@ static uint64_t env_wall(struct env *env)
 static void env_random(struct env *env, void *p, size_t n)
 {
         uint8_t *b = p;
-        for (size_t i = 0; i < n; i++) b[i] = (uint8_t)(sim_random(container_of(env, struct sim_node, env)->sim) >> 16);
+        for (size_t i = 0; i < n; i++)
+                b[i] = (uint8_t)(sim_random(container_of(env, struct sim_node, env)->sim) >> 16);
 }
 
 static void op_send(void *arg, uint64_t to, enum raft_channel channel, struct blob frame)
@@ -90,7 +88,11 @@ struct sim_node *node_new(struct sim *s, bool is_volatile)
         struct sim_node *n = &s->nodes[s->nodes_n];
 
         assert(s->nodes_n < NODES_MAX);
-        *n = (struct sim_node){ .env = { env_now, env_wall, env_random }, .sim = s, .slot = s->nodes_n, .used = true, .is_volatile = is_volatile };
+        *n = (struct sim_node){ .env = { env_now, env_wall, env_random },
+                .sim = s,
+                .slot = s->nodes_n,
+                .used = true,
+                .is_volatile = is_volatile };
         s->nodes_n++;
         n->id = s->next_id++;
         n->disk_slow = s->slow_disks ? 1 + sim_below(s, 4) : 1;
@@ -135,10 +137,7 @@ void node_boot(struct sim_node *n)
         node_after(n);
 }
 
-static bool keep(void *arg)
-{
-        return sim_below(arg, 2) == 0;
-}
+static bool keep(void *arg) { return sim_below(arg, 2) == 0; }
 
 void node_crash(struct sim_node *n, unsigned down_ms)
 {
@@ -179,7 +178,8 @@ void node_tick(struct sim_node *n)
                 n->spin_at = s->now;
                 n->spin_n = 0;
         }
-        if (++n->spin_n > 500) sim_fail(s, "node %llu spins: its timer stays in the past", (unsigned long long)n->id);
+        if (++n->spin_n > 500)
+                sim_fail(s, "node %llu spins: its timer stays in the past", (unsigned long long)n->id);
         driver_tick(n->driver);
         node_after(n);
 }

@@ -1,9 +1,9 @@
-/* The cluster simulator: drivers, stores, network, clients and an administrator in one process under a virtual clock. All
- * randomness comes from one generator, so that a seed replays exactly.
+/* The cluster simulator: drivers, stores, network, clients and an administrator in one process under a
+ * virtual clock. All randomness comes from one generator, so that a seed replays exactly.
  *
- * Every node is the real driver over the memory store. The network delays, drops, cuts (also one way) and resets; disks are
- * slow and lose what was not synced; processes die, alone and all at once; members come and go.
- * Threads: one. Ownership: struct sim owns everything. */
+ * Every node is the real driver over the memory store. The network delays, drops, cuts (also one way) and
+ * resets; disks are slow and lose what was not synced; processes die, alone and all at once; members come and
+ * go. Threads: one. Ownership: struct sim owns everything. */
 #ifndef TESTS_SIM_SIM_H
 #define TESTS_SIM_SIM_H
 
@@ -134,14 +134,8 @@ struct sim {
 
 /* world.c */
 uint64_t sim_random(struct sim *s);
-static inline unsigned sim_below(struct sim *s, unsigned n)
-{
-        return n ? (unsigned)(sim_random(s) % n) : 0;
-}
-static inline bool sim_chance(struct sim *s, unsigned permille)
-{
-        return sim_below(s, 1000) < permille;
-}
+static inline unsigned sim_below(struct sim *s, unsigned n) { return n ? (unsigned)(sim_random(s) % n) : 0; }
+static inline bool sim_chance(struct sim *s, unsigned permille) { return sim_below(s, 1000) < permille; }
 struct event *sim_event(struct sim *s, uint64_t at, enum event_kind kind, size_t n);
 void sim_fail(struct sim *s, const char *fmt, ...) PRINTF_LIKE(2, 3);
 void sim_note(struct sim *s, const char *fmt, ...) PRINTF_LIKE(2, 3);

@@ -1,6 +1,6 @@
-/* The simulator's own workload: registers with versions. Each write raises the version by one and counts its executions, so
- * that a lost, repeated or stale effect shows in the reply or in the end. Refusals write first, so that a rollback that
- * forgets something shows as well. */
+/* The simulator's own workload: registers with versions. Each write raises the version by one and counts its
+ * executions, so that a lost, repeated or stale effect shows in the reply or in the end. Refusals write
+ * first, so that a rollback that forgets something shows as well. */
 #include <string.h>
 
 #include "tests/sim/sim.h"
@@ -22,10 +22,7 @@ static void put64(uint8_t *p, uint64_t v)
 struct reg_key {
         uint8_t k[4];
 };
-static struct reg_key reg_key(unsigned key)
-{
-        return (struct reg_key){ { 0x72, 0, 0, (uint8_t)key } };
-}
+static struct reg_key reg_key(unsigned key) { return (struct reg_key){ { 0x72, 0, 0, (uint8_t)key } }; }
 struct exec_key {
         uint8_t k[2 + REQUEST_ID_SIZE];
 };
@@ -108,21 +105,17 @@ static void draw(struct work_op *op, uint64_t (*random)(void *arg), void *arg, s
         }
 }
 
-static bool is_write(const struct work_op *op)
-{
-        return op->kind == WORK_WRITE;
-}
+static bool is_write(const struct work_op *op) { return op->kind == WORK_WRITE; }
 
 static bool decode(struct blob reply, struct work_reply *ret)
 {
         if (reply.n != 25) return false;
-        *ret = (struct work_reply){ reply.p[0] != 0, get64(reply.p + 1), get64(reply.p + 9), get64(reply.p + 17) };
+        *ret = (struct work_reply){ reply.p[0] != 0, get64(reply.p + 1), get64(reply.p + 9),
+                get64(reply.p + 17) };
         return true;
 }
 
-static uint64_t executions(struct tx *tx, const struct work_op *op)
-{
-        return exec_count(tx, op->id);
-}
+static uint64_t executions(struct tx *tx, const struct work_op *op) { return exec_count(tx, op->id); }
 
-const struct workload workload_registers = { "registers", evaluate, draw, is_write, decode, read_register, executions };
+const struct workload workload_registers = { "registers", evaluate, draw, is_write, decode, read_register,
+        executions };

@@ -54,7 +54,8 @@ struct event *sim_event(struct sim *s, uint64_t at, enum event_kind kind, size_t
                 s->heap_cap = s->heap_cap ? s->heap_cap * 2 : 256;
                 s->heap = xrealloc(s->heap, s->heap_cap * sizeof(struct event *));
         }
-        for (i = s->heap_n++; i > 0 && before(e, s->heap[(i - 1) / 2]); i = (i - 1) / 2) s->heap[i] = s->heap[(i - 1) / 2];
+        for (i = s->heap_n++; i > 0 && before(e, s->heap[(i - 1) / 2]); i = (i - 1) / 2)
+                s->heap[i] = s->heap[(i - 1) / 2];
         s->heap[i] = e;
         return e;
 }
@@ -76,16 +77,14 @@ static struct event *pop(struct sim *s)
         return top;
 }
 
-static void mix(struct sim *s, uint64_t v)
-{
-        s->trace = (s->trace ^ v) * 1099511628211u;
-}
+static void mix(struct sim *s, uint64_t v) { s->trace = (s->trace ^ v) * 1099511628211u; }
 
 static void dispatch(struct sim *s, struct event *e)
 {
         mix(s, e->at * 31 + e->kind * 7 + e->a * 3 + e->b);
         for (size_t i = 0; i < e->n; i += 8) mix(s, e->data[i]);
-        if (s->tracing) sim_note(s, "event %u %u %u x%llu n%zu", e->kind, e->a, e->b, (unsigned long long)e->x, e->n);
+        if (s->tracing)
+                sim_note(s, "event %u %u %u x%llu n%zu", e->kind, e->a, e->b, (unsigned long long)e->x, e->n);
         switch (e->kind) {
         case EV_FRAME: net_deliver(s, e); break;
         case EV_LINK: net_link(s, e); break;
@@ -110,11 +109,13 @@ static void found(struct sim *s, unsigned n)
 
         for (unsigned i = 0; i < n; i++) {
                 struct sim_node *node = node_new(s, false);
-                f[i] = (struct driver_founder){ node->id, node->address, i == 0 || !s->sole_start ? MEMBER_VOTER : MEMBER_STANDBY };
+                f[i] = (struct driver_founder){ node->id, node->address,
+                        i == 0 || !s->sole_start ? MEMBER_VOTER : MEMBER_STANDBY };
         }
         for (unsigned i = 0; i < n; i++) {
                 struct sim_node *node = &s->nodes[i];
-                if (driver_found(store_mem_store(node->store), f, n, BLOB(NULL, 0), (void (*)(void *))store_mem_run, node->store, &why) < 0)
+                if (driver_found(store_mem_store(node->store), f, n, BLOB(NULL, 0),
+                            (void (*)(void *))store_mem_run, node->store, &why) < 0)
                         sim_fail(s, "cannot found: %s", why.text);
         }
         for (unsigned i = 0; i < n; i++) node_boot(&s->nodes[i]);
@@ -192,22 +193,41 @@ static void dump(struct sim *s)
                 struct sim_node *n = &s->nodes[i];
                 const struct raft_configuration *c;
                 if (!n->up) {
-                        sim_note(s, "%llu is %s", (unsigned long long)n->id, n->forever_dead ? "gone" : "down");
+                        sim_note(s, "%llu is %s", (unsigned long long)n->id,
+                                n->forever_dead ? "gone" : "down");
                         continue;
                 }
                 c = &n->driver->raft.configuration;
-                sim_note(s, "%llu state %u term %llu leader %llu last %llu stored %llu commit %llu applied %llu snapshot %llu installing %d barrier %llu queue %u batches %u busy %d recv %d uncommitted %llu",
-                        (unsigned long long)n->id, n->driver->raft.state, (unsigned long long)raft_current_term(&n->driver->raft),
-                        (unsigned long long)drv_leader(n->driver), (unsigned long long)raft_last_index(&n->driver->raft),
-                        (unsigned long long)n->driver->raft.last_stored, (unsigned long long)raft_commit_index(&n->driver->raft),
-                        (unsigned long long)n->driver->applied.index, (unsigned long long)n->driver->snapshot_index, n->driver->installing,
-                        (unsigned long long)n->driver->barrier_index, n->driver->queue_n, n->driver->batches_n, n->driver->job.busy,
-                        (int)n->driver->recv.state, (unsigned long long)n->driver->raft.configuration_uncommitted_index);
-                for (unsigned k = 0; k < c->n; k++) sim_note(s, "    %llu role %d", (unsigned long long)c->servers[k].id, c->servers[k].role);
+                sim_note(s,
+                        "%llu state %u term %llu leader %llu last %llu stored %llu commit %llu applied %llu "
+                        "snapshot %llu installing %d barrier %llu queue %u batches %u busy %d recv %d "
+                        "uncommitted %llu",
+                        (unsigned long long)n->id, n->driver->raft.state,
+                        (unsigned long long)raft_current_term(&n->driver->raft),
+                        (unsigned long long)drv_leader(n->driver),
+                        (unsigned long long)raft_last_index(&n->driver->raft),
+                        (unsigned long long)n->driver->raft.last_stored,
+                        (unsigned long long)raft_commit_index(&n->driver->raft),
+                        (unsigned long long)n->driver->applied.index,
+                        (unsigned long long)n->driver->snapshot_index, n->driver->installing,
+                        (unsigned long long)n->driver->barrier_index, n->driver->queue_n,
+                        n->driver->batches_n, n->driver->job.busy, (int)n->driver->recv.state,
+                        (unsigned long long)n->driver->raft.configuration_uncommitted_index);
+                LIST_FOREACH(it, &n->driver->noops)
+                {
+                        const struct batch *b = container_of(it, struct batch, node);
+                        sim_note(s, "    parked: epoch %llu of %llu, confirmed %d, index %llu",
+                                (unsigned long long)b->epoch, (unsigned long long)n->driver->epoch,
+                                b->confirmed, (unsigned long long)b->index);
+                }
+                for (unsigned k = 0; k < c->n; k++)
+                        sim_note(s, "    %llu role %d", (unsigned long long)c->servers[k].id,
+                                c->servers[k].role);
         }
         for (unsigned i = 0; i < s->clients_n; i++)
                 if (s->clients[i].busy)
-                        sim_note(s, "client %u waits at %u (%s) since %llu", i, s->clients[i].node, s->clients[i].reading ? "read" : "write",
+                        sim_note(s, "client %u waits at %u (%s) since %llu", i, s->clients[i].node,
+                                s->clients[i].reading ? "read" : "write",
                                 (unsigned long long)s->clients[i].began_ms);
 }
 

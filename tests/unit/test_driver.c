@@ -1,5 +1,6 @@
-/* Directed scenarios of the driver: exactly once over a change of leaders, refusals, limits, reads that must not be
- * answered by a deposed leader, durability of the vote, a full disk, a state that differs, founding. */
+/* Directed scenarios of the driver: exactly once over a change of leaders, refusals, limits, reads that must
+ * not be answered by a deposed leader, durability of the vote, a full disk, a state that differs, founding.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -66,7 +67,8 @@ static void test_submit_anywhere(void **state)
         assert_int_equal(b.n, 1);
         assert_string_equal(b.text, "again");
         assert_true(b.index > a.index);
-        submit(r, 3, 1, "x", 5000, &b); /* the first one once more, at another member: its answer, not its effect */
+        submit(r, 3, 1, "x", 5000,
+                &b); /* the first one once more, at another member: its answer, not its effect */
         assert_string_equal(b.text, "first");
         assert_int_equal(b.index, a.index);
         rig_free(r);
@@ -89,7 +91,8 @@ static void test_refusal_and_noop(void **state)
         rig_free(r);
 }
 
-/* The leader proposes, is cut off, another one leads; the client's request is carried out once and answered once. */
+/* The leader proposes, is cut off, another one leads; the client's request is carried out once and answered
+ * once. */
 static void test_new_leader(void **state)
 {
         struct rig *r = three(1);
@@ -183,8 +186,9 @@ static void test_full_disk(void **state)
         struct rig *r = three(1);
         struct answer a;
 
-        for (unsigned i = 1; i <= 3; i++) store_mem_set_full(r->nodes[i].store, true);
+        for (unsigned i = 2; i <= 3; i++) store_mem_set_full(r->nodes[i].store, true);
         for (unsigned i = 0; i < 2; i++) rig_tick(r, 1, 150); /* the leader hears that the others are full */
+        store_mem_set_full(r->nodes[1].store, true);
         submit(r, 1, 1, "x", 100000, &a);
         assert_int_equal(a.err, E_NO_SPACE);
         store_mem_set_full(r->nodes[2].store, false);
@@ -213,17 +217,15 @@ static void test_hash_differs(void **state)
         r->nodes[3].driver->applied.hash[0] ^= 1; /* as if its state had gone another way */
         for (unsigned i = 0; i < HASH_RING; i++) r->nodes[3].driver->hashes[i].hash[0] ^= 1;
         for (unsigned i = 1; i <= 3; i++)
-                for (unsigned k = 0; k < r->nodes[i].driver->peers_n; k++) r->nodes[i].driver->peers[k].hash_good = 0;
+                for (unsigned k = 0; k < r->nodes[i].driver->peers_n; k++)
+                        r->nodes[i].driver->peers[k].hash_good = 0;
         for (unsigned i = 0; i < 3; i++) rig_tick(r, 1, 150);
         assert_int_equal(r->nodes[3].fatal, E_CORRUPT);
         assert_int_equal(r->nodes[1].fatal + r->nodes[2].fatal, 0);
         rig_free(r);
 }
 
-static void on_change(void *arg, int err, const char *why)
-{
-        *(int *)arg = err;
-}
+static void on_change(void *arg, int err, const char *why) { *(int *)arg = err; }
 static int change(struct rig *r, unsigned no, enum member_change what, uint64_t id, const char *address)
 {
         static int errs[64];
@@ -275,13 +277,21 @@ static void test_found(void **state)
         struct driver_founder f[2] = { { 1, "a:1", MEMBER_VOTER }, { 2, "a:1", MEMBER_VOTER } };
         struct fail why;
 
-        assert_int_equal(driver_found(store_mem_store(m), f, 2, BLOB(NULL, 0), (void (*)(void *))store_mem_run, m, &why), E_EXISTS);
+        assert_int_equal(driver_found(store_mem_store(m), f, 2, BLOB(NULL, 0),
+                                 (void (*)(void *))store_mem_run, m, &why),
+                E_EXISTS);
         f[1].address = "b:1";
         f[0].role = f[1].role = MEMBER_STANDBY;
-        assert_int_equal(driver_found(store_mem_store(m), f, 2, BLOB(NULL, 0), (void (*)(void *))store_mem_run, m, &why), E_INVALID);
+        assert_int_equal(driver_found(store_mem_store(m), f, 2, BLOB(NULL, 0),
+                                 (void (*)(void *))store_mem_run, m, &why),
+                E_INVALID);
         f[0].role = MEMBER_VOTER;
-        assert_int_equal(driver_found(store_mem_store(m), f, 2, BLOB(NULL, 0), (void (*)(void *))store_mem_run, m, &why), 0);
-        assert_int_equal(driver_found(store_mem_store(m), f, 2, BLOB(NULL, 0), (void (*)(void *))store_mem_run, m, &why), E_EXISTS);
+        assert_int_equal(driver_found(store_mem_store(m), f, 2, BLOB(NULL, 0),
+                                 (void (*)(void *))store_mem_run, m, &why),
+                0);
+        assert_int_equal(driver_found(store_mem_store(m), f, 2, BLOB(NULL, 0),
+                                 (void (*)(void *))store_mem_run, m, &why),
+                E_EXISTS);
         store_mem_free(m);
 }
 

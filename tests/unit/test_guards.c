@@ -1,5 +1,5 @@
-/* Each guard of the driver twice: with it the hole is closed; without it the hole is there, so that the first half proves
- * something. (S3, L1, L4, V1 are found by the simulator as well: tests/sim/guards.sh.) */
+/* Each guard of the driver twice: with it the hole is closed; without it the hole is there, so that the first
+ * half proves something. (S3, L1, L4, V1 are found by the simulator as well: tests/sim/guards.sh.) */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -9,20 +9,14 @@
 
 #include "tests/lib/raft_rig.h"
 
-static void off(enum guard g)
-{
-        guards_off = 1u << g;
-}
+static void off(enum guard g) { guards_off = 1u << g; }
 static int reset(void **state)
 {
         guards_off = 0;
         return 0;
 }
 
-static struct raft *core(struct rig *r, unsigned no)
-{
-        return &r->nodes[no].driver->raft;
-}
+static struct raft *core(struct rig *r, unsigned no) { return &r->nodes[no].driver->raft; }
 
 static struct rf_entry entry(uint64_t term, unsigned type, struct blob data)
 {
@@ -33,8 +27,8 @@ static struct rf_entry entry(uint64_t term, unsigned type, struct blob data)
         return e;
 }
 
-static void append(struct rig *r, unsigned to, unsigned from, uint64_t seq, uint64_t term, uint64_t prev, uint64_t prev_term, uint64_t commit,
-        struct rf_entry *entries, uint32_t n)
+static void append(struct rig *r, unsigned to, unsigned from, uint64_t seq, uint64_t term, uint64_t prev,
+        uint64_t prev_term, uint64_t commit, struct rf_entry *entries, uint32_t n)
 {
         struct rf_append m = { 0 };
         SET(&m, rf_append, term, term);
@@ -62,7 +56,8 @@ static void four_voters(struct buf *out)
         raft_configuration_close(&c);
 }
 
-/* ---- S1: a change that is not the first new entry, then another leader overwrites it: back to three members ---- */
+/* ---- S1: a change that is not the first new entry, then another leader overwrites it: back to three members
+ * ---- */
 
 static unsigned s1_members(void)
 {
@@ -93,10 +88,7 @@ static void test_s1(void **state)
 
 /* ---- S2: two leaders change the configuration before they have committed anything of their terms ---- */
 
-static void on_change(void *arg, int err, const char *why)
-{
-        *(int *)arg = err;
-}
+static void on_change(void *arg, int err, const char *why) { *(int *)arg = err; }
 static int change(struct rig *r, unsigned no, enum member_change what, uint64_t id)
 {
         int err = 1;
@@ -109,9 +101,12 @@ static bool committed_twice(struct rig *r)
 {
         for (unsigned a = 1; a <= 5; a++)
                 for (unsigned b = 1; b < a; b++) {
-                        uint64_t upto = MIN(raft_commit_index(&r->nodes[a].driver->raft), raft_commit_index(&r->nodes[b].driver->raft));
+                        uint64_t upto = MIN(raft_commit_index(&r->nodes[a].driver->raft),
+                                raft_commit_index(&r->nodes[b].driver->raft));
                         for (uint64_t i = 1; i <= upto; i++)
-                                if (step_term_of(r->nodes[a].driver, i) != step_term_of(r->nodes[b].driver, i)) return true;
+                                if (step_term_of(r->nodes[a].driver, i) !=
+                                        step_term_of(r->nodes[b].driver, i))
+                                        return true;
                 }
         return false;
 }
@@ -145,7 +140,9 @@ static bool s2_run(void)
         rig_tick(r, 2, 150);
         for (unsigned i = 1; i <= 5; i++) r->drop_kinds[i] = 0;
         rig_links(r, "145");
-        for (unsigned k = 0; k < 9 && (core(r, 1)->state != RAFT_LEADER || raft_current_term(core(r, 1)) < 4); k++) rig_tick(r, 1, 3000);
+        for (unsigned k = 0; k < 9 && (core(r, 1)->state != RAFT_LEADER || raft_current_term(core(r, 1)) < 4);
+                k++)
+                rig_tick(r, 1, 3000);
         for (unsigned k = 0; k < 4; k++) rig_tick(r, 1, 150);
         bad = committed_twice(r);
         rig_free(r);
@@ -295,7 +292,8 @@ static uint64_t n2_applied_stale(void)
         rig_tick(r, 1, 3000);
         rig_links(r, "12");
         r->drop_kinds[1] = 1u << raft_frame_APPEND_RESULT;
-        for (unsigned i = 0; i < 3; i++) assert_int_equal(step_submit(r->nodes[1].driver, LOG_BARRIER, BLOB(NULL, 0), NULL), 0);
+        for (unsigned i = 0; i < 3; i++)
+                assert_int_equal(step_submit(r->nodes[1].driver, LOG_BARRIER, BLOB(NULL, 0), NULL), 0);
         rig_tick(r, 1, 150); /* 2 has entries now that will never be committed */
         rig_links(r, "345");
         for (unsigned k = 0; k < 9 && core(r, 3)->state != RAFT_LEADER; k++) rig_tick(r, 3, 3000);
@@ -397,7 +395,8 @@ static void test_v1(void **state)
         assert_false(v1_recovers());
 }
 
-/* ---- P1: the longest log has an old term, the new term has a short log, and each needs the other's vote ---- */
+/* ---- P1: the longest log has an old term, the new term has a short log, and each needs the other's vote
+ * ---- */
 
 static bool p1_elects(void)
 {
@@ -410,6 +409,8 @@ static bool p1_elects(void)
         rig_boot(r, 2, "vv");
         append(r, 1, 3, 1, 2, 1, 1, 1, &e, 1);
         SET(&v, rf_vote, term, 9);
+        SET(&v, rf_vote, last_index, 0);
+        SET(&v, rf_vote, last_term, 0);
         rig_inject(r, 2, 3, raft_frame_VOTE, &v, 1);
         rig_pump(r);
         assert_int_equal(rig_status(r, 2).term, 9);

@@ -141,7 +141,8 @@ static int decode(const void *msg, enum raft_frame kind)
         err = frame_decode(buf_blob(&b), &got, &arena, &ret, &f);
         for (size_t n = 0; n + 1 < b.n; n++) { /* cut anywhere: refused, not misread */
                 uint8_t *copy = xmemdup(b.p, n ? n : 1);
-                if (frame_header(BLOB(copy, n), &got) == 0) assert_true(frame_decode(BLOB(copy, n), &got, &arena, &ret, &f) < 0);
+                if (frame_header(BLOB(copy, n), &got) == 0)
+                        assert_true(frame_decode(BLOB(copy, n), &got, &arena, &ret, &f) < 0);
                 free(copy);
         }
         buf_done(&b);
