@@ -23,6 +23,11 @@
 #define SATELLITE_PORT 3366
 #define SATELLITE_TLS_PORT 3367
 
+/* Bounds on what one object and one request may hold, so that no request is too much for the leader's memory.
+ */
+#define PROPS_MAX 4096
+#define ADJUST_MAX 200
+
 #define OP_BODY(op, type) ((const struct type *)(op)->body)
 
 static inline bool op_same(const char *a, const char *b) { return strcasecmp(a, b) == 0; }

@@ -57,6 +57,13 @@ static struct place_node *find_node(struct place_ctx *c, const char *name)
         return NULL;
 }
 
+/* Does it count as a replica? */
+static bool is_replica(const struct rsc *r)
+{
+        return (r->flags & (rsc_flag_DISKLESS | rsc_flag_DELETE | rsc_flag_EVACUATE)) == 0 &&
+               !prop_bool(strmap_get(&r->props, "DrbdOptions/SkipDisk"), false);
+}
+
 /* Replicas that exist count for the rules; on the node of any resource of this name nothing else can be
  * placed. */
 static void mark_deployed(struct op *op, struct place_ctx *c, const char *rsc)
@@ -67,15 +74,11 @@ static void mark_deployed(struct op *op, struct place_ctx *c, const char *rsc)
                 struct place_node *node = find_node(c, rscs[i].node_name);
                 struct stor_pool p;
                 if (node == NULL) continue;
-                bool counts =
-                        (rscs[i].flags & (rsc_flag_DISKLESS | rsc_flag_DELETE | rsc_flag_EVACUATE)) == 0 &&
-                        !prop_bool(strmap_get(&rscs[i].props, "DrbdOptions/SkipDisk"), false);
-                if (!counts) {
+                if (!is_replica(&rscs[i])) {
                         node->why = "it has a resource of that name already";
                         continue;
                 }
                 node->deployed = true;
-                c->deployed_n++;
                 for (uint32_t k = 0; k < rscs[i].volumes_n; k++) {
                         node->kinds |= UINT64_C(1) << rscs[i].volumes[k].provider_kind;
                         if (op_find_pool(op, node->name, rscs[i].volumes[k].storage_pool_name, &p) &&
@@ -316,24 +319,26 @@ static int refuse(struct op *op, const struct place_ctx *c, const struct select_
 /* ---- placing ---- */
 
 /* How many more are wanted; -1: an entry says that there is nothing to do or why it cannot be. */
-static int wanted(struct op *op, const struct place_ctx *c, const struct select_filter *f,
-        const struct rsc_dfn *rd, bool adjust)
+static int wanted(struct op *op, const struct select_filter *f, const struct rsc_dfn *rd, bool adjust)
 {
+        struct rsc *rscs;
+        uint32_t deployed = 0, n = op_list_rscs(op, rd->name, &rscs);
+        for (uint32_t i = 0; i < n; i++) deployed += is_replica(&rscs[i]);
         if (HAS(f, select_filter, additional_place_count) && f->additional_place_count > 0)
                 return (int)f->additional_place_count;
         int64_t total = HAS(f, select_filter, place_count) ? f->place_count : PLACE_COUNT_DEFAULT;
-        if (total > c->deployed_n) return (int)(total - c->deployed_n);
-        if (total == c->deployed_n || adjust) {
+        if (total > deployed) return (int)(total - deployed);
+        if (total == deployed || adjust) {
                 struct api_rc *rc;
                 if (adjust) return 0;
                 rc = op_rc_as(op, RC_WARN_RSC_ALREADY_DEPLOYED, RC_OP_CREATE, RC_OBJ_RSC,
-                        "Resource '%s' has %u replicas already.", rd->name, c->deployed_n);
+                        "Resource '%s' has %u replicas already.", rd->name, deployed);
                 op_rc_ref(op, rc, "RscDfn", rd->name);
                 return 0;
         }
         struct api_rc *rc = op_rc_as(op, RC_FAIL_RSC_ALREADY_DEPLOYED, RC_OP_CREATE, RC_OBJ_RSC,
                 "Resource '%s' has %u replicas already: a place count of %lld is too low.", rd->name,
-                c->deployed_n, (long long)total);
+                deployed, (long long)total);
         op_rc_ref(op, rc, "RscDfn", rd->name);
         return -1;
 }
@@ -397,11 +402,12 @@ int op_place_rd(struct op *op, struct rsc_dfn *rd, const struct select_filter *f
         struct place_result res = { 0 };
         struct fail fail = { 0 };
         uint64_t size_kib = 0;
+        int count = wanted(op, f, rd, adjust);
+        if (count < 0) return -1;
+        if (count == 0 && (adjust || !f->diskless_on_remaining)) return 0;
         op_effective_stack(op, rd, &c.stack, &c.stack_n);
         (void)op_find_rg(op, rd->rsc_grp_name, &rg);
         place_gather(op, &c, rd, &rg, f);
-        int count = wanted(op, &c, f, rd, adjust);
-        if (count < 0) return -1;
         uint32_t vds_n = op_list_vds(op, rd->name, &vds);
         for (uint32_t i = 0; i < vds_n; i++) size_kib += vds[i].size_kib;
         if (count > 0) {

@@ -13,7 +13,6 @@ struct place_ctx {
         uint32_t nodes_n;
         struct place_pool *pools;
         uint32_t pools_n;
-        uint32_t deployed_n; /* replicas that exist */
         bool mixing;
         const struct strmap *ctrl, *rd_props, *rg_props;
 };

@@ -41,10 +41,19 @@ static bool set_prop(struct op *op, enum prop_scope scope, struct strmap *map, c
         return true;
 }
 
+static bool count_ok(struct op *op, uint32_t n)
+{
+        if (n > PROPS_MAX)
+                op_rc(op, RC_FAIL_INVLD_REQUEST, "There are too many properties: %d at most for one object.",
+                        PROPS_MAX);
+        return n <= PROPS_MAX;
+}
+
 bool op_props_new(struct op *op, enum prop_scope scope, const struct strmap *in, struct strmap *ret)
 {
         const char *key;
         *ret = (struct strmap){ 0 };
+        if (in != NULL && !count_ok(op, in->n)) return false;
         for (uint32_t i = 0; in != NULL && i < in->n; i++)
                 if (!set_prop(op, scope, ret, in->kv[2 * (size_t)i], in->kv[2 * (size_t)i + 1], &key))
                         return false;
@@ -68,10 +77,8 @@ bool op_props_modify(struct op *op, enum prop_scope scope, struct strmap *props,
         const char **gone = arena_array(op->arena, const char *, max + 1);
         uint32_t set_n = 0, gone_n = 0;
         bool matters = false;
-        if (set == NULL || gone == NULL) {
-                op_rc(op, RC_FAIL_INVLD_REQUEST, "There are too many properties in one request.");
-                return false;
-        }
+        if (set == NULL || gone == NULL || !count_ok(op, mod->override_props.n)) return false;
+        if (!count_ok(op, mod->delete_props_n) || !count_ok(op, mod->delete_namespaces_n)) return false;
         for (uint32_t i = 0; i < mod->override_props.n; i++) {
                 const char *raw = mod->override_props.kv[2 * (size_t)i], *key;
                 if (!set_prop(op, scope, props, raw, mod->override_props.kv[2 * (size_t)i + 1], &key))
@@ -92,6 +99,7 @@ bool op_props_modify(struct op *op, enum prop_scope scope, struct strmap *props,
                 gone[gone_n++] = key;
                 matters = true;
         }
+        if (!count_ok(op, props->n)) return false;
         note(op, RC_CREATED, RC_OP_CREATE, "Setting", set, set_n);
         note(op, RC_DELETED, RC_OP_DELETE, "Removal", gone, gone_n);
         if (strmap_get(&mod->override_props, "DrbdOptions/auto-quorum") != NULL)

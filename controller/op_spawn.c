@@ -89,25 +89,36 @@ void op_rd_autoplace(struct op *op)
 
 /* ---- adjust ---- */
 
-/* Adds what the resource definitions of a group lack. Returns how many resources were created. */
-static unsigned adjust_group(struct op *op, const struct rsc_grp *g)
+struct adjusted {
+        unsigned made;  /* resources */
+        unsigned tries; /* definitions that lacked some; bounded */
+};
+
+/* Adds what the resource definitions of a group lack. */
+static void adjust_group(struct op *op, const struct rsc_grp *g, struct adjusted *done)
 {
         const struct rsc_grp_adjust_body *b = OP_BODY(op, rsc_grp_adjust_body);
         struct select_filter *f = op_filter_merge(op, g->select_filter, b->select_filter);
         struct idx_grp_rsc_dfn key = { .rsc_grp_name = g->name }, row;
         struct row_scan s;
         struct rsc_dfn rd;
-        unsigned n = 0;
         row_scan_open(&s, op->tx, &idx_grp_rsc_dfn_type, &key, 1);
-        while (!op_failed(op) && row_scan_next(&s, op->arena, &row)) {
+        while (!op_failed(op) && done->tries < ADJUST_MAX && row_scan_next(&s, op->arena, &row)) {
                 struct vlm_dfn vkey = { .rsc_name = row.rsc_name };
                 if (!op_find_rd(op, row.rsc_name, &rd) || row_count(op->tx, &vlm_dfn_type, &vkey, 1) == 0)
                         continue;
                 int made = op_place_rd(op, &rd, f, true);
-                if (made > 0) n += (unsigned)made;
+                done->tries += made != 0;
+                if (made > 0) done->made += (unsigned)made;
         }
         row_scan_close(&s);
-        return n;
+}
+
+static void say_more(struct op *op, const struct adjusted *done)
+{
+        if (done->tries >= ADJUST_MAX)
+                op_rc(op, RC_WARN_NO_EFFECT,
+                        "Only %d resource definitions are adjusted at a time: ask again.", ADJUST_MAX);
 }
 
 static bool adjust_body_ok(struct op *op)
@@ -119,21 +130,24 @@ static bool adjust_body_ok(struct op *op)
 void op_rg_adjust(struct op *op)
 {
         struct rsc_grp g;
+        struct adjusted done = { 0 };
         if (!op_need_rg(op, op->params[0], &g) || !adjust_body_ok(op)) return;
-        unsigned n = adjust_group(op, &g);
-        struct api_rc *rc =
-                op_rc(op, RC_MODIFIED, "Resource group '%s' adjusted: %u resources created.", g.name, n);
+        adjust_group(op, &g, &done);
+        struct api_rc *rc = op_rc(
+                op, RC_MODIFIED, "Resource group '%s' adjusted: %u resources created.", g.name, done.made);
         op_rc_ref(op, rc, "RscGrp", g.name);
+        say_more(op, &done);
 }
 
 void op_rg_adjust_all(struct op *op)
 {
         struct rsc_grp g = { 0 };
         struct row_scan s;
-        unsigned n = 0;
+        struct adjusted done = { 0 };
         if (!adjust_body_ok(op)) return;
         row_scan_open(&s, op->tx, &rsc_grp_type, &g, 0);
-        while (!op_failed(op) && row_scan_next(&s, op->arena, &g)) n += adjust_group(op, &g);
+        while (!op_failed(op) && row_scan_next(&s, op->arena, &g)) adjust_group(op, &g, &done);
         row_scan_close(&s);
-        op_rc(op, RC_MODIFIED, "All resource groups adjusted: %u resources created.", n);
+        op_rc(op, RC_MODIFIED, "All resource groups adjusted: %u resources created.", done.made);
+        say_more(op, &done);
 }

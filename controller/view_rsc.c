@@ -1,4 +1,5 @@
 /* Views of resources and volumes: what is wanted, with what their satellites see. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "controller/view_internal.h"
@@ -86,25 +87,30 @@ static void add_level(struct eff_prop *p, const char *type, const char *value, s
         SET_N(p, eff_prop, other, other, p->other_n + 1);
 }
 
+static int by_text(const void *x, const void *y)
+{
+        const char *const *a = x, *const *b = y;
+        return strcmp(*a, *b);
+}
+
 /* Nearest level first; the values that it hides follow it. */
 static void fill_effective(
         const struct level *levels, uint32_t levels_n, struct arena *a, struct rsc_view *ret)
 {
         uint32_t max = 0, n = 0;
         for (uint32_t i = 0; i < levels_n; i++) max += levels[i].props->n;
-        struct strmap all = { 0 };
+        const char **keys = arena_array(a, const char *, max + 1);
+        struct eff_prop *vals = arena_array(a, struct eff_prop, max + 1);
+        if (keys == NULL || vals == NULL || max == 0) return;
+        uint32_t all = 0;
         for (uint32_t i = 0; i < levels_n; i++)
-                for (uint32_t k = 0; k < levels[i].props->n; k++) {
-                        const char *key = levels[i].props->kv[2 * (size_t)k];
-                        if (counts(&levels[i], key) && strmap_get(&all, key) == NULL)
-                                strmap_set(&all, key, "", a);
-                }
-        if (all.n == 0) return;
-        const char **keys = arena_array(a, const char *, all.n);
-        struct eff_prop *vals = arena_array(a, struct eff_prop, all.n);
-        if (keys == NULL || vals == NULL) return;
-        for (uint32_t k = 0; k < all.n; k++) {
-                keys[n] = all.kv[2 * (size_t)k];
+                for (uint32_t k = 0; k < levels[i].props->n; k++)
+                        if (counts(&levels[i], levels[i].props->kv[2 * (size_t)k]))
+                                keys[all++] = levels[i].props->kv[2 * (size_t)k];
+        qsort(keys, all, sizeof keys[0], by_text);
+        for (uint32_t k = 0; k < all; k++) {
+                if (n != 0 && strcmp(keys[n - 1], keys[k]) == 0) continue;
+                keys[n] = keys[k];
                 bool first = true;
                 for (uint32_t i = 0; i < levels_n; i++) {
                         const char *value = strmap_get(levels[i].props, keys[n]);
@@ -115,7 +121,7 @@ static void fill_effective(
                 n++;
         }
         struct objmap map = { .keys = keys, .vals = vals, .n = n };
-        SET(ret, rsc_view, effective_props, map);
+        if (n != 0) SET(ret, rsc_view, effective_props, map);
 }
 
 /* ---- layers ---- */

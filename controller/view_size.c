@@ -150,29 +150,42 @@ void view_rg_size_info(struct view *v)
         view_obj(v, &size_info_view_type, &out);
 }
 
+/* Each group is looked at in memory of its own: there may be many. */
+static void put_size_info(struct view *v, const struct rsc_grp *g, bool first)
+{
+        struct arena scratch = { 0 };
+        struct view sub = *v;
+        struct size_info_view out;
+        sub.arena = &scratch;
+        fill_size_info(&sub, g, VIEW_BODY(v, size_query_body)->select_filter, &out);
+        if (!first) view_raw(v, ",");
+        enc_json_str(g->name, v->out);
+        view_raw(v, ":");
+        view_obj(v, &size_info_view_type, &out);
+        arena_done(&scratch);
+}
+
 void view_rg_size_info_all(struct view *v)
 {
         struct rsc_grp g;
         struct row_scan s;
+        struct arena row = { 0 };
+        bool first = true;
         view_default_rg(v, &g);
-        uint32_t n = 0, max = (uint32_t)row_count(v->tx, &rsc_grp_type, &g, 0) + 1;
-        const char **keys = arena_alloc(v->arena, max * sizeof *keys);
-        struct size_info_view *vals = arena_alloc(v->arena, max * sizeof *vals);
-        const struct select_filter *request = VIEW_BODY(v, size_query_body)->select_filter;
+        view_raw(v, "{\"result\":{");
         if (!row_exists(v->tx, &rsc_grp_type, &g)) {
-                keys[n] = g.name;
-                fill_size_info(v, &g, request, &vals[n++]);
+                put_size_info(v, &g, first);
+                first = false;
         }
         row_scan_open(&s, v->tx, &rsc_grp_type, &g, 0);
-        while (n < max && row_scan_next(&s, v->arena, &g)) {
-                keys[n] = g.name;
-                fill_size_info(v, &g, request, &vals[n++]);
+        while (row_scan_next(&s, &row, &g)) {
+                put_size_info(v, &g, first);
+                first = false;
+                arena_reset(&row);
         }
         row_scan_close(&s);
-        struct all_size_info_view out = { 0 };
-        struct objmap map = { .keys = keys, .vals = vals, .n = n };
-        SET(&out, all_size_info_view, result, map);
-        view_obj(v, &all_size_info_view_type, &out);
+        arena_done(&row);
+        view_raw(v, "}}");
 }
 
 /* ---- by pool name ---- */
