@@ -21,6 +21,8 @@ static void *grow(struct arena *a, void *array, uint32_t n, uint32_t *cap, size_
 }
 
 static struct api_rc *add_rc(struct op *op, enum apirc_code code, unsigned op_bits, unsigned object_bits,
+        const char *fmt, va_list args) PRINTF_LIKE(5, 0);
+static struct api_rc *add_rc(struct op *op, enum apirc_code code, unsigned op_bits, unsigned object_bits,
         const char *fmt, va_list args)
 {
         struct reply *r = op->reply;
