@@ -52,8 +52,8 @@ def test_nodes(cluster, client):
     assert 'spare' in [n.name for n in client.node_list_raise().nodes]
     done(client.node_modify('spare', property_dict={'Aux/rack': '7'}))
     done(client.netinterface_create('spare', 'second', '127.0.0.100'))
-    interfaces = client.net_interface_list('spare')
-    assert sorted(i.name for i in interfaces) == ['default', 'second'], interfaces
+    node = [n for n in client.node_list_raise().nodes if n.name == 'spare'][0]
+    assert sorted(i.name for i in node.net_interfaces) == ['default', 'second'], node.net_interfaces
     done(client.netinterface_modify('spare', 'second', '127.0.0.101'))
     done(client.netinterface_delete('spare', 'second'))
     node = [n for n in client.node_list_raise().nodes if n.name == 'spare'][0]
@@ -92,7 +92,7 @@ def test_groups(cluster, client, group, pool):
     listed = client.resource_group_list_raise(filter_by_resource_groups=[group]).resource_groups
     assert listed[0].select_filter.place_count == 3 and listed[0].description == 'a group', listed[0]
     size = client.resource_group_query_size_info(group)
-    assert size.space_info.max_vlm_size > 0, size
+    assert size.space_info.max_vlm_size_in_kib > 0, size
 
 
 def test_spawn(cluster, client, group, name):
@@ -141,9 +141,10 @@ def test_no_drbd(cluster, client, pool):
 
 def test_key_values(client):
     done(client.keyvaluestore_modify('Store', {'a/b': '1', 'c': '2'}))
-    store = [s for s in client.keyvaluestore_list() if s.name == 'Store'][0] if hasattr(client, 'keyvaluestore_list') else None
-    assert store is None or store.properties['a/b'] == '1'
+    store = client.keyvaluestore_list('Store')
+    assert store.properties['a/b'] == '1' and store.properties['c'] == '2', store.properties
     done(client.keyvaluestore_modify('Store', delete_props=['a/b', 'c']))
+    assert client.keyvaluestores().instance('Store') is None or not client.keyvaluestores().instance('Store').properties
 
 
 def test_properties(client):
