@@ -25,10 +25,6 @@ static void op_observed_end(void *arg, struct tx *tx) { observed_end(tx); }
 static const struct member_hooks hooks = {
         .evaluate = evaluate, .on_state = app_on_state, .on_applied = app_on_applied, .on_fatal = on_fatal
 };
-/* A witness never evaluates: it hands leadership over at once. */
-static const struct member_hooks witness_hooks = {
-        .on_state = app_on_state, .on_applied = app_on_applied, .on_fatal = on_fatal
-};
 
 static int open_member(struct app *a, struct fail *f)
 {
@@ -39,7 +35,8 @@ static int open_member(struct app *a, struct fail *f)
                                   : NULL,
                 .election_ms = a->config.election_ms,
                 .heartbeat_ms = a->config.heartbeat_ms,
-                .hooks = a->config.witness ? &witness_hooks : &hooks,
+                .witness = a->config.witness,
+                .hooks = &hooks,
                 .arg = a,
                 .env = a->env };
         return member_open(a->config.loop, &c, &a->member, f);

@@ -59,16 +59,6 @@ static void on_transferred(void *arg, int err, const char *why)
         a->transferred = true;
 }
 
-/* Only voters have somebody to hand over to. */
-static bool has_other_voters(struct app *a)
-{
-        struct driver_status s;
-        driver_status(member_driver(a->member), &s);
-        for (uint32_t i = 0; i < s.members_n; i++)
-                if (s.members[i].id != s.id && s.members[i].role == MEMBER_VOTER) return true;
-        return false;
-}
-
 static void enter(struct app *a, enum app_phase phase)
 {
         a->phase = phase;
@@ -135,8 +125,9 @@ void app_close(struct app *a, app_closed_fn *closed_cb, void *arg)
         (void)uv_timer_start(&a->phase_timer, on_phase_timer, 10, 10);
         if (a->rest != NULL) rest_quiesce(a->rest, on_drained, a);
         else a->drained = true;
-        if (a->member != NULL && a->leading && has_other_voters(a))
-                driver_change(member_driver(a->member), CHANGE_TRANSFER, 0, NULL,
+        uint64_t to = a->member != NULL && a->leading ? app_successor(a) : 0;
+        if (to != 0)
+                driver_change(member_driver(a->member), CHANGE_TRANSFER, to, NULL,
                         a->leave_ms + APP_TRANSFER_MS, on_transferred, a);
         else a->transferred = true;
 }

@@ -20,6 +20,7 @@
 #define APP_DRAIN_MS 3000    /* and for answering what is in flight */
 #define APP_GRACE_MS 300     /* after that */
 #define APP_GIVE_UP_MS 15000 /* something does not close: end anyway */
+#define APP_HAND_OVER_MS 100 /* a witness that leads: between two attempts */
 #define APP_RECONCILE_MS 20  /* between two looks */
 #define APP_RECONCILE_DEADLINE_MS 15000
 #define APP_LOG_READ_BYTES ((size_t)8 << 20)
@@ -51,7 +52,7 @@ struct app {
         uv_timer_t waits_timer, reconcile_timer, phase_timer, late_timer;
         unsigned handles; /* of those, open */
         /* leadership as of the last on_state */
-        bool leading;
+        bool leading, handing_over;
         uint64_t term;
         /* changes for the sessions */
         uint64_t seen_index; /* entries up to here were looked at */
@@ -82,4 +83,6 @@ void app_on_state(void *arg);
 void app_on_applied(void *arg, uint64_t index);
 void app_on_observed(void *arg, const char *node_name);
 void app_reconcile_poke(struct app *a);
+/* The controller that leadership should go to: linked, a voter, no witness, furthest; 0 = there is none. */
+uint64_t app_successor(struct app *a);
 #endif

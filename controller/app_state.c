@@ -75,6 +75,61 @@ void app_on_applied(void *arg, uint64_t index)
         app_reconcile_poke(a);
 }
 
+/* ---- a witness that was elected, because only it had the newest entries ---- */
+
+static void on_handed_over(void *arg, int err, const char *why)
+{
+        struct app *a = arg;
+        a->handing_over = false;
+        if (err != 0 && a->leading)
+                log_debug(APP_LOG, "nobody can take over yet: %s", why != NULL ? why : err_text(err));
+}
+
+static bool is_witness(struct app *a, struct tx *tx, uint64_t id)
+{
+        struct arena arena = { 0 };
+        struct row_scan scan;
+        struct member m;
+        bool yes = false;
+        row_scan_open(&scan, tx, &member_type, NULL, 0);
+        while (row_scan_next(&scan, &arena, &m))
+                if (m.raft_id == id) yes = m.role == cert_role_WITNESS;
+        row_scan_close(&scan);
+        arena_done(&arena);
+        return yes;
+}
+
+uint64_t app_successor(struct app *a)
+{
+        struct driver_status s;
+        uint64_t best = 0, best_index = 0;
+        struct tx *tx = wanted_begin(a);
+        if (tx == NULL) return 0;
+        driver_status(member_driver(a->member), &s);
+        for (uint32_t i = 0; i < s.members_n; i++) {
+                const struct driver_member *m = &s.members[i];
+                if (m->id == s.id || m->role != MEMBER_VOTER || !m->link_up || is_witness(a, tx, m->id))
+                        continue;
+                if (best == 0 || m->match_index > best_index) best = m->id, best_index = m->match_index;
+        }
+        wanted_end(a, tx);
+        return best;
+}
+
+static void on_hand_over(uv_timer_t *t)
+{
+        struct app *a = t->data;
+        if (!a->leading || a->phase != APP_RUNNING) {
+                (void)uv_timer_stop(t);
+                return;
+        }
+        uint64_t to = app_successor(a);
+        if (to == 0 || a->handing_over) return;
+        a->handing_over = true;
+        driver_change(member_driver(a->member), CHANGE_TRANSFER, to, NULL,
+                a->env->now_ms(a->env) + APP_TRANSFER_MS, on_handed_over, a);
+}
+
 void app_on_state(void *arg)
 {
         struct app *a = arg;
@@ -89,6 +144,8 @@ void app_on_state(void *arg)
         a->term = s.term;
         if (a->link != NULL) sat_link_on_state(a->link);
         if (a->rest != NULL) rest_on_state(a->rest);
+        if (leads && a->config.witness)
+                (void)uv_timer_start(&a->reconcile_timer, on_hand_over, 0, APP_HAND_OVER_MS);
         if (leads) app_reconcile_poke(a);
 }
 

@@ -40,6 +40,7 @@ struct driver_ops {
         /* Queue one frame; never fails, never calls back. Frames to one peer on one channel arrive in order
          * or not at all. */
         void (*send)(void *arg, uint64_t to, enum raft_channel channel, struct blob frame);
+        /* NULL: this member never evaluates (a witness); requests wait until another one leads. */
         evaluate_fn *evaluate;
         /* Role, term, leader or configuration changed. */
         void (*on_state)(void *arg);

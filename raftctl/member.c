@@ -119,6 +119,10 @@ static const struct driver_ops driver_ops = {
         .on_fatal = drv_fatal_cb,
 };
 
+static const struct driver_ops witness_ops = {
+        .send = drv_send, .on_state = drv_state, .on_applied = drv_applied, .on_fatal = drv_fatal_cb
+};
+
 /* ---- the transport's calls ---- */
 
 static void net_receive(void *arg, uint64_t from, enum raft_channel channel, struct blob frame)
@@ -277,7 +281,7 @@ static int open_driver(struct local_member *m, struct fail *f)
                 .seed = env_random_u64(m->env),
                 .store = m->store,
                 .env = m->env,
-                .ops = &driver_ops,
+                .ops = m->witness ? &witness_ops : &driver_ops,
                 .arg = m,
                 .snapshot_entries = 4096,
                 .snapshot_bytes = (size_t)16 << 20,
@@ -307,6 +311,7 @@ int member_open(
         m->arg = config->arg;
         m->dir = xstrdup(config->dir);
         m->election_ms = config->election_ms != 0 ? config->election_ms : ELECTION_MS;
+        m->witness = config->witness;
         m->heartbeat_ms = config->heartbeat_ms != 0 ? config->heartbeat_ms : HEARTBEAT_MS;
         m->incarnation = env_random_u64(m->env);
         arena_init(&m->arena, IDENTITY_ARENA);

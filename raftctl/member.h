@@ -34,6 +34,7 @@ struct member_config {
         const char *listen;    /* host[:port]; NULL = the address of the identity */
         unsigned election_ms;  /* 0 = 500 */
         unsigned heartbeat_ms; /* 0 = 50 */
+        bool witness; /* never evaluates: requests that come while it leads wait for the next leader */
         const struct member_hooks *hooks;
         void *arg;
         struct env *env; /* NULL = env_real() */

@@ -24,6 +24,7 @@ struct local_member {
         void *arg;
         char *dir;
         unsigned election_ms, heartbeat_ms;
+        bool witness;
         struct arena arena; /* holds identity */
         struct member_identity identity;
         struct pki_dir pki;
