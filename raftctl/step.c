@@ -314,6 +314,9 @@ static void receive_append(struct driver *d, struct peer *p, const struct rf_app
         a->prev_log_term = prev_term;
         a->leader_commit = m->commit;
         a->n_entries = n;
+        /* C1: the core moves its commit index back to the end of a message that says of a higher one. */
+        if (guard_on(GUARD_C1) && prev + n < raft_commit_index(&d->raft))
+                a->leader_commit = MIN(m->commit, raft_commit_index(&d->raft));
         if (n) {
                 void *token = raft_malloc(1);
                 entries = xcalloc(n, sizeof(*entries));

@@ -4,6 +4,7 @@
 
 #include "raftctl/snapshot.h"
 #include "tests/fuzz/input.h"
+#include "tests/fuzz/stream.h"
 
 struct taken {
         struct buf keys; /* key after key, each with its length, then the value likewise */
@@ -44,45 +45,27 @@ static void raw(struct input *in)
         buf_done(&t.keys);
 }
 
-static void seal(struct buf *out, uint64_t pairs)
-{
-        crypto_generichash_state st;
-        uint8_t hash[32];
-        crypto_generichash_init(&st, NULL, 0, sizeof hash);
-        crypto_generichash_update(&st, out->p, out->n);
-        crypto_generichash_final(&st, hash, sizeof hash);
-        buf_put_be(out, 0, 4);
-        buf_put_be(out, 8 + sizeof hash, 4);
-        buf_put_be(out, pairs, 8);
-        buf_put(out, hash, sizeof hash);
-}
-
 /* Ascending pairs of the input as a whole stream; *ret_cut[i]: where records end. */
 static uint64_t build(
         struct input *in, struct buf *stream, struct buf *want, size_t cuts[64], unsigned *ret_cuts)
 {
-        static const uint8_t header[8] = { 'O', 'R', 'S', 'T', 'A', 'T', 'E', 1 };
         uint64_t pairs = 0;
         struct blob last = { 0 };
-        buf_put_be(stream, 0, 4);
-        put(stream, BLOB(header, sizeof header));
+        stream_begin(stream);
         *ret_cuts = 0;
         while (in->n > 0 && *ret_cuts < 62) {
                 struct blob key = input_take(in, 1 + input_below(in, 40)),
                             value = input_take(in, input_u8(in));
                 if (key.n == 0 || (pairs > 0 && blob_cmp(last, key) >= 0)) continue;
                 cuts[(*ret_cuts)++] = stream->n;
-                buf_put_be(stream, key.n, 4);
-                buf_put_be(stream, value.n, 4);
-                buf_put(stream, key.p, key.n);
-                buf_put(stream, value.p, value.n);
+                stream_pair(stream, key, value);
                 put(want, key);
                 put(want, value);
                 last = key;
                 pairs++;
         }
         cuts[(*ret_cuts)++] = stream->n;
-        seal(stream, pairs);
+        stream_end(stream, pairs);
         return pairs;
 }
 
