@@ -357,8 +357,7 @@ static void test_foreign_certificates(void **state)
         raw_refused(NULL, "NORMAL", false, E_AUTH, "no certificate");
         /* the CA's own certificate and key must not serve as somebody's identity */
         struct creds ca_as_leaf = { .cert = good.ca, .key = good.ca_key };
-        raw_refused(
-                &ca_as_leaf, "NORMAL", false, E_TLS, ""); /* GnuTLS does not let it sign */
+        raw_refused(&ca_as_leaf, "NORMAL", false, E_TLS, ""); /* GnuTLS does not let it sign */
 }
 
 static void test_old_tls(void **state)
@@ -578,6 +577,7 @@ static void test_back_pressure(void **state)
         pair_open(&p, &good, false, 0);
         p.options.high_water_bytes = 1 << 20;
         p.server.pause_at_frame = true;
+        uint64_t t0 = uv_hrtime();
         pair_connect(&p, &good, CLUSTER_A);
         run_until(&p.loop, &p.was_accepted, 3000);
         /* the reader is paused inside the first frame: kernel buffers fill, then the queue does, then it is
@@ -590,6 +590,10 @@ static void test_back_pressure(void **state)
         while (conn_send(p.client.c, 1, BLOB(chunk, sizeof chunk)) == 0) sent++;
         assert_int_equal(p.server.frames, 1);
         assert_true(sent > 16 && sent < 4000);
+        if (p.client.ended || p.server.ended)
+                fail_msg("ended early after %u ms: client %s, server %s (%s)",
+                        (unsigned)((uv_hrtime() - t0) / 1000000), p.client.text, p.server.text,
+                        conn_end_name(p.server.why));
         assert_int_equal(conn_send(p.client.c, 1, BLOB(chunk, 1)), E_BUSY);
         unsigned before = p.client.writable;
         p.server.pause_at_frame = false;
