@@ -24,6 +24,7 @@ void view_fill_node(struct view *v, struct node *n, struct arena *a)
         SET(n, node, unsupported_layers, o.unsupported_layers);
         SET(n, node, platform, "LINUX");
         if (view_given(o.os_variant)) SET(n, node, os_variant, o.os_variant);
+        if (view_given(o.problem)) SET(n, node, connection_problem, o.problem);
 }
 
 void view_node_list(struct view *v)
