@@ -18,7 +18,7 @@ struct worker {
         pid_t pid;
 };
 struct options {
-        uint64_t seeds, first, seconds, jobs;
+        uint64_t seeds, first, seconds, jobs, failover;
         bool trace, forever, until_failure;
         const char *guard_off;
 };
@@ -116,11 +116,12 @@ static bool parse(int argc, char **argv, struct options *o)
         *o = (struct options){ .seeds = 100, .first = 1, .seconds = 5, .jobs = 1 };
         for (int i = 1; i < argc; i++) {
                 const char *a = argv[i], *v = i + 1 < argc ? argv[i + 1] : NULL;
-                uint64_t *number = strcmp(a, "--seeds") == 0     ? &o->seeds
-                                   : strcmp(a, "--first") == 0   ? &o->first
-                                   : strcmp(a, "--seconds") == 0 ? &o->seconds
-                                   : strcmp(a, "--jobs") == 0    ? &o->jobs
-                                                                 : NULL;
+                uint64_t *number = strcmp(a, "--seeds") == 0      ? &o->seeds
+                                   : strcmp(a, "--first") == 0    ? &o->first
+                                   : strcmp(a, "--seconds") == 0  ? &o->seconds
+                                   : strcmp(a, "--jobs") == 0     ? &o->jobs
+                                   : strcmp(a, "--failover") == 0 ? &o->failover
+                                                                  : NULL;
                 if (number && v) {
                         *number = strtoull(v, NULL, 10);
                         i++;
@@ -152,6 +153,11 @@ int main(int argc, char **argv)
                 fprintf(stderr, "usage: sim [--seeds N] [--first S] [--seconds T] [--guard-off NAME] "
                                 "[--trace] [--jobs N] [--forever] [--until-failure]\n");
                 return 2;
+        }
+        if (o.failover) {
+                failover_measure((unsigned)o.failover, true);
+                failover_measure((unsigned)o.failover, false);
+                return 0;
         }
         workers = mmap(
                 NULL, o.jobs * sizeof(*workers), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);

@@ -115,6 +115,7 @@ struct sim {
         /* behaviour of this seed */
         bool faults, membership, transfers, resets, sole_start, volatile_voter, slow_disks;
         unsigned rate; /* client pause */
+        unsigned election_ms, heartbeat_ms;
         /* clients */
         struct client clients[CLIENTS_MAX];
         unsigned clients_n;
@@ -142,6 +143,10 @@ void sim_note(struct sim *s, const char *fmt, ...) PRINTF_LIKE(2, 3);
 /* Runs one seed; false and s->why on a violation. s is freed by sim_free. */
 struct sim *sim_new(uint64_t seed, const struct workload *work);
 void sim_run(struct sim *s);
+/* The next event or timer. */
+void sim_turn(struct sim *s);
+/* Founds the cluster and starts n members and the clients. */
+void sim_begin(struct sim *s, unsigned n);
 void sim_free(struct sim *s);
 
 /* node.c */
@@ -160,6 +165,9 @@ void net_deliver(struct sim *s, const struct event *e);
 void net_link(struct sim *s, const struct event *e);
 void net_connect(struct sim *s, unsigned a, unsigned b);
 void net_break(struct sim *s, unsigned a, unsigned b, bool reset_at_b);
+
+/* failover.c: kills the leader of a quiet cluster n times and prints how long writes stood still. */
+void failover_measure(unsigned n, bool reset);
 
 /* client.c */
 void client_event(struct sim *s, unsigned no);

@@ -146,6 +146,8 @@ struct sim *sim_new(uint64_t seed, const struct workload *work)
         s->volatile_voter = s->membership && sim_below(s, 3) == 0;
         s->slow_disks = sim_below(s, 3) == 0;
         s->rate = 1 + sim_below(s, 12);
+        s->election_ms = 150;
+        s->heartbeat_ms = 25;
         s->target_voters = sim_below(s, 4) == 0 ? 5 : 3;
         s->clients_n = 3 + sim_below(s, CLIENTS_MAX - 2);
         return s;
@@ -166,7 +168,7 @@ static uint64_t next_due(struct sim *s, struct sim_node **ret_node)
         return at;
 }
 
-static void turn(struct sim *s)
+void sim_turn(struct sim *s)
 {
         struct sim_node *n;
         uint64_t at = next_due(s, &n);
@@ -239,9 +241,9 @@ void sim_run(struct sim *s)
         if (s->failed) dump(s);
 }
 
-static void run(struct sim *s)
+void sim_begin(struct sim *s, unsigned n)
 {
-        found(s, s->sole_start ? 1 + sim_below(s, 3) : s->target_voters);
+        found(s, n);
         (void)sim_event(s, s->now + 50, EV_FAULT, 0);
         (void)sim_event(s, s->now + 300, EV_ADMIN, 0);
         for (unsigned i = 0; i < s->clients_n; i++) {
@@ -249,7 +251,12 @@ static void run(struct sim *s)
                 s->clients[i].no = i;
                 e->a = i;
         }
-        while (!s->failed && s->now < s->end_ms) turn(s);
+}
+
+static void run(struct sim *s)
+{
+        sim_begin(s, s->sole_start ? 1 + sim_below(s, 3) : s->target_voters);
+        while (!s->failed && s->now < s->end_ms) sim_turn(s);
         if (s->failed) return;
         sim_note(s, "healing");
         s->healed = true;
@@ -257,7 +264,7 @@ static void run(struct sim *s)
         s->limit_ms = s->now + 20000;
         while (!s->failed && s->now < s->limit_ms) {
                 uint64_t until = s->now + 50;
-                while (!s->failed && s->now < until) turn(s);
+                while (!s->failed && s->now < until) sim_turn(s);
                 if (!s->quiet && s->now > s->end_ms + 500) s->quiet = true;
                 if (s->quiet && client_all_idle(s) && check_converged(s)) break;
         }
