@@ -88,6 +88,13 @@ static char *reports_state(const json_t *row, const char *fine)
 
 char *cell_pool_state(const json_t *pool) { return reports_state(pool, "Ok"); }
 
+/* "node:pool" stands for a space of its own: nothing to show. */
+char *cell_pool_shared(const json_t *pool)
+{
+        const char *name = text_of(pool, "free_space_mgr_name");
+        return name == NULL || strchr(name, ':') != NULL ? NULL : xstrdup(name);
+}
+
 char *cell_rsc_layers(const json_t *rsc)
 {
         struct buf b = { 0 };

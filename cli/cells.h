@@ -11,6 +11,7 @@ char *cell_pool_name(const json_t *pool);
 char *cell_pool_free(const json_t *pool);
 char *cell_pool_total(const json_t *pool);
 char *cell_pool_state(const json_t *pool);
+char *cell_pool_shared(const json_t *pool);
 char *cell_rsc_layers(const json_t *rsc);
 char *cell_rsc_usage(const json_t *rsc);
 char *cell_rsc_conns(const json_t *rsc);

@@ -251,7 +251,7 @@ static const struct cli_verb pool_verbs[] = {
                         CELL_RIGHT("FreeCapacity", cell_pool_free),
                         CELL_RIGHT("TotalCapacity", cell_pool_total),
                         COL("CanSnapshots", "supports_snapshots"), CELL("State", cell_pool_state),
-                        COL("SharedName", "free_space_mgr_name") } },
+                        CELL("SharedName", cell_pool_shared) } },
         { "storage-pool", "sp", "delete", "d", "DELETE", "/v1/nodes/{node}/storage-pools/{pool}",
                 "remove a pool's registration", NULL, NULL,
                 { POS("node", "{node}", "node"), POS("name", "{pool}", "pool"), ASYNC }, { { 0 } } },
