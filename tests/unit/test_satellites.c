@@ -505,8 +505,14 @@ static void test_wait_deadline(void **state)
         assert_int_equal(fx->last_n, 2);
         assert_int_equal(fx->last[0].ret_code, apirc_value(RC_WARN_STLT_NOT_UPDATED, 0, 0));
         waits_add(w, items, 2, 99999, 99999, on_waited, NULL);
-        waits_free(w); /* answers what waits */
+        waits_expire(w); /* the member leaves */
+        assert_int_equal(waits_deadline_ms(w), 0);
+        waits_tick(w);
         assert_int_equal(fx->answers, 2);
+        assert_int_equal(fx->last_n, 2);
+        waits_add(w, items, 2, 99999, 99999, on_waited, NULL);
+        waits_free(w); /* answers what waits */
+        assert_int_equal(fx->answers, 3);
         assert_int_equal(fx->last_n, 0);
 }
 
