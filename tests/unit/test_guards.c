@@ -1,5 +1,5 @@
 /* Each guard of the driver twice: with it the hole is closed; without it the hole is there, so that the first
- * half proves something. (S3, L1, L4, V1 are found by the simulator as well: tests/sim/guards.sh.) */
+ * half proves something. (S3, L4 and V1 are found by the simulator as well: tests/sim/guards.sh.) */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
