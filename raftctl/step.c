@@ -242,6 +242,18 @@ void step_timeout(struct driver *d, uint64_t now)
         (void)step_core(d, &e);
 }
 
+/* Makes a follower stand for election after delay_ms, unless a leader is heard before. */
+static void stand_after(struct driver *d, uint64_t now, uint64_t delay_ms)
+{
+        struct raft *r = &d->raft;
+
+        r->follower_state.current_leader.id = 0;
+        r->election_timer_start =
+                now + delay_ms - r->follower_state.randomized_election_timeout; /* may wrap, and back */
+        set_timer(d, now);
+        d->dirty = true;
+}
+
 void step_early_election(struct driver *d)
 {
         struct raft *r = &d->raft;
@@ -250,11 +262,19 @@ void step_early_election(struct driver *d)
         if (r->state != RAFT_FOLLOWER || !conf_is_voter(&r->configuration, d->id)) return;
         if (d->fast_ms != 0 && now < d->fast_ms + d->election_ms) return;
         d->fast_ms = now;
-        r->follower_state.current_leader.id = 0;
-        r->election_timer_start =
-                now + jitter - r->follower_state.randomized_election_timeout; /* may wrap, and back */
-        set_timer(d, now);
-        d->dirty = true;
+        stand_after(d, now, jitter);
+}
+
+/* A member that has just started knows no leader. When all of them start together there is none, and nothing is gained by
+ * a whole election timeout; when there is one, it is heard before, or the question in advance is refused. */
+static void first_election(struct driver *d)
+{
+        struct raft *r = &d->raft;
+        uint64_t delay_ms = 2 * d->heartbeat_ms + drv_random(d) % MAX(1, 4 * d->heartbeat_ms);
+
+        if (!guard_on(GUARD_FAST) || d->lazy || r->state != RAFT_FOLLOWER) return;
+        if (!conf_is_voter(&r->configuration, d->id) || conf_is_sole_voter(&r->configuration, d->id)) return;
+        stand_after(d, drv_now(d), delay_ms);
 }
 
 void step_conf_commit(struct driver *d)
@@ -522,6 +542,7 @@ void step_start(struct driver *d)
         d->started = true;
         d->leader_heard_ms = drv_now(d);
         (void)step_core(d, &e);
+        first_election(d);
         free(entries);
         arena_done(&d->start_arena);
 }
