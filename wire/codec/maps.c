@@ -122,9 +122,10 @@ static const char **pairs_new(struct arena *a, size_t n)
         return arena_alloc(a, 2 * n * sizeof(const char *));
 }
 
-static void pairs_copy(const char **to, const char *const *from, size_t n)
+/* n pairs from the at-th on; of an empty map not even the address is touched. */
+static void pairs_copy(const char **to, const char *const *from, size_t at, size_t n)
 {
-        if (n != 0) memcpy(to, from, 2 * n * sizeof to[0]);
+        if (n != 0) memcpy(to, from + 2 * at, 2 * n * sizeof to[0]);
 }
 
 void strmap_set(struct strmap *m, const char *key, const char *value, struct arena *a)
@@ -133,11 +134,11 @@ void strmap_set(struct strmap *m, const char *key, const char *value, struct are
         size_t i = keys_find(m->kv, m->n, 2, key, &found);
         size_t n = m->n + (found ? 0U : 1U);
         const char **kv = pairs_new(a, n);
-        pairs_copy(kv, m->kv, i);
+        pairs_copy(kv, m->kv, 0, i);
         kv[2 * i] = found ? m->kv[2 * i] : arena_strdup(a, key);
         kv[2 * i + 1] = arena_strdup(a, value);
         size_t rest = i + (found ? 1U : 0U);
-        pairs_copy(kv + 2 * (i + 1), m->kv + 2 * rest, m->n - rest);
+        pairs_copy(kv + 2 * (i + 1), m->kv, rest, m->n - rest);
         *m = (struct strmap){ kv, (uint32_t)n };
 }
 
@@ -145,8 +146,8 @@ void strmap_set(struct strmap *m, const char *key, const char *value, struct are
 static void cut(struct strmap *m, size_t i, size_t count, struct arena *a)
 {
         const char **kv = pairs_new(a, m->n - count);
-        pairs_copy(kv, m->kv, i);
-        pairs_copy(kv + 2 * i, m->kv + 2 * (i + count), m->n - i - count);
+        pairs_copy(kv, m->kv, 0, i);
+        pairs_copy(kv + 2 * i, m->kv, i + count, m->n - i - count);
         *m = (struct strmap){ kv, (uint32_t)(m->n - count) };
 }
 
@@ -187,7 +188,7 @@ void strmap_merge(struct strmap *m, const struct strmap *more, struct arena *a)
         size_t i = 0, j = 0, n = 0;
         while (i < m->n || j < more->n) {
                 int c = i == m->n ? 1 : j == more->n ? -1 : strcmp(m->kv[2 * i], more->kv[2 * j]);
-                pairs_copy(kv + 2 * n++, c < 0 ? m->kv + 2 * i : more->kv + 2 * j, 1);
+                pairs_copy(kv + 2 * n++, c < 0 ? m->kv : more->kv, c < 0 ? i : j, 1);
                 if (c <= 0) i++;
                 if (c >= 0) j++;
         }
