@@ -329,12 +329,20 @@ static void build(struct driver *d)
         }
 }
 
+/* A second batch goes on its way while the first is being written, but not a small one: each costs every
+ * member a transaction, and what would have been in it is in the next. */
+bool batch_can_fill(const struct driver *d)
+{
+        if (list_empty(&d->queue) || d->batches_n >= BATCHES_IN_FLIGHT) return false;
+        return d->batches_n == 0 || d->queue_n >= BATCH_OPS_WORTH;
+}
+
 void batch_fill(struct driver *d)
 {
         if (!d->leading || !d->ready || d->fatal || raft_transferee(&d->raft) != 0) return;
         if (d->ops.evaluate == NULL) return; /* a witness: its owner hands leadership over */
         if (d->store->ops->is_full(d->store)) return; /* membership.c hands over or refuses */
-        while (d->leading && !d->fatal && !list_empty(&d->queue) && d->batches_n < BATCHES_IN_FLIGHT) {
+        while (d->leading && !d->fatal && batch_can_fill(d)) {
                 uint32_t before = d->queue_n;
                 build(d);
                 if (d->queue_n >= before) return; /* the core refused */

@@ -110,7 +110,8 @@ static void pump(struct driver *d)
                 batch_commit(d);
                 member_pump(d);
                 forward_pump(d);
-                batch_fill(d);
+                if (!d->collecting) batch_fill(d);
+                else if (batch_can_fill(d)) d->fill_due = true;
                 member_hand_over(d, drv_now(d));
                 read_pump(d);
                 snap_send_pump(d);
@@ -175,7 +176,7 @@ void drv_leave(struct driver *d)
                         d->holding = false;
                         pump(d);
                 }
-                d->holding = false;
+                d->holding = d->collecting = false;
         }
         d->depth--;
 }
@@ -188,7 +189,7 @@ uint64_t driver_deadline_ms(const struct driver *d)
 
         if (undelivered(d)) return drv_now(d);
         if (d->fatal) return UINT64_MAX;
-        if (d->dirty && d->started) return drv_now(d);
+        if ((d->dirty || d->fill_due) && d->started) return drv_now(d);
         return d->started ? MIN(due, d->timer_ms) : due;
 }
 
@@ -198,6 +199,7 @@ void driver_tick(struct driver *d)
 
         drv_enter(d);
         d->dirty = true;
+        d->fill_due = false;
         if (d->started && !d->fatal && now >= d->timer_ms) step_timeout(d, now);
         if (now >= d->scan_ms) {
                 d->scan_ms = UINT64_MAX;
@@ -224,6 +226,7 @@ void driver_receive(struct driver *d, uint64_t from, enum raft_channel channel, 
         if (frame_decode(frame, &h, &d->rx, &msg, NULL) < 0) return;
         drv_enter(d);
         d->dirty = true;
+        d->collecting = true;
         step_receive(d, p, h.kind, msg);
         drv_leave(d);
 }

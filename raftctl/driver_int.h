@@ -32,6 +32,7 @@
 
 #define BATCHES_IN_FLIGHT 2
 #define BATCH_OPS_MAX 256
+#define BATCH_OPS_WORTH 32 /* as many make a batch beside one that is on its way */
 #define BATCH_BYTES_MAX ((size_t)1 << 20)
 #define OPS_MAX 8192      /* on the leader, waiting to be evaluated */
 #define REQUESTS_MAX 8192 /* of this member's clients */
@@ -213,6 +214,8 @@ struct driver {
         uint64_t incarnation, rng;
 
         bool started, dirty, holding /* callbacks wait for the next call */, closing;
+        bool collecting; /* requests of this call wait for those that come in the same turn of the loop */
+        bool fill_due;   /* and the next tick evaluates them all */
         unsigned depth;
         int fatal;
         const char *fatal_why;
@@ -332,6 +335,7 @@ struct op *batch_op_find(struct driver *d, const uint8_t *id);
 void batch_add(struct driver *d, const uint8_t *id, struct blob request, uint64_t deadline_ms,
         struct drv_request *local, uint64_t peer, uint64_t attempt);
 void batch_fill(struct driver *d);
+bool batch_can_fill(const struct driver *d);
 void batch_commit(struct driver *d);
 void batch_applied(struct driver *d);
 void batch_refused(struct driver *d, uint64_t index);

@@ -47,7 +47,7 @@ void driver_submit(struct driver *d, const uint8_t id[REQUEST_ID_SIZE], struct b
         struct drv_request *r;
 
         drv_enter(d);
-        d->holding = true;
+        d->holding = d->collecting = true;
         r = xmalloc(sizeof(*r) + request.n);
         *r = (struct drv_request){ .deadline_ms = deadline_ms, .cb = cb, .arg = arg };
         memcpy(r->id, id, REQUEST_ID_SIZE);

@@ -68,6 +68,7 @@ void member_close(struct local_member *m, void (*cb)(void *arg), void *arg)
         }
         if (m->store != NULL) m->store->ops->close(m->store, on_part_closed, m);
         uv_close((uv_handle_t *)&m->turn, on_handle_closed);
+        uv_close((uv_handle_t *)&m->polled, on_handle_closed);
         uv_close((uv_handle_t *)&m->tick, on_handle_closed);
         uv_close((uv_handle_t *)&m->reconcile.timer, on_handle_closed);
 }
@@ -150,6 +151,14 @@ static void on_tick(uv_timer_t *t)
 {
         struct local_member *m = t->data;
         if (!m->closing && !m->fatal) driver_tick(m->driver);
+}
+
+/* Everything that this turn has brought is with the driver; what it has put off for that goes on now. */
+static void on_polled(uv_check_t *h)
+{
+        struct local_member *m = h->data;
+        if (m->closing || m->fatal) return;
+        if (driver_deadline_ms(m->driver) <= member_now_ms(m)) driver_tick(m->driver);
 }
 
 /* Once in each loop turn, after everything that called into the driver: membership, then the next deadline.
@@ -293,10 +302,11 @@ static int open_driver(struct local_member *m, struct fail *f)
 static void start_handles(struct local_member *m)
 {
         int rc = uv_prepare_init(m->loop, &m->turn);
+        if (rc == 0) rc = uv_check_init(m->loop, &m->polled);
         if (rc == 0) rc = uv_timer_init(m->loop, &m->tick);
         assert(rc == 0);
-        m->turn.data = m->tick.data = m;
-        m->live += 2;
+        m->turn.data = m->polled.data = m->tick.data = m;
+        m->live += 3;
         reconcile_open(m);
 }
 
@@ -327,6 +337,7 @@ int member_open(
         if (err != 0) return err;
         m->driver_state_changed = true;
         int rc = uv_prepare_start(&m->turn, on_turn);
+        if (rc == 0) rc = uv_check_start(&m->polled, on_polled);
         assert(rc == 0);
         rc = uv_timer_start(&m->tick, on_tick, 0, 0); /* a first turn soon */
         assert(rc == 0);

@@ -35,6 +35,7 @@ struct local_member {
         struct admin *admin;
         struct reconcile reconcile;
         uv_prepare_t turn;
+        uv_check_t polled;
         uv_timer_t tick;
         uint64_t incarnation, op_counter;
         unsigned ops; /* member_submit()s under way */
