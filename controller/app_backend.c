@@ -148,10 +148,21 @@ static void waiter_wait(void *arg, const struct wait_item *items, uint32_t n, ui
 
 const struct rest_waiter app_waiter = { .wait = waiter_wait };
 
-static struct tx *waits_view_begin(void *arg)
+static int waits_view_begin(void *arg, struct waits_view *ret)
 {
         struct app *a = arg;
-        return observed_begin(a->observed);
+        int err = store_lmdb_read_begin(member_store(a->member), &ret->wanted);
+        if (err != 0) return err;
+        ret->observed = observed_begin(a->observed);
+        if (ret->observed != NULL) return 0;
+        member_store(a->member)->ops->read_end(member_store(a->member), ret->wanted);
+        return E_STORAGE;
 }
-static void waits_view_end(void *arg, struct tx *tx) { observed_end(tx); }
+
+static void waits_view_end(void *arg, struct waits_view *view)
+{
+        struct app *a = arg;
+        observed_end(view->observed);
+        member_store(a->member)->ops->read_end(member_store(a->member), view->wanted);
+}
 const struct waits_ops app_waits_ops = { .view_begin = waits_view_begin, .view_end = waits_view_end };

@@ -67,11 +67,19 @@ static void look_changes(struct app *a, uint64_t index)
         a->seen_index = MAX(a->seen_index, index);
 }
 
+static void poke_waits(struct app *a, const char *node_name)
+{
+        if (a->waits == NULL || waits_count(a->waits) == 0) return;
+        waits_poke(a->waits, node_name);
+        app_waits_arm(a);
+}
+
 void app_on_applied(void *arg, uint64_t index)
 {
         struct app *a = arg;
         if (a->link == NULL) return;
         if (index > a->seen_index) look_changes(a, index);
+        poke_waits(a, NULL); /* a tombstone may be gone */
         app_reconcile_poke(a);
 }
 
@@ -152,10 +160,7 @@ void app_on_state(void *arg)
 void app_on_observed(void *arg, const char *node_name)
 {
         struct app *a = arg;
-        if (a->waits != NULL && waits_count(a->waits) > 0) {
-                waits_poke(a->waits, node_name);
-                app_waits_arm(a);
-        }
+        poke_waits(a, node_name);
         app_reconcile_poke(a);
 }
 

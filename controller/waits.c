@@ -65,14 +65,29 @@ static enum wait_verdict look_pool(struct tx *observed, const struct wait_item *
         return p.reports_n == 0 ? WAIT_DONE : WAIT_FAILED;
 }
 
-enum wait_verdict wait_item_look(struct tx *observed, const struct wait_item *item, struct arena *a,
+/* Does a tombstone of this deletion, or of an older one, still hold the names and numbers of the resource? */
+static bool is_buried(struct tx *wanted, const struct wait_item *item, struct arena *a)
+{
+        struct tombstone t, key = { .node_name = item->node_name, .rsc_name = item->rsc_name };
+        struct row_scan s;
+        bool found = false;
+        row_scan_open(&s, wanted, &tombstone_type, &key, 2);
+        while (!found && row_scan_next(&s, a, &t)) found = t.revision <= item->revision;
+        row_scan_close(&s);
+        return found;
+}
+
+enum wait_verdict wait_item_look(const struct waits_view *view, const struct wait_item *item, struct arena *a,
         struct api_rc **rcs, uint32_t *rcs_n)
 {
+        struct tx *observed = view->observed;
         struct obs_node n;
         if (observed_node_get(observed, item->node_name, a, &n) != 0) return WAIT_PENDING;
         /* What was reported before the node went away still counts. */
         enum wait_verdict v = item->rsc_name != NULL ? look_rsc(observed, item, n.revision, a, rcs, rcs_n)
                                                      : look_pool(observed, item, a, rcs, rcs_n);
+        if (v == WAIT_DONE && item->gone && view->wanted != NULL && is_buried(view->wanted, item, a))
+                v = WAIT_PENDING;
         if (v != WAIT_PENDING) return v;
         bool may_answer = n.connection_status == conn_status_ONLINE ||
                           n.connection_status == conn_status_CONNECTED ||
@@ -241,13 +256,13 @@ static void put_late(struct waits *w, struct waiter *x, const struct wait_item *
 }
 
 /* Decides item i. now_ms: deadlines that have come end it. */
-static void look(struct waits *w, struct waiter *x, uint32_t i, struct tx *observed, uint64_t now_ms)
+static void look(struct waits *w, struct waiter *x, uint32_t i, const struct waits_view *view, uint64_t now_ms)
 {
         const struct wait_item *item = &x->items[i];
         struct arena scratch = { 0 };
         struct api_rc *rcs = NULL;
         uint32_t n = 0;
-        enum wait_verdict v = wait_item_look(observed, item, &scratch, &rcs, &n);
+        enum wait_verdict v = wait_item_look(view, item, &scratch, &rcs, &n);
         bool settled = v == WAIT_DONE || v == WAIT_FAILED;
         for (uint32_t k = 0; settled && k < n; k++) {
                 struct api_rc copy;
@@ -258,13 +273,13 @@ static void look(struct waits *w, struct waiter *x, uint32_t i, struct tx *obser
                 x->states[i].offline_ms = 0;
         } else if (x->states[i].offline_ms == 0) {
                 struct obs_node node;
-                bool known = observed_node_get(observed, item->node_name, &scratch, &node) == 0 &&
+                bool known = observed_node_get(view->observed, item->node_name, &scratch, &node) == 0 &&
                              node.connection_status != conn_status_UNKNOWN;
                 x->states[i].offline_ms = now_ms + (known ? WAITS_OFFLINE_GRACE_MS : UNKNOWN_GRACE_MS);
         }
         if (!settled && now_ms >= item_deadline(x, i)) {
                 settled = true;
-                if (v == WAIT_OFFLINE) put_offline(w, x, item, observed);
+                if (v == WAIT_OFFLINE) put_offline(w, x, item, view->observed);
                 else put_late(w, x, item);
         }
         if (settled) {
@@ -274,11 +289,11 @@ static void look(struct waits *w, struct waiter *x, uint32_t i, struct tx *obser
         arena_done(&scratch);
 }
 
-static void tick_one(struct waits *w, struct waiter *x, struct tx *observed, uint64_t now_ms)
+static void tick_one(struct waits *w, struct waiter *x, const struct waits_view *view, uint64_t now_ms)
 {
         for (uint32_t i = 0; i < x->items_n; i++) {
                 if (x->states[i].settled) continue;
-                if (x->poked || now_ms >= item_deadline(x, i)) look(w, x, i, observed, now_ms);
+                if (x->poked || now_ms >= item_deadline(x, i)) look(w, x, i, view, now_ms);
         }
         x->poked = false;
 }
@@ -286,20 +301,20 @@ static void tick_one(struct waits *w, struct waiter *x, struct tx *observed, uin
 void waits_tick(struct waits *w)
 {
         uint64_t now_ms = w->env->now_ms(w->env);
-        struct tx *observed = NULL;
+        struct waits_view view;
         struct list done;
+        if (w->count == 0) return;
+        if (w->ops->view_begin(w->arg, &view) != 0) return; /* a store has failed: the process is about to end */
         list_init(&done);
         LIST_FOREACH_SAFE(it, nx, &w->waiters)
         {
                 struct waiter *x = container_of(it, struct waiter, at);
-                if (observed == NULL) observed = w->ops->view_begin(w->arg);
-                if (observed == NULL) return; /* the store has failed: the process is about to end */
-                tick_one(w, x, observed, now_ms);
+                tick_one(w, x, &view, now_ms);
                 if (x->open_n > 0) continue;
                 list_remove(&x->at);
                 list_push_back(&done, &x->at);
         }
-        if (observed != NULL) w->ops->view_end(w->arg, observed);
+        w->ops->view_end(w->arg, &view);
         /* Last, with no view open: callbacks may add the next wait. */
         while (!list_empty(&done)) answer(w, list_first(&done, struct waiter, at));
 }

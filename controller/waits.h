@@ -3,11 +3,11 @@
  * meanwhile.
  *
  * An item is done when the observed row is of the wanted revision or newer and its work is DONE or FAILED
- * (its reports become entries of the answer), when nothing is left of what was to go, or when its node is not
- * connected (a warning: the change is stored and will be carried out). A deadline ends the rest with
- * warnings.
+ * (its reports become entries of the answer), when nothing is left of what was to go and its tombstone is
+ * gone too (so that what it held is free for the client's next request), or when its node is not connected (a
+ * warning: the change is stored and will be carried out). A deadline ends the rest with warnings.
  *
- * No clock and no sockets of its own: the owner calls waits_look after the observed store changed, and
+ * No clock and no sockets of its own: the owner calls waits_poke after either store changed, and
  * waits_tick when waits_deadline_ms has come; both may call back. Threads: loop thread. */
 #ifndef CONTROLLER_WAITS_H
 #define CONTROLLER_WAITS_H
@@ -17,8 +17,13 @@
 #include "wire/def/types.h"
 
 enum wait_verdict { WAIT_PENDING, WAIT_DONE, WAIT_FAILED, WAIT_OFFLINE };
-/* One item as observed now. Reports of the work are appended to *rcs (array in the arena). Pure. */
-enum wait_verdict wait_item_look(struct tx *observed, const struct wait_item *item, struct arena *a,
+/* What is looked at. */
+struct waits_view {
+        struct tx *wanted; /* NULL: tombstones are not looked for */
+        struct tx *observed;
+};
+/* One item as it is now. Reports of the work are appended to *rcs (array in the arena). Pure. */
+enum wait_verdict wait_item_look(const struct waits_view *view, const struct wait_item *item, struct arena *a,
         struct api_rc **rcs, uint32_t *rcs_n);
 
 /* Grace for a node that is not connected: sessions come up one after the other when a member starts, and a
@@ -26,9 +31,9 @@ enum wait_verdict wait_item_look(struct tx *observed, const struct wait_item *it
 #define WAITS_OFFLINE_GRACE_MS 500
 
 struct waits_ops {
-        /* A read view of the observed store, NULL when it failed. */
-        struct tx *(*view_begin)(void *arg);
-        void (*view_end)(void *arg, struct tx *tx);
+        /* 0, or a negative error when a store failed. */
+        int (*view_begin)(void *arg, struct waits_view *ret);
+        void (*view_end)(void *arg, struct waits_view *view);
 };
 /* rcs are borrowed for the call. */
 typedef void waits_done_fn(void *arg, const struct api_rc *rcs, uint32_t n);
@@ -41,7 +46,7 @@ void waits_free(struct waits *w);
  * go; ready_ms: of resources to become ready. Instants of env->now_ms. */
 void waits_add(struct waits *w, const struct wait_item *items, uint32_t n, uint64_t deadline_ms,
         uint64_t ready_ms, waits_done_fn *cb, void *cb_arg);
-/* Rows of this node changed (NULL: any). Only marks; the work is done by waits_tick. */
+/* Rows of this node changed (NULL: of any). Only marks; the work is done by waits_tick. */
 void waits_poke(struct waits *w, const char *node_name);
 /* When waits_tick wants to be called; UINT64_MAX = not before the next poke or add. */
 uint64_t waits_deadline_ms(const struct waits *w);

@@ -388,8 +388,16 @@ static void test_status(void **state)
 
 /* ---- waiting ---- */
 
-static struct tx *view_begin(void *arg) { return kv_mem_read(fx->observed); }
-static void view_end(void *arg, struct tx *tx) { kv_mem_end(tx); }
+static int view_begin(void *arg, struct waits_view *ret)
+{
+        *ret = (struct waits_view){ .wanted = kv_mem_read(fx->wanted), .observed = kv_mem_read(fx->observed) };
+        return 0;
+}
+static void view_end(void *arg, struct waits_view *view)
+{
+        kv_mem_end(view->wanted);
+        kv_mem_end(view->observed);
+}
 static const struct waits_ops waits_ops = { .view_begin = view_begin, .view_end = view_end };
 
 static void on_waited(void *arg, const struct api_rc *rcs, uint32_t n)
@@ -520,9 +528,10 @@ static enum wait_verdict look(const struct wait_item *i)
 {
         struct api_rc *rcs = NULL;
         uint32_t n = 0;
-        struct tx *tx = kv_mem_read(fx->observed);
-        enum wait_verdict v = wait_item_look(tx, i, &fx->arena, &rcs, &n);
-        kv_mem_end(tx);
+        struct waits_view view;
+        assert_ok(view_begin(NULL, &view));
+        enum wait_verdict v = wait_item_look(&view, i, &fx->arena, &rcs, &n);
+        view_end(NULL, &view);
         return v;
 }
 
@@ -541,6 +550,13 @@ static void test_wait_gone(void **state)
         report_rsc(g, false, 5);
         assert_int_equal(look(&i), WAIT_DONE);
         report_rsc(NULL, true, 5); /* confirmed and dropped meanwhile */
+        assert_int_equal(look(&i), WAIT_DONE);
+        /* Names and numbers are free only when the tombstone is gone: a newer one is somebody else's. */
+        PUT(fx->wanted, tombstone, .node_name = "alpha", .rsc_name = "r1", .uuid = "u9", .revision = 9);
+        assert_int_equal(look(&i), WAIT_DONE);
+        PUT(fx->wanted, tombstone, .node_name = "alpha", .rsc_name = "r1", .uuid = "u5", .revision = 5);
+        assert_int_equal(look(&i), WAIT_PENDING);
+        DEL(fx->wanted, tombstone, .node_name = "alpha", .rsc_name = "r1", .uuid = "u5");
         assert_int_equal(look(&i), WAIT_DONE);
         report_rsc(NULL, true, 4); /* it has not heard of it */
         assert_int_equal(look(&i), WAIT_PENDING);
