@@ -153,6 +153,8 @@ static int waits_view_begin(void *arg, struct waits_view *ret)
         struct app *a = arg;
         int err = store_lmdb_read_begin(member_store(a->member), &ret->wanted);
         if (err != 0) return err;
+        struct applied ap;
+        ret->index = applied_get(ret->wanted, &ap) == 0 ? ap.index : 0;
         ret->observed = observed_begin(a->observed);
         if (ret->observed != NULL) return 0;
         member_store(a->member)->ops->read_end(member_store(a->member), ret->wanted);

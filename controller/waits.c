@@ -66,12 +66,12 @@ static enum wait_verdict look_pool(struct tx *observed, const struct wait_item *
 }
 
 /* Does a tombstone of this deletion, or of an older one, still hold the names and numbers of the resource? */
-static bool is_buried(struct tx *wanted, const struct wait_item *item, struct arena *a)
+static bool is_buried(const struct waits_view *view, const struct wait_item *item, struct arena *a)
 {
         struct tombstone t, key = { .node_name = item->node_name, .rsc_name = item->rsc_name };
         struct row_scan s;
-        bool found = false;
-        row_scan_open(&s, wanted, &tombstone_type, &key, 2);
+        bool found = view->index < item->revision; /* this member has not even seen the deletion */
+        row_scan_open(&s, view->wanted, &tombstone_type, &key, 2);
         while (!found && row_scan_next(&s, a, &t)) found = t.revision <= item->revision;
         row_scan_close(&s);
         return found;
@@ -86,8 +86,7 @@ enum wait_verdict wait_item_look(const struct waits_view *view, const struct wai
         /* What was reported before the node went away still counts. */
         enum wait_verdict v = item->rsc_name != NULL ? look_rsc(observed, item, n.revision, a, rcs, rcs_n)
                                                      : look_pool(observed, item, a, rcs, rcs_n);
-        if (v == WAIT_DONE && item->gone && view->wanted != NULL && is_buried(view->wanted, item, a))
-                v = WAIT_PENDING;
+        if (v == WAIT_DONE && item->gone && is_buried(view, item, a)) v = WAIT_PENDING;
         if (v != WAIT_PENDING) return v;
         bool may_answer = n.connection_status == conn_status_ONLINE ||
                           n.connection_status == conn_status_CONNECTED ||

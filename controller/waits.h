@@ -19,8 +19,9 @@
 enum wait_verdict { WAIT_PENDING, WAIT_DONE, WAIT_FAILED, WAIT_OFFLINE };
 /* What is looked at. */
 struct waits_view {
-        struct tx *wanted; /* NULL: tombstones are not looked for */
+        struct tx *wanted;
         struct tx *observed;
+        uint64_t index; /* applied index of wanted: a deletion above it cannot be judged yet */
 };
 /* One item as it is now. Reports of the work are appended to *rcs (array in the arena). Pure. */
 enum wait_verdict wait_item_look(const struct waits_view *view, const struct wait_item *item, struct arena *a,

@@ -18,6 +18,7 @@ struct fixture {
         uint32_t answers;
         struct api_rc last[8];
         uint32_t last_n;
+        uint64_t applied;
 };
 
 static struct fixture *fx; /* of the running test */
@@ -32,6 +33,7 @@ static int setup(void **state)
         fx->wanted = kv_mem_new();
         fx->observed = kv_mem_new();
         fx->now_ms = 1000;
+        fx->applied = 100;
         fx->env = (struct env){ .now_ms = fake_now, .wall_ms = fake_wall, .random = fake_random };
         return 0;
 }
@@ -390,7 +392,9 @@ static void test_status(void **state)
 
 static int view_begin(void *arg, struct waits_view *ret)
 {
-        *ret = (struct waits_view){ .wanted = kv_mem_read(fx->wanted), .observed = kv_mem_read(fx->observed) };
+        *ret = (struct waits_view){ .wanted = kv_mem_read(fx->wanted),
+                .observed = kv_mem_read(fx->observed),
+                .index = fx->applied };
         return 0;
 }
 static void view_end(void *arg, struct waits_view *view)
@@ -557,6 +561,10 @@ static void test_wait_gone(void **state)
         PUT(fx->wanted, tombstone, .node_name = "alpha", .rsc_name = "r1", .uuid = "u5", .revision = 5);
         assert_int_equal(look(&i), WAIT_PENDING);
         DEL(fx->wanted, tombstone, .node_name = "alpha", .rsc_name = "r1", .uuid = "u5");
+        assert_int_equal(look(&i), WAIT_DONE);
+        fx->applied = 4; /* satellites tell sooner than this member applies */
+        assert_int_equal(look(&i), WAIT_PENDING);
+        fx->applied = 5;
         assert_int_equal(look(&i), WAIT_DONE);
         report_rsc(NULL, true, 4); /* it has not heard of it */
         assert_int_equal(look(&i), WAIT_PENDING);
