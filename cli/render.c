@@ -109,6 +109,16 @@ void render_table(const struct render_options *o, const struct cli_verb *verb, c
                 }
         }
         table_print(t);
+        if (json_array_size(rows) == 0) { /* libsmartcols shows nothing at all then */
+                for (const struct cli_column *c = verb->columns; c->header != NULL; c++)
+                        printf("%s%s", c->header, c[1].header != NULL ? "  " : "\n");
+        }
+        json_array_foreach(rows, i, row)
+        {
+                char *note = verb->note != NULL ? render_field(row, verb->note) : NULL;
+                if (note != NULL) printf("%s: %s\n", json_string_value(json_object_get(row, "name")), note);
+                free(note);
+        }
 }
 
 static void paragraph(const char *title, const json_t *text)

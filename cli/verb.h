@@ -64,6 +64,8 @@ struct cli_verb {
         cli_rows_fn *rows;
         struct cli_arg args[CLI_ARGS_MAX];
         struct cli_column columns[CLI_COLUMNS_MAX];
+        const char
+                *note; /* field of a row that is told below the table, behind the row's name; NULL = none */
 };
 
 /* One invocation on its way. */

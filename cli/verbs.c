@@ -80,6 +80,16 @@ static int before_set_property(struct cli_call *call)
         return 0;
 }
 
+/* What LINSTOR's client fills in when it is not told. */
+static int before_node_create(struct cli_call *call)
+{
+        if (cli_value(call, "--interface-name") == NULL)
+                cli_body_put(call, "/net_interfaces/0/name", json_string("default"));
+        if (cli_value(call, "--node-type") == NULL) cli_body_put(call, "/type", json_string("SATELLITE"));
+        cli_body_put(call, "/net_interfaces/0/is_active", json_true());
+        return 0;
+}
+
 /* Each provider's first word, and where its name belongs. */
 static int before_pool_create(struct cli_call *call)
 {
@@ -175,7 +185,7 @@ static int before_resource_create(struct cli_call *call)
         }
 
 static const struct cli_verb node_verbs[] = {
-        { "node", "n", "create", "c", "POST", "/v1/nodes", "register a node", NULL, NULL,
+        { "node", "n", "create", "c", "POST", "/v1/nodes", "register a node", before_node_create, NULL,
                 { POS("name", "/name", "name of the node"),
                         POS("address", "/net_interfaces/0/address", "its IP address"),
                         { ARG_OPT, TYPE_UPPER, 0, "--node-type", "/type",
@@ -191,7 +201,8 @@ static const struct cli_verb node_verbs[] = {
         { "node", "n", "list", "l", "GET", "/v1/nodes", "list nodes", NULL, NULL,
                 { MANY('n', "--nodes", "?nodes", "only these") },
                 { COL("Node", "name"), COL("NodeType", "type"), CELL("Addresses", cell_node_addresses),
-                        CELL("State", cell_node_state) } },
+                        CELL("State", cell_node_state) },
+                .note = "connection_problem" },
         { "node", "n", "delete", "d", "DELETE", "/v1/nodes/{node}", "remove a node and what it holds", NULL,
                 NULL, { POS("name", "{node}", "node"), ASYNC }, { { 0 } } },
         { "node", "n", "lost", "lo", "DELETE", "/v1/nodes/{node}/lost",

@@ -76,7 +76,8 @@ static void expect(
 static void test_arguments(void **state)
 {
         expect("n", "c", "a 10.0.0.1 --node-type combined",
-                "{\"name\":\"a\",\"net_interfaces\":[{\"address\":\"10.0.0.1\"}],\"type\":\"COMBINED\"}",
+                "{\"name\":\"a\",\"net_interfaces\":[{\"address\":\"10.0.0.1\",\"name\":\"default\",\"is_"
+                "active\":true}],\"type\":\"COMBINED\"}",
                 "[]");
         expect("n", "l", "-n a,b --nodes c", "", "[[\"nodes\",\"a\"],[\"nodes\",\"b\"],[\"nodes\",\"c\"]]");
         expect("sp", "c", "filethin n1 pool /srv/x",
