@@ -123,6 +123,7 @@ void conn_opened(struct conn *c)
 {
         conn_deadline_clear(c);
         conn_move(c, CONN_READY);
+        if (c->paused) conn_read_stop(c); /* since before the handshake, which goes on in a pause */
         c->opened_due = false;
         c->ops->opened(c, 0);
 }
@@ -277,8 +278,8 @@ void conn_on_written(uv_write_t *w, int err)
         settle(c);
 }
 
-/* libuv writes without MSG_NOSIGNAL: a peer that is gone must be an error, not the end of the process. A handler that the
- * program has set itself is left alone. */
+/* libuv writes without MSG_NOSIGNAL: a peer that is gone must be an error, not the end of the process. A
+ * handler that the program has set itself is left alone. */
 static void ignore_sigpipe(void)
 {
         static atomic_flag done = ATOMIC_FLAG_INIT;
@@ -348,8 +349,9 @@ void conn_pause(struct conn *c)
         if (c->closing || c->paused) return;
         c->paused = true;
         c->resumed = false;
+        if (c->state != CONN_READY) return;
         conn_read_stop(c);
-        if (c->state == CONN_READY) conn_deadline_clear(c);
+        conn_deadline_clear(c);
 }
 
 void conn_resume(struct conn *c)

@@ -123,7 +123,8 @@ void conn_set_frame_max(struct conn *c, uint32_t bytes);
 int conn_send(struct conn *c, unsigned kind, struct blob payload) MUST_USE;
 /* Bytes that have not left yet. */
 size_t conn_queued_bytes(const struct conn *c);
-/* No more frame() until conn_resume(); the kernel then slows the other side down. Inside frame() as well. A
+/* No more frame() until conn_resume(); the kernel then slows the other side down. Inside frame() and opened()
+ * as well; before opened() the handshake goes on, and the frames wait. A
  * pause that keeps the other side's data waiting for longer than its user_timeout_ms ends the connection
  * there (E_TIMEOUT): pause briefly, or give both sides user_timeout_ms 0. */
 void conn_pause(struct conn *c);
