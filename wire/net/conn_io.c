@@ -244,20 +244,6 @@ static bool write_now(struct conn *c)
         return c->sealed.n == 0;
 }
 
-/* The kernel takes small amounts at once, which spares the loop another turn for the callback. true: all is
- * written. What it did not take, and errors, are left to uv_write. */
-static bool write_now(struct conn *c)
-{
-        if (c->state != CONN_READY || c->was_busy || c->out.n != 0) return false;
-        uv_buf_t v = uv_buf_init((char *)c->sealed.p, (unsigned)c->sealed.n);
-        int rc = uv_try_write((uv_stream_t *)&c->tcp, &v, 1);
-        if (rc <= 0) return false;
-        c->bytes_out += (uint64_t)rc;
-        memmove(c->sealed.p, c->sealed.p + rc, c->sealed.n - (size_t)rc);
-        c->sealed.n -= (size_t)rc;
-        return c->sealed.n == 0;
-}
-
 void conn_flush(struct conn *c)
 {
         if (c->closing || c->writing || c->state == CONN_ENDED || c->state == CONN_IDLE ||
@@ -274,7 +260,6 @@ void conn_flush(struct conn *c)
                 if (c->state == CONN_FINISHING) conn_goodbye(c);
                 return;
         }
-        if (write_now(c)) return;
         if (write_now(c)) return;
         struct buf b = c->flight;
         c->flight = c->sealed;
