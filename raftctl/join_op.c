@@ -41,7 +41,8 @@ static void sweep_tokens(struct join_eval *e)
         struct join_token t = { 0 };
         row_scan_open(&s, e->tx, &join_token_type, &t, 0);
         while (row_scan_next(&s, &e->arena, &t))
-                if (t.expires_ms + KEEP_EXPIRED_MS < e->req.wall_ms)
+                if (t.expires_ms < e->req.wall_ms &&
+                        (uint64_t)e->req.wall_ms - (uint64_t)t.expires_ms > KEEP_EXPIRED_MS)
                         (void)row_del(e->tx, &join_token_type, &t);
         row_scan_close(&s);
 }
