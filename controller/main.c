@@ -27,22 +27,18 @@ static const char usage[] =
         "  -c, --config=FILE    settings (" CONFIG_FILE ")\n"
         "  -s, --set=SECTION.KEY=VALUE  overrides one setting; may be repeated\n"
         "      --witness        a voter only: no REST, no satellites\n"
+        "      --sample-config  print a settings file with all defaults\n"
         "  -V, --version        print the version\n"
         "  -h, --help           print this\n\n"
         "Settings (default):\n";
 
-/* Members of struct settings by kind. */
-#define MEMBER_STR(name) char *name;
-#define MEMBER_NUM(name) uint64_t name;
-#define MEMBER_BOOL(name) bool name;
 struct settings {
-#define CFG(section, key, kind, def, min, max, doc) MEMBER_##kind(section##_##key)
+#define CFG(section, key, kind, ...) CONFIG_MEMBER(section, key, kind)
 #include "controller/config.def"
 #undef CFG
 };
 static const struct config_key keys[] = {
-#define CFG(section, key, kind, def, min, max, doc) \
-        { #section, #key, CONFIG_##kind, def, min, max, doc, offsetof(struct settings, section##_##key) },
+#define CFG(...) CONFIG_KEY(struct settings, __VA_ARGS__)
 #include "controller/config.def"
 #undef CFG
 };
@@ -54,12 +50,13 @@ struct options {
         bool witness;
 };
 
-enum { OPT_WITNESS = 256 };
+enum { OPT_WITNESS = 256, OPT_SAMPLE };
 static const char short_options[] = "c:s:Vh";
 static const struct option long_options[] = {
         { "config", required_argument, NULL, 'c' },
         { "set", required_argument, NULL, 's' },
         { "witness", no_argument, NULL, OPT_WITNESS },
+        { "sample-config", no_argument, NULL, OPT_SAMPLE },
         { "version", no_argument, NULL, 'V' },
         { "help", no_argument, NULL, 'h' },
         { 0 },
@@ -74,24 +71,21 @@ static int read_file(struct options *o, struct fail *f)
 /* The file first, so that options override it. 0, 1 (all is said), or an error. */
 static int parse(struct options *o, int argc, char **argv, struct fail *f)
 {
-        int opt;
+        int opt, err;
         while ((opt = getopt_long(argc, argv, short_options, long_options, NULL)) != -1) {
                 if (opt == 'c') o->file = optarg;
                 else if (opt == OPT_WITNESS) o->witness = true;
-                else if (opt == 'h') {
-                        (void)fputs(usage, stdout);
-                        struct buf b = { 0 };
-                        config_help(&table, &b);
-                        (void)fputs(buf_cstr(&b), stdout);
-                        buf_done(&b);
-                        return 1;
+                else if (opt == 'h' || opt == OPT_SAMPLE) {
+                        if (opt == 'h') (void)fputs(usage, stdout);
+                        err = config_print(&table, opt == OPT_SAMPLE, stdout);
+                        return err != 0 ? err : 1;
                 } else if (opt == 'V') {
                         (void)puts("outrigger-controller " PACKAGE_VERSION);
                         return 1;
                 } else if (opt == '?') return fail_set(f, E_INVALID, "try --help");
         }
         if (optind < argc) return fail_set(f, E_INVALID, "'%s' is no option; try --help", argv[optind]);
-        int err = read_file(o, f);
+        err = read_file(o, f);
         optind = 1;
         while (err == 0 && (opt = getopt_long(argc, argv, short_options, long_options, NULL)) != -1)
                 if (opt == 's') err = config_set(&table, &o->settings, optarg, f);
@@ -104,8 +98,8 @@ static int to_app_config(const struct options *o, struct app_config *ac, struct 
         *ac = (struct app_config){ .dir = c->controller_dir,
                 .run_dir = c->controller_run_dir,
                 .raft_listen = c->raft_listen,
-                .http_listen = c->http_listen,
-                .https_listen = c->https_listen,
+                .http_listen = c->http_enabled ? c->http_listen : "",
+                .https_listen = c->https_enabled ? c->https_listen : "",
                 .log_level = c->controller_log_level,
                 .election_ms = (unsigned)c->raft_election_ms,
                 .heartbeat_ms = (unsigned)c->raft_heartbeat_ms,
@@ -113,8 +107,9 @@ static int to_app_config(const struct options *o, struct app_config *ac, struct 
                 .unix_socket = c->rest_unix_socket,
                 .witness = o->witness };
         if (ac->heartbeat_ms * 3 > ac->election_ms)
-                return fail_set(
-                        f, E_CONFIG, "raft.election_ms must be at least three times raft.heartbeat_ms");
+                return fail_set(f, E_CONFIG,
+                        "raft.election_ms is %u, but must be at least three times raft.heartbeat_ms (%u)",
+                        ac->election_ms, ac->heartbeat_ms);
         return 0;
 }
 
@@ -209,10 +204,8 @@ static int start(struct options *o, int argc, char **argv, struct fail *f)
         enum log_level level;
         int err = parse(o, argc, argv, f);
         if (err != 0) return err;
-        if (log_level_parse(o->settings.controller_log_level, &level) != 0)
-                return fail_set(f, E_CONFIG, "controller.log_level: '%s' is no level",
-                        o->settings.controller_log_level);
-        log_set_level(level);
+        if (log_level_parse(o->settings.controller_log_level, &level) == 0)
+                log_set_level(level); /* it was checked */
         protect_process();
         return run(o, f);
 }

@@ -16,6 +16,8 @@
 
 #define BACKLOG 1024
 #define ACCEPT_BATCH 64
+#define PORT_HTTP 3370
+#define PORT_HTTPS 3371
 /* A handshake that had begun is over by then, or its client is far away and slow. */
 #define LEAVE_MS 150
 /* Of a TCP header. */
@@ -40,16 +42,18 @@ int rest_listener_parse(struct listener *l, const char *text, struct fail *f)
         l->configured = true;
         if (l->which == REST_UNIX) return parse_unix(l, text, f);
         char host[64];
-        const char *colon = strrchr(text, ':');
-        const char *p = text;
-        size_t n = colon ? (size_t)(colon - text) : 0;
+        unsigned long port = l->which == REST_HTTPS ? PORT_HTTPS : PORT_HTTP;
+        const char *close = strrchr(text, ']'), *colon = strrchr(text, ':'), *p = text;
+        bool bare_v6 = close == NULL && colon != NULL && strchr(text, ':') != colon;
+        if (colon != NULL && (bare_v6 || colon < close)) colon = NULL;
+        size_t n = colon ? (size_t)(colon - text) : strlen(text);
         if (n >= 2 && p[0] == '[' && p[n - 1] == ']') {
                 p++;
                 n -= 2;
         }
         char *end = NULL;
-        unsigned long port = colon ? strtoul(colon + 1, &end, 10) : 0;
-        if (!colon || end == colon + 1 || *end || port > 65535 || n == 0 || n >= sizeof host)
+        if (colon) port = strtoul(colon + 1, &end, 10);
+        if ((colon && (end == colon + 1 || *end)) || port > 65535 || n == 0 || n >= sizeof host)
                 return fail_set(f, E_CONFIG, "not an address and port: %s", text);
         memcpy(host, p, n);
         host[n] = 0;

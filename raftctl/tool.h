@@ -5,12 +5,15 @@
 
 #include "raftctl/admin.h"
 #include "raftctl/member.h"
+#include "wire/codec/config.h"
 
 enum { TOOL_OK = 0, TOOL_FAILED = 1, TOOL_USAGE = 2, TOOL_SANS_MAX = 14 };
 
 struct tool {
-        /* settings */
-        char *controller_dir, *controller_run_dir;
+/* settings */
+#define CFG(section, key, kind, ...) CONFIG_MEMBER(section, key, kind)
+#include "raftctl/tool.def"
+#undef CFG
         /* options; NULL or 0 = not given */
         const char *name, *address, *role, *out, *cluster_name;
         int64_t ttl_ms;

@@ -14,8 +14,7 @@
 enum { ARENA_MAX = 8 << 20, ASK_MS = 60000 };
 
 static const struct config_key keys[] = {
-#define CFG(section, key, kind, def, min, max, doc) \
-        { #section, #key, CONFIG_##kind, def, min, max, doc, offsetof(struct tool, section##_##key) },
+#define CFG(...) CONFIG_KEY(struct tool, __VA_ARGS__)
 #include "raftctl/tool.def"
 #undef CFG
 };
@@ -100,7 +99,6 @@ int tool_usage(const char *text)
 static int help(const char *name)
 {
         const struct command *c = name != NULL ? find_command(name) : NULL;
-        struct buf b = { 0 };
         if (name != NULL && c == NULL) return tool_usage("there is no such command");
         if (c != NULL) {
                 (void)printf(
@@ -116,10 +114,7 @@ static int help(const char *name)
         (void)printf("\nOptions of every command: --config FILE (default %s), --dir DIR, --run-dir DIR,\n"
                      "--timeout SECONDS, and --set section.key=value with one of\n",
                 CONFIG_FILE);
-        config_help(&table, &b);
-        (void)fputs(buf_cstr(&b), stdout);
-        buf_done(&b);
-        return TOOL_OK;
+        return config_print(&table, false, stdout) == 0 ? TOOL_OK : TOOL_FAILED;
 }
 
 /* "90s", "15m", "1h", "2d"; a bare number is seconds. */

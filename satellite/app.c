@@ -4,19 +4,14 @@
  * opened; the loop has to run a little longer for that, and the lock is free at once. */
 #include "satellite/app.h"
 
-#include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "satellite/state.h"
 #include "wire/base/log.h"
 #include "wire/base/mem.h"
 #include "wire/net/pki_dir.h"
-
-#define PORT_PLAIN 3366 /* LINSTOR's names; TLS on both */
-#define PORT_TLS 3367
 
 struct app {
         struct manager *manager;
@@ -60,35 +55,8 @@ static int load_identity(struct app *a, const struct app_config *c, struct fail 
         return err;
 }
 
-static bool ipv6_works(void)
-{
-        int fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
-        if (fd < 0) return false;
-        struct sockaddr_in6 any = { .sin6_family = AF_INET6, .sin6_addr = IN6ADDR_ANY_INIT };
-        bool works = bind(fd, (struct sockaddr *)&any, sizeof any) == 0;
-        close(fd);
-        return works;
-}
-
-static void default_address(struct sockaddr_storage *ret, unsigned port)
-{
-        *ret = (struct sockaddr_storage){ 0 };
-        if (ipv6_works()) {
-                struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)(void *)ret;
-                v6->sin6_family = AF_INET6;
-                v6->sin6_port = htons((uint16_t)port);
-                return;
-        }
-        struct sockaddr_in *v4 = (struct sockaddr_in *)(void *)ret;
-        v4->sin_family = AF_INET;
-        v4->sin_port = htons((uint16_t)port);
-}
-
 static int open_sessions(struct app *a, const struct app_config *c, struct fail *f)
 {
-        struct sockaddr_storage usual[2];
-        default_address(&usual[0], PORT_PLAIN);
-        default_address(&usual[1], PORT_TLS);
         struct session_config sc = {
                 .loop = c->loop,
                 .env = c->env,
@@ -96,8 +64,8 @@ static int open_sessions(struct app *a, const struct app_config *c, struct fail 
                 .node_name = a->id.name,
                 .cluster_uuid = a->id.cluster,
                 .version = PACKAGE_VERSION,
-                .addresses = c->addresses_n > 0 ? c->addresses : usual,
-                .addresses_n = c->addresses_n > 0 ? c->addresses_n : (uint32_t)ARRAY_LEN(usual),
+                .addresses = c->addresses,
+                .addresses_n = c->addresses_n,
         };
         return session_server_open(&sc, &a->sessions, f);
 }

@@ -14,9 +14,8 @@ struct app;
 struct app_config {
         uv_loop_t *loop;
         struct env *env;
-        const char *dir; /* certificates (wire/net/pki_dir.h) and state */
-        const struct sockaddr_storage
-                *addresses; /* as in struct session_config; n 0 = the ports 3366 and 3367 */
+        const char *dir;                          /* certificates (wire/net/pki_dir.h) and state */
+        const struct sockaddr_storage *addresses; /* as in struct session_config */
         uint32_t addresses_n;
         unsigned retry_first_ms, scan_every_ms; /* 0 = as usual */
 };

@@ -1,27 +1,24 @@
-/* Settings of the satellite: defaults, then the INI file, then --set and options. Unknown sections and keys
- * are errors.
+/* Settings of the satellite by the common table (wire/codec/config.h): defaults, then the INI file, then
+ * --set and options. Unknown sections and keys are errors.
  *
- * Threads: start-up. Ownership: sat_config_done() frees. */
+ * Threads: start-up. Ownership: config_done(&sat_config_table, c) frees. */
 #ifndef SATELLITE_CONFIG_H
 #define SATELLITE_CONFIG_H
 
-#include <stdio.h>
-
-#include "wire/base/err.h"
+#include "satellite/session.h"
+#include "wire/codec/config.h"
 
 #define SAT_CONFIG_FILE "/etc/outrigger/satellite.conf"
 
 struct sat_config {
-#define CFG(section, key, def, doc) char *section##_##key;
+#define CFG(section, key, kind, ...) CONFIG_MEMBER(section, key, kind)
 #include "satellite/config.def"
 #undef CFG
 };
-void sat_config_init(struct sat_config *c); /* defaults */
-void sat_config_done(struct sat_config *c);
-/* E_NOT_FOUND when there is no such file; E_CONFIG with line and cause; -errno. */
-int sat_config_read(struct sat_config *c, const char *path, struct fail *f) MUST_USE;
-/* "section.key=value". E_CONFIG. */
-int sat_config_set(struct sat_config *c, const char *assignment, struct fail *f) MUST_USE;
-void sat_config_help(FILE *out);
+extern const struct config_table sat_config_table;
+
+/* What net.listen, net.port and net.tls_port say together. Returns how many, at most SESSION_LISTENERS_MAX.
+ */
+uint32_t sat_config_addresses(const struct sat_config *c, struct sockaddr_storage ret[SESSION_LISTENERS_MAX]);
 
 #endif

@@ -30,6 +30,7 @@ static const char usage[] = "Usage: outrigger-satellite [OPTION]...\n"
                             "  -d, --dir=DIR          same as --set=satellite.dir=DIR\n"
                             "  -l, --listen=ADDRESSES same as --set=net.listen=ADDRESSES\n"
                             "      --allow-fault-injection  for tests: heed OUTRIGGER_INJECT\n"
+                            "      --sample-config    print a settings file with all defaults\n"
                             "  -V, --version          print the version\n"
                             "  -h, --help             print this\n\n"
                             "`join` uses up a one-time token of `raftctl token create --role satellite` to "
@@ -45,11 +46,11 @@ struct options {
 
 static int read_file(struct options *o, struct fail *f)
 {
-        int err = sat_config_read(&o->config, o->file != NULL ? o->file : SAT_CONFIG_FILE, f);
+        int err = config_read(&sat_config_table, &o->config, o->file != NULL ? o->file : SAT_CONFIG_FILE, f);
         return err == E_NOT_FOUND && o->file == NULL ? 0 : err;
 }
 
-enum { OPT_INJECT = 256 };
+enum { OPT_INJECT = 256, OPT_SAMPLE };
 static const struct option long_options[] = {
         { "config", required_argument, NULL, 'c' },
         { "set", required_argument, NULL, 's' },
@@ -57,6 +58,7 @@ static const struct option long_options[] = {
         { "dir", required_argument, NULL, 'd' },
         { "listen", required_argument, NULL, 'l' },
         { "allow-fault-injection", no_argument, NULL, OPT_INJECT },
+        { "sample-config", no_argument, NULL, OPT_SAMPLE },
         { "version", no_argument, NULL, 'V' },
         { "help", no_argument, NULL, 'h' },
         { 0 },
@@ -65,7 +67,7 @@ static const struct option long_options[] = {
 static int set_option(struct sat_config *c, const char *key, const char *value, struct fail *f)
 {
         struct arena a = { 0 };
-        int err = sat_config_set(c, arena_printf(&a, "%s=%s", key, value), f);
+        int err = config_set(&sat_config_table, c, arena_printf(&a, "%s=%s", key, value), f);
         arena_done(&a);
         return err;
 }
@@ -78,8 +80,11 @@ static int parse(struct options *o, int argc, char **argv, struct fail *f)
                 if (opt == 'c') o->file = optarg;
                 else if (opt == 'h') {
                         fputs(usage, stdout);
-                        sat_config_help(stdout);
-                        return 1;
+                        err = config_print(&sat_config_table, false, stdout);
+                        return err != 0 ? err : 1;
+                } else if (opt == OPT_SAMPLE) {
+                        err = config_print(&sat_config_table, true, stdout);
+                        return err != 0 ? err : 1;
                 } else if (opt == 'V') {
                         puts("outrigger-satellite " PACKAGE_VERSION);
                         return 1;
@@ -88,7 +93,7 @@ static int parse(struct options *o, int argc, char **argv, struct fail *f)
         err = read_file(o, f);
         optind = 1;
         while (err == 0 && (opt = getopt_long(argc, argv, "c:s:n:d:l:Vh", long_options, NULL)) != -1) {
-                if (opt == 's') err = sat_config_set(&o->config, optarg, f);
+                if (opt == 's') err = config_set(&sat_config_table, &o->config, optarg, f);
                 else if (opt == 'n') err = set_option(&o->config, "satellite.node_name", optarg, f);
                 else if (opt == 'd') err = set_option(&o->config, "satellite.dir", optarg, f);
                 else if (opt == 'l') err = set_option(&o->config, "net.listen", optarg, f);
@@ -129,24 +134,6 @@ static void protect_memory(void)
                 log_warn(LOG, "core files cannot be switched off: %s", strerror(errno));
         if (mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) != 0)
                 log_warn(LOG, "memory cannot be locked, keys may reach the swap: %s", strerror(errno));
-}
-
-static int parse_listen(const char *text, struct sockaddr_storage *out, uint32_t *ret_n, struct fail *f)
-{
-        struct arena a = { 0 };
-        char *copy = arena_strdup(&a, text), *save = NULL;
-        int err = 0;
-        *ret_n = 0;
-        for (char *p = strtok_r(copy, " ,", &save); err == 0 && p != NULL; p = strtok_r(NULL, " ,", &save)) {
-                if (*ret_n == SESSION_LISTENERS_MAX)
-                        err = fail_set(
-                                f, E_CONFIG, "net.listen: more than %d addresses", SESSION_LISTENERS_MAX);
-                else if (conn_parse_address(p, 3366, &out[*ret_n]) != 0)
-                        err = fail_set(f, E_CONFIG, "net.listen: \"%s\" is no address", p);
-                else ++*ret_n;
-        }
-        arena_done(&a);
-        return err;
 }
 
 struct daemon {
@@ -201,10 +188,9 @@ static int run(const struct options *o, struct fail *f)
         struct app_config ac = {
                 .loop = &d.loop, .env = env_real(), .dir = o->config.satellite_dir, .addresses = addresses
         };
-        int err = parse_listen(o->config.net_listen, addresses, &ac.addresses_n, f);
-        if (err != 0) return err;
+        ac.addresses_n = sat_config_addresses(&o->config, addresses);
         if (uv_loop_init(&d.loop) != 0) return fail_set(f, E_LIMIT, "no event loop");
-        err = app_open(&ac, &d.app, f);
+        int err = app_open(&ac, &d.app, f);
         if (err != 0) return err; /* the process ends */
         err = start_signals(&d);
         if (err != 0) return fail_set(f, err, "signals: %s", uv_strerror(err));
@@ -222,11 +208,8 @@ static int start(struct options *o, int argc, char **argv, struct fail *f)
         int err = parse(o, argc, argv, f);
         if (err != 0) return err;
         enum log_level level;
-        err = log_level_parse(o->config.satellite_log_level, &level);
-        if (err != 0)
-                return fail_set(
-                        f, err, "satellite.log_level: \"%s\" is no level", o->config.satellite_log_level);
-        log_set_level(level);
+        if (log_level_parse(o->config.satellite_log_level, &level) == 0)
+                log_set_level(level); /* it was checked */
         const char *fault = getenv("OUTRIGGER_INJECT");
         if (o->inject && fault != NULL) err = inject_arm(fault, f);
         if (err != 0) return err;
@@ -244,9 +227,9 @@ int main(int argc, char **argv)
         snprintf(threads, sizeof threads, "%d", MANAGER_THREADS);
         if (setenv("UV_THREADPOOL_SIZE", threads, 1) != 0)
                 return EXIT_FAILURE; /* libuv reads it at first use */
-        sat_config_init(&o.config);
+        config_init(&sat_config_table, &o.config);
         int err = start(&o, argc, argv, &f);
-        sat_config_done(&o.config);
+        config_done(&sat_config_table, &o.config);
         if (err >= 0) return EXIT_SUCCESS;
         log_error(LOG, "%s", f.text[0] != '\0' ? f.text : err_text(err));
         return EXIT_FAILURE;

@@ -14,11 +14,16 @@ struct settings {
         char *a_text;
         uint64_t a_num;
         bool b_on;
+        char *b_level, *b_one, *b_many, *b_short;
 };
 static const struct config_key keys[] = {
         { "a", "text", CONFIG_STR, "hello", 0, 0, "words", offsetof(struct settings, a_text) },
         { "a", "num", CONFIG_NUM, "50", 10, 1000, "a number", offsetof(struct settings, a_num) },
         { "b", "on", CONFIG_BOOL, "true", 0, 0, "yes or no", offsetof(struct settings, b_on) },
+        { "b", "level", CONFIG_LEVEL, "INFO", 0, 0, "loudness", offsetof(struct settings, b_level) },
+        { "b", "one", CONFIG_ADDR, "127.0.0.1:3370", 0, 0, "an address", offsetof(struct settings, b_one) },
+        { "b", "many", CONFIG_ADDR, "", 0, 3, "some addresses", offsetof(struct settings, b_many) },
+        { "b", "short", CONFIG_STR, "abc", 1, 5, "a short word", offsetof(struct settings, b_short) },
 };
 static const struct config_table strict = { keys, ARRAY_LEN(keys), false };
 static const struct config_table lax = { keys, ARRAY_LEN(keys), true };
@@ -50,10 +55,12 @@ static void test_file(void **state)
         assert_false(s.b_on);
         static const char *const bad[] = { "[a]\nnum = 1001\n", "[a]\nnum = 9\n", "[a]\nnum = -1\n",
                 "[a]\nnum = 1x\n", "[a]\nnum =\n", "[a]\nnum = 99999999999999999999999\n",
-                "[b]\non = maybe\n", "[a]\nnone = 1\n", "[c]\ntext = x\n", "[a]\nno equals sign\n" };
+                "[b]\non = maybe\n", "[a]\nnone = 1\n", "[c]\ntext = x\n", "[a]\nno equals sign\n",
+                "[b]\nlevel = LOUD\n", "[b]\none = localhost:1\n", "[b]\nshort =\n",
+                "[b]\nshort = abcdef\n" };
         for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
                 assert_int_equal(read_text(&strict, &s, bad[i], &f), E_CONFIG);
-                assert_non_null(strstr(f.text, "line 2"));
+                assert_non_null(strstr(f.text, ":2: "));
         }
         assert_int_equal(s.a_num, 1000); /* the good value stays */
         assert_int_equal(read_text(&lax, &s, "[c]\ntext = x\n[a]\nnum=11\n", &f), 0);
@@ -81,6 +88,55 @@ static void test_set(void **state)
         config_done(&strict, &s);
 }
 
+static void test_addresses(void **state)
+{
+        struct settings s = { 0 };
+        struct fail f = { 0 };
+        static const char *const good[] = { "", "1.2.3.4", "1.2.3.4:1", "[::]:3371", "[::1]", "::1",
+                "fe80::2", "255.255.255.255:65535" };
+        static const char *const bad[] = { "x", "1.2.3", "1.2.3.4:", "1.2.3.4:0", "1.2.3.4:65536",
+                "1.2.3.4:x", "1.2.3.4:99999999", "[::1", "[::1]:", "[::1]x", "::1]", "[]", "[]:1", ":1",
+                "1.2.3.4:1:2", "1.2.3.4 1.2.3.5", "[1.2.3.4]:5", "1.2.3.4:+5",
+                "1111111111111111111111111111111111111111111111111111111111111111111111111111" };
+        char line[128];
+        config_init(&strict, &s);
+        for (size_t i = 0; i < ARRAY_LEN(good); i++) {
+                (void)snprintf(line, sizeof line, "b.one=%s", good[i]);
+                assert_int_equal(config_set(&strict, &s, line, &f), 0);
+                assert_string_equal(s.b_one, good[i]);
+        }
+        for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+                (void)snprintf(line, sizeof line, "b.one=%s", bad[i]);
+                assert_int_equal(config_set(&strict, &s, line, &f), E_CONFIG);
+                assert_non_null(strstr(f.text, "b.one"));
+                assert_non_null(strstr(f.text, "IP address"));
+        }
+        assert_int_equal(config_set(&strict, &s, "b.many= 1.2.3.4:5, [::1]:6  1.1.1.1 ", &f), 0);
+        assert_int_equal(config_set(&strict, &s, "b.many=1.1.1.1 1.1.1.2 1.1.1.3 1.1.1.4", &f), E_CONFIG);
+        assert_int_equal(config_set(&strict, &s, "b.many=1.1.1.1 nonsense", &f), E_CONFIG);
+        config_done(&strict, &s);
+}
+
+/* The words of a refusal: where, which key, what was there, what is allowed. */
+static void test_refusals(void **state)
+{
+        struct settings s = { 0 };
+        struct fail f = { 0 };
+        config_init(&strict, &s);
+        assert_int_equal(read_text(&strict, &s, "\n[a]\n\nnum = 7\n", &f), E_CONFIG);
+        assert_non_null(strstr(f.text, ":4: a.num is '7', but must be: a number from 10 to 1000"));
+        f = (struct fail){ 0 };
+        assert_int_equal(read_text(&strict, &s, "[b]\nlevel = 3\n", &f), E_CONFIG);
+        assert_non_null(strstr(f.text, "must be: ERROR, WARN, INFO, DEBUG or TRACE"));
+        f = (struct fail){ 0 };
+        assert_int_equal(read_text(&strict, &s, "[a]\nnam = 3\n", &f), E_CONFIG);
+        assert_non_null(strstr(f.text, "there is no setting a.nam; there is: text num"));
+        f = (struct fail){ 0 };
+        assert_int_equal(read_text(&strict, &s, "[d]\nx = 3\n", &f), E_CONFIG);
+        assert_non_null(strstr(f.text, "there is no setting d.x; there is: [a] [b]"));
+        config_done(&strict, &s);
+}
+
 static void test_texts(void **state)
 {
         struct buf b = { 0 };
@@ -102,6 +158,8 @@ int main(void)
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_file),
                 cmocka_unit_test(test_set),
+                cmocka_unit_test(test_addresses),
+                cmocka_unit_test(test_refusals),
                 cmocka_unit_test(test_texts),
         };
         return cmocka_run_group_tests_name("config", tests, NULL, NULL);
