@@ -95,6 +95,7 @@ static int put_volume(struct tx *tx, const struct sat_props *props, const struct
         if ((vd.flags & vlm_dfn_flag_RESIZE_SHRINK) == vlm_dfn_flag_RESIZE_SHRINK)
                 SET(&sv, sat_vlm, may_shrink, true);
         SET(&sv, sat_vlm, backing_id, backing_id(r, v->volume_number, &vd, a));
+        if (v->uuid != NULL) SET(&sv, sat_vlm, uuid, v->uuid);
         return PUSH(a, sr->volumes, sr->volumes_n, sv) ? 0 : E_LIMIT;
 }
 
@@ -150,6 +151,7 @@ static int put_gone(const struct tombstone *t, struct arena *a, struct sat_wante
                         override != NULL ? override
                                          : arena_printf(a, "%s_%05llu", t->rsc_name,
                                                    (unsigned long long)v->volume_number));
+                if (v->uuid != NULL) SET(&sv, sat_vlm, uuid, v->uuid);
                 if (!PUSH(a, g.volumes, g.volumes_n, sv)) return E_LIMIT;
         }
         MARK(&g, sat_gone, volumes);

@@ -25,17 +25,21 @@ static void look(struct looker *l, const struct dev *remembered)
         assert(l->n < l->cap);
         struct dev *d = &l->devs[l->n++];
         *d = *remembered;
-        d->uuid = NULL;
+        d->uuid = d->vlm_uuid = NULL;
         struct trouble why; /* the pool's own report says it */
         if (prov->probe(d, l->a, &why) != 0) {
                 d->uuid = remembered->uuid;
+                d->vlm_uuid = remembered->vlm_uuid;
                 return;
         }
         if (d->marked) {
                 if (remembered->uuid == NULL || strcasecmp(d->uuid, remembered->uuid) != 0)
                         d->last_size_kib = 0;
                 d->made = true;
-        } else if (remembered->made || (!d->exists && !d->attached)) d->uuid = remembered->uuid;
+        } else if (remembered->made || (!d->exists && !d->attached)) {
+                d->uuid = remembered->uuid;
+                d->vlm_uuid = remembered->vlm_uuid;
+        }
 }
 
 /* uuid: whose they are if nothing says otherwise, for places that cannot be looked at; NULL for wanted ones.
@@ -51,6 +55,7 @@ static void look_at_volumes(struct looker *l, const struct plan_input *in, const
                 if (pool == NULL || pool->place == NULL) continue;
                 struct dev d = { .rsc_name = in->rsc_name,
                         .uuid = uuid,
+                        .vlm_uuid = uuid != NULL ? v->uuid : NULL,
                         .volume_number = v->volume_number,
                         .pool = pool->name,
                         .kind = pool->kind,

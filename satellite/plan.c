@@ -5,8 +5,8 @@
 
 #include "wire/codec/codec.h"
 
-static const char *const step_names[STEP_N] = { "create", "attach", "grow", "shrink", "refresh", "detach",
-        "remove" };
+static const char *const step_names[STEP_N] = { "adopt", "create", "attach", "grow", "shrink", "refresh",
+        "detach", "remove" };
 
 const char *step_name(enum step_kind kind) { return step_names[kind]; }
 
@@ -23,11 +23,6 @@ struct target {
         char backing_id[BACKING_ID_SIZE];
         uint64_t size_kib; /* rounded up to what the provider can do */
 };
-
-static bool same_uuid(const char *a, const char *b)
-{
-        return a != NULL && b != NULL && strcasecmp(a, b) == 0;
-}
 
 static void add_step(
         struct planner *p, enum step_kind kind, uint64_t group, const struct dev *d, uint64_t size_kib)
@@ -72,7 +67,7 @@ bool plan_is_backed(const struct sat_rsc *r, const struct sat_vlm *v)
 static bool is_gone_uuid(const struct plan_input *in, const char *uuid)
 {
         for (uint32_t i = 0; i < in->gone_n; i++)
-                if (same_uuid(in->gone[i].uuid, uuid)) return true;
+                if (uuid_same(in->gone[i].uuid, uuid)) return true;
         return false;
 }
 
@@ -80,7 +75,7 @@ bool plan_is_gone(const struct sat_gone *g, const struct dev *devs, uint32_t dev
 {
         for (uint32_t i = 0; i < devs_n; i++) {
                 const struct dev *d = &devs[i];
-                if (!same_uuid(d->uuid, g->uuid)) continue;
+                if (!uuid_same(d->uuid, g->uuid)) continue;
                 if (d->unknown || d->exists || d->attached) return false;
         }
         return true;
@@ -109,7 +104,7 @@ static void plan_gone(struct planner *p)
         for (uint32_t i = 0; i < in->devs_n; i++) {
                 const struct dev *d = &in->devs[i];
                 if (d->uuid == NULL || !is_gone_uuid(in, d->uuid)) continue;
-                if (in->want != NULL && same_uuid(in->want->uuid, d->uuid)) continue;
+                if (in->want != NULL && uuid_same(in->want->uuid, d->uuid)) continue;
                 if (d->unknown) not_looked(p, d);
                 else take_away(p, d);
         }
@@ -182,12 +177,19 @@ static const struct dev *dev_at(const struct plan_input *in, const struct target
         return NULL;
 }
 
+/* Does the device belong to the wanted volume? */
+static bool is_its(const struct plan_input *in, const struct dev *d, const struct sat_vlm *v)
+{
+        return uuid_same(d->uuid, in->want->uuid) && d->volume_number == v->volume_number &&
+               dev_is_volume(d, v->uuid);
+}
+
 /* A device of the same volume at another place than the wanted one. */
 static const struct dev *dev_elsewhere(const struct plan_input *in, const struct target *g)
 {
         for (uint32_t i = 0; i < in->devs_n; i++) {
                 const struct dev *d = &in->devs[i];
-                if (!same_uuid(d->uuid, in->want->uuid) || d->volume_number != g->v->volume_number) continue;
+                if (!is_its(in, d, g->v)) continue;
                 if (dev_same_place(d, g->pool->kind, g->pool->place, g->backing_id)) continue;
                 if (d->exists || d->attached || d->unknown || d->made) return d;
         }
@@ -200,12 +202,20 @@ static void plan_present(struct planner *p, const struct target *g, const struct
         uint64_t group = g->v->volume_number;
         bool may_shrink = HAS(g->v, sat_vlm, may_shrink) && g->v->may_shrink;
         bool changed = false;
+        if (d->vlm_uuid == NULL && g->v->uuid != NULL && g->v->uuid[0] != '\0') {
+                struct dev named = *d;
+                named.vlm_uuid = g->v->uuid;
+                add_step(p, STEP_ADOPT, group, &named, 0);
+        }
         if (d->size_kib < g->size_kib) {
                 add_step(p, STEP_GROW, group, d, g->size_kib);
                 changed = true;
         } else if (d->size_kib > g->size_kib && may_shrink) {
+                /* Down meanwhile: that alone is refused when anybody has the device open. */
+                if (d->attached) add_step(p, STEP_DETACH, group, d, 0);
                 add_step(p, STEP_SHRINK, group, d, g->size_kib);
-                changed = true;
+                if (active) add_step(p, STEP_ATTACH, group, d, 0);
+                return;
         }
         if (!active) {
                 if (d->attached) add_step(p, STEP_DETACH, group, d, 0);
@@ -275,6 +285,7 @@ static void plan_create(struct planner *p, const struct target *g, const struct 
         struct dev fresh = {
                 .rsc_name = p->in->rsc_name,
                 .uuid = p->in->want->uuid,
+                .vlm_uuid = g->v->uuid,
                 .volume_number = g->v->volume_number,
                 .pool = g->pool->name,
                 .kind = g->pool->kind,
@@ -285,24 +296,6 @@ static void plan_create(struct planner *p, const struct target *g, const struct 
         if (active) add_step(p, STEP_ATTACH, g->v->volume_number, &fresh, 0);
 }
 
-static void plan_volume(struct planner *p, const struct target *g, bool active)
-{
-        const struct plan_input *in = p->in;
-        const struct dev *d = dev_at(in, g), *old = dev_elsewhere(in, g);
-        bool mine =
-                d != NULL && same_uuid(d->uuid, in->want->uuid) && d->volume_number == g->v->volume_number;
-        bool old_left = old != NULL && (old->exists || old->attached || old->unknown);
-        if (old_left || (old != NULL && !(mine && d->exists))) plan_moved(p, g, old, active);
-        else if (d == NULL)
-                not_at(p, g->v->volume_number, g->pool->place); /* the caller did not look at the place */
-        else if (d->unknown) not_looked(p, d);
-        else if (mine && d->exists) plan_present(p, g, d, active);
-        else if (mine && (d->attached || d->made)) plan_missing(p, g, d);
-        else if ((d->exists || d->attached) && (d->uuid == NULL || !is_gone_uuid(in, d->uuid)))
-                plan_foreign(p, g, d);
-        else plan_create(p, g, d, active);
-}
-
 static const struct sat_vlm *wanted_volume(const struct sat_rsc *r, uint64_t number)
 {
         for (uint32_t i = 0; i < r->volumes_n; i++)
@@ -310,15 +303,43 @@ static const struct sat_vlm *wanted_volume(const struct sat_rsc *r, uint64_t num
         return NULL;
 }
 
-/* Volumes that the wanted resource no longer has, or has without storage. */
+/* A volume of the wanted resource that is no longer wanted itself. */
+static bool is_dropped(const struct plan_input *in, const struct dev *d)
+{
+        if (!uuid_same(d->uuid, in->want->uuid)) return false;
+        const struct sat_vlm *v = wanted_volume(in->want, d->volume_number);
+        return v == NULL || !plan_is_backed(in->want, v) || !dev_is_volume(d, v->uuid);
+}
+
+/* Have other parts of the plan taken the device away, or said why they cannot? */
+static bool goes_away(const struct plan_input *in, const struct dev *d)
+{
+        return is_gone_uuid(in, d->uuid) || is_dropped(in, d);
+}
+
+static void plan_volume(struct planner *p, const struct target *g, bool active)
+{
+        const struct plan_input *in = p->in;
+        const struct dev *d = dev_at(in, g), *old = dev_elsewhere(in, g);
+        bool mine = d != NULL && is_its(in, d, g->v);
+        bool old_left = old != NULL && (old->exists || old->attached || old->unknown);
+        if (old_left || (old != NULL && !(mine && d->exists))) plan_moved(p, g, old, active);
+        else if (d == NULL)
+                not_at(p, g->v->volume_number, g->pool->place); /* the caller did not look at the place */
+        else if (d->unknown) not_looked(p, d);
+        else if (mine && d->exists) plan_present(p, g, d, active);
+        else if (mine && (d->attached || d->made)) plan_missing(p, g, d);
+        else if ((d->exists || d->attached) && !goes_away(in, d)) plan_foreign(p, g, d);
+        else plan_create(p, g, d, active);
+}
+
+/* Volumes that the wanted resource no longer has, has without storage, or has replaced by others. */
 static void plan_dropped(struct planner *p)
 {
         const struct plan_input *in = p->in;
         for (uint32_t i = 0; i < in->devs_n; i++) {
                 const struct dev *d = &in->devs[i];
-                if (!same_uuid(d->uuid, in->want->uuid)) continue;
-                const struct sat_vlm *v = wanted_volume(in->want, d->volume_number);
-                if (v != NULL && plan_is_backed(in->want, v)) continue;
+                if (!is_dropped(in, d)) continue;
                 if (d->unknown) not_looked(p, d);
                 else take_away(p, d);
         }
@@ -330,7 +351,7 @@ static void find_orphans(struct planner *p)
         for (uint32_t i = 0; i < in->devs_n; i++) {
                 const struct dev *d = &in->devs[i];
                 if (d->uuid == NULL || is_gone_uuid(in, d->uuid)) continue;
-                if (in->want != NULL && same_uuid(d->uuid, in->want->uuid)) continue;
+                if (in->want != NULL && uuid_same(d->uuid, in->want->uuid)) continue;
                 if (d->rsc_name != NULL && strcasecmp(d->rsc_name, in->rsc_name) != 0) continue;
                 if (!d->exists && !d->attached) continue;
                 p->out->orphan = true;
@@ -356,7 +377,7 @@ int plan_resource(const struct plan_input *in, struct arena *a, struct plan *ret
         uint32_t volumes = in->want == NULL ? 0 : in->want->volumes_n;
         struct planner p = { .in = in,
                 .out = ret,
-                .steps_cap = 3 * (in->devs_n + volumes),
+                .steps_cap = 4 * (in->devs_n + volumes),
                 .troubles_cap = 2 * in->devs_n + volumes + 1 };
         *ret = (struct plan){ 0 };
         ret->steps = arena_array(a, struct step, p.steps_cap);

@@ -2,8 +2,10 @@
  *
  * Rules:
  *  - Data is removed for two reasons only: a tombstone (struct sat_gone) names the uuid of the resource that
- * the device belongs to; or the wanted resource with that uuid no longer lists the volume, or lists it
- * without storage. What nobody mentions stays, attached or not, and is reported as an orphan.
+ * the device belongs to; or the wanted resource with that uuid no longer lists the volume, lists it without
+ * storage, or lists another volume (by uuid) under its number. A device or a wanted volume without a volume
+ * uuid (an older program's) counts as the same. What nobody mentions stays, attached or not, and is reported
+ * as an orphan.
  *  - What belongs to nobody that we know is never touched, and neither is what could not be looked at.
  *  - A device that was there once is never made a second time: its file system may just not be mounted.
  *  - Steps of one volume (group) follow each other; when one fails, the rest of its group is skipped, other
@@ -17,10 +19,11 @@
 #include "satellite/provider.h"
 
 enum step_kind {
+        STEP_ADOPT,   /* note the volume's uuid at a backing that was made when volumes had none */
         STEP_CREATE,  /* make the backing with size_kib */
         STEP_ATTACH,  /* bring its block device up */
         STEP_GROW,    /* the backing, to size_kib; it stays in use */
-        STEP_SHRINK,  /* the same downwards; the user asked for it */
+        STEP_SHRINK,  /* downwards; the user asked for it, and its device is down */
         STEP_REFRESH, /* the block device takes over the size of the backing */
         STEP_DETACH,  /* take its block device down */
         STEP_REMOVE,  /* wipe and remove the backing */

@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 static const struct provider *const providers[] = { &provider_diskless, &provider_file, &provider_file_thin };
 
@@ -38,4 +39,12 @@ bool dev_same_place(const struct dev *d, enum provider_kind kind, const char *pl
                      (d->kind == provider_kind_FILE || d->kind == provider_kind_FILE_THIN);
         return (d->kind == kind || files) && strcmp(d->place, place) == 0 &&
                strcmp(d->backing_id, backing_id) == 0;
+}
+
+bool uuid_same(const char *a, const char *b) { return a != NULL && b != NULL && strcasecmp(a, b) == 0; }
+
+bool dev_is_volume(const struct dev *d, const char *vlm_uuid)
+{
+        if (d->vlm_uuid == NULL || vlm_uuid == NULL) return true;
+        return d->vlm_uuid[0] == '\0' || vlm_uuid[0] == '\0' || strcasecmp(d->vlm_uuid, vlm_uuid) == 0;
 }

@@ -21,6 +21,7 @@ struct dev {
          */
         const char *rsc_name;
         const char *uuid;
+        const char *vlm_uuid; /* of the volume; NULL: made when volumes had none */
         uint64_t volume_number;
         /* Where it is. */
         const char *pool; /* name, for texts; may be NULL */
@@ -69,6 +70,8 @@ struct provider {
         int (*refresh)(const struct dev *d, struct trouble *t); /* the device takes over the backing's size */
         int (*detach)(const struct dev *d, struct trouble *t);  /* E_BUSY when in use */
         int (*remove)(const struct dev *d, struct trouble *t);
+        /* Gives a device without a volume uuid d's. 0 also where the storage keeps no marks. */
+        int (*adopt)(const struct dev *d, struct trouble *t);
 };
 
 extern const struct provider provider_file;
@@ -83,6 +86,10 @@ bool backing_id_valid(const char *id);
 /* The name of a volume's backing: its own, or <rsc>_%05d. Into out. */
 #define BACKING_ID_SIZE (BACKING_ID_MAX + 1)
 int backing_id_of(const char *rsc_name, const struct sat_vlm *v, char out[BACKING_ID_SIZE]);
+/* Are two uuids the same? NULL is none. */
+bool uuid_same(const char *a, const char *b);
+/* Is it the volume with that uuid, as far as both have one? Resource and number aside. */
+bool dev_is_volume(const struct dev *d, const char *vlm_uuid);
 /* The same device? Owner aside. */
 bool dev_same_place(const struct dev *d, enum provider_kind kind, const char *place, const char *backing_id);
 

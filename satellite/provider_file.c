@@ -2,7 +2,8 @@
  *
  * An image is made without a name (O_TMPFILE), gets its size and its mark, is synced, and only then appears
  * under its name with link(2), which never replaces anything: a crash leaves a whole image or none. The mark
- * is the extended attribute user.outrigger.uuid, "UUID VOLUME RESOURCE". On a file system without extended
+ * is the extended attribute user.outrigger.uuid, "UUID VOLUME RESOURCE", with the volume's own uuid in
+ * user.outrigger.volume. On a file system without extended
  * attributes the state file must know the image (dev.made) and its size must be the one remembered. */
 #include "satellite/provider.h"
 
@@ -22,6 +23,7 @@
 #include "wire/codec/codec.h"
 
 #define MARK_NAME "user.outrigger.uuid"
+#define MARK_VLM_NAME "user.outrigger.volume"
 #define MARK_MAX 512
 #define SUFFIX ".img"
 #define FILE_NAME_SIZE (BACKING_ID_SIZE + sizeof SUFFIX)
@@ -82,7 +84,16 @@ static bool read_mark(int fd, struct arena *a, struct dev *d)
         d->uuid = arena_strdup(a, uuid);
         d->volume_number = volume;
         d->rsc_name = arena_strdup(a, text + at);
+        n = fgetxattr(fd, MARK_VLM_NAME, text, MARK_MAX);
+        d->vlm_uuid = n > 0 ? arena_strndup(a, text, (size_t)n) : NULL;
         return true;
+}
+
+/* 0 or a positive errno; 0 also where there are no extended attributes. */
+static int set_attribute(int fd, const char *name, const char *text)
+{
+        if (fsetxattr(fd, name, text, strlen(text), 0) == 0) return 0;
+        return errno == EOPNOTSUPP || errno == ENOSYS ? 0 : errno;
 }
 
 static int write_mark(int fd, const struct dev *d)
@@ -91,8 +102,10 @@ static int write_mark(int fd, const struct dev *d)
         int n = snprintf(
                 text, sizeof text, "%s %llu %s", d->uuid, (unsigned long long)d->volume_number, d->rsc_name);
         if (n < 0 || n >= (int)sizeof text) return EINVAL;
-        if (fsetxattr(fd, MARK_NAME, text, (size_t)n, 0) == 0) return 0;
-        return errno == EOPNOTSUPP || errno == ENOSYS ? 0 : errno;
+        int err = d->vlm_uuid != NULL && d->vlm_uuid[0] != '\0'
+                          ? set_attribute(fd, MARK_VLM_NAME, d->vlm_uuid)
+                          : 0;
+        return err != 0 ? err : set_attribute(fd, MARK_NAME, text);
 }
 
 static void file_name(const struct dev *d, char out[FILE_NAME_SIZE])
@@ -260,8 +273,10 @@ static int not_ours(
         trouble_set(t, E_EXISTS, TROUBLE_UUID, "%s/%s does not belong to this volume.", d->place, name);
         if (marked)
                 trouble_cause(t,
-                        "Its mark says: resource %s, volume %llu, uuid %s; this volume's uuid is %s.",
-                        owner->rsc_name, (unsigned long long)owner->volume_number, owner->uuid, d->uuid);
+                        "Its mark says: resource %s, volume %llu, uuid %s/%s; this volume's is %s/%s.",
+                        owner->rsc_name, (unsigned long long)owner->volume_number, owner->uuid,
+                        owner->vlm_uuid != NULL ? owner->vlm_uuid : "-", d->uuid,
+                        d->vlm_uuid != NULL ? d->vlm_uuid : "-");
         else
                 trouble_cause(t, "The file carries no mark (" MARK_NAME
                                  "), and the satellite's state does not know it.");
@@ -278,7 +293,8 @@ static int check_owner(
         struct arena a = { 0 };
         struct dev owner = { 0 };
         bool marked = read_mark(fd, &a, &owner);
-        bool same = marked ? strcmp(owner.uuid, d->uuid) == 0 && owner.volume_number == d->volume_number
+        bool same = marked ? uuid_same(owner.uuid, d->uuid) && owner.volume_number == d->volume_number &&
+                                     dev_is_volume(&owner, d->vlm_uuid)
                            : d->made && (!by_size || d->last_size_kib == 0 ||
                                                 d->last_size_kib == (uint64_t)st->st_size / 1024);
         int err = same ? 0 : not_ours(t, d, name, &owner, marked);
@@ -378,6 +394,24 @@ static int file_create(const struct dev *d, uint64_t size_kib, struct trouble *t
         if (err == 0) return 0;
         return trouble_errno(t, err, "Image %s/%s of %llu KiB cannot be made", d->place, name,
                 (unsigned long long)size_kib);
+}
+
+static int file_adopt(const struct dev *d, struct trouble *t)
+{
+        struct stat st;
+        int fd = open_image_of(d, O_RDWR, &st, t);
+        if (fd < 0) return fd;
+        struct arena a = { 0 };
+        struct dev owner = { 0 };
+        int err = 0;
+        if (read_mark(fd, &a, &owner) && owner.vlm_uuid == NULL) {
+                err = set_attribute(fd, MARK_VLM_NAME, d->vlm_uuid);
+                if (err == 0 && fsync(fd) != 0) err = errno;
+        }
+        arena_done(&a);
+        close(fd);
+        if (err == 0) return 0;
+        return trouble_errno(t, err, "Image %s/%s" SUFFIX " cannot be marked", d->place, d->backing_id);
 }
 
 static int file_resize(const struct dev *d, uint64_t size_kib, struct trouble *t)
@@ -495,7 +529,7 @@ static int file_remove(const struct dev *d, struct trouble *t)
                 .kind = kind_, .backed = true, .allocation_kib = ALLOCATION_KIB, .place = file_place,  \
                 .pool_info = file_info, .list = file_list, .probe = file_probe, .create = file_create, \
                 .resize = file_resize, .attach = file_attach, .refresh = file_refresh,                 \
-                .detach = file_detach, .remove = file_remove,                                          \
+                .detach = file_detach, .remove = file_remove, .adopt = file_adopt,                     \
         }
 const struct provider provider_file = FILE_PROVIDER(provider_kind_FILE);
 const struct provider provider_file_thin = FILE_PROVIDER(provider_kind_FILE_THIN);

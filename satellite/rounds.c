@@ -34,8 +34,9 @@ void round_queue(struct manager *m, struct unit *u)
 
 static bool same_record(const struct dev *a, const struct dev *b)
 {
-        return dev_same_place(a, b->kind, b->place, b->backing_id) && a->uuid != NULL && b->uuid != NULL &&
-               strcasecmp(a->uuid, b->uuid) == 0 && a->volume_number == b->volume_number;
+        bool same_volume = a->vlm_uuid == NULL ? b->vlm_uuid == NULL : uuid_same(a->vlm_uuid, b->vlm_uuid);
+        return dev_same_place(a, b->kind, b->place, b->backing_id) && uuid_same(a->uuid, b->uuid) &&
+               same_volume && a->volume_number == b->volume_number;
 }
 
 /* Is every made device of `of` in `in` as well, with the same size? */

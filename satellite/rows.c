@@ -1,7 +1,6 @@
 #include "satellite/rows.h"
 
 #include <string.h>
-#include <strings.h>
 
 #include "wire/codec/codec.h"
 
@@ -56,12 +55,13 @@ static int put_volume(const struct unit *u, uint64_t number, const struct dev *d
 }
 
 /* The device of a wanted volume: with the right owner, one that exists before one that is only remembered. */
-static const struct dev *dev_of(const struct unit *u, uint64_t number)
+static const struct dev *dev_of(const struct unit *u, const struct sat_vlm *v)
 {
         const struct dev *found = NULL;
         for (uint32_t i = 0; i < u->devs_n; i++) {
                 const struct dev *d = &u->devs[i];
-                if (d->uuid == NULL || strcasecmp(d->uuid, u->want->uuid) != 0 || d->volume_number != number)
+                if (!uuid_same(d->uuid, u->want->uuid) || d->volume_number != v->volume_number ||
+                        !dev_is_volume(d, v->uuid))
                         continue;
                 if (found == NULL || (d->exists && !found->exists)) found = d;
         }
@@ -82,8 +82,7 @@ static int put_volumes(const struct unit *u, struct arena *a, struct obs_rsc *r)
                 }
                 const struct sat_vlm *w = &u->want->volumes[i];
                 bool backed = plan_is_backed(u->want, w);
-                err = put_volume(
-                        u, w->volume_number, backed ? dev_of(u, w->volume_number) : NULL, backed, a, &v[i]);
+                err = put_volume(u, w->volume_number, backed ? dev_of(u, w) : NULL, backed, a, &v[i]);
         }
         SET_N(r, obs_rsc, volumes, v, n);
         return err;

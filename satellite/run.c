@@ -13,6 +13,7 @@ void dev_copy(struct arena *a, const struct dev *d, struct dev *ret)
         *ret = *d;
         ret->rsc_name = copy_str(a, d->rsc_name);
         ret->uuid = copy_str(a, d->uuid);
+        ret->vlm_uuid = copy_str(a, d->vlm_uuid);
         ret->pool = copy_str(a, d->pool);
         ret->place = copy_str(a, d->place);
         ret->backing_id = copy_str(a, d->backing_id);
@@ -64,6 +65,7 @@ static int do_step(const struct step *s, struct trouble *t)
 {
         const struct provider *prov = provider_by_kind(s->dev.kind);
         switch (s->kind) {
+        case STEP_ADOPT: return prov->adopt(&s->dev, t);
         case STEP_CREATE: return prov->create(&s->dev, s->size_kib, t);
         case STEP_ATTACH: return prov->attach(&s->dev, t);
         case STEP_GROW:
@@ -84,6 +86,7 @@ static void note_done(struct plan *p, uint32_t done)
                 struct dev *d = &p->steps[i].dev;
                 if (!dev_same_place(d, s->dev.kind, s->dev.place, s->dev.backing_id)) continue;
                 if (s->kind == STEP_CREATE) d->made = true;
+                if (s->kind == STEP_ADOPT) d->vlm_uuid = s->dev.vlm_uuid;
                 if (s->kind == STEP_CREATE || s->kind == STEP_GROW || s->kind == STEP_SHRINK)
                         d->last_size_kib = d->size_kib = s->size_kib;
         }
@@ -98,8 +101,9 @@ static int remember_made(struct run *r, const struct plan *p, const bool *done)
                 devs[k] = r->in.devs[k];
                 for (uint32_t i = 0; i < p->steps_n; i++) {
                         const struct step *s = &p->steps[i];
-                        if (!done[i] || s->kind != STEP_CREATE) continue;
+                        if (!done[i] || (s->kind != STEP_CREATE && s->kind != STEP_ADOPT)) continue;
                         if (!dev_same_place(&devs[k], s->dev.kind, s->dev.place, s->dev.backing_id)) continue;
+                        devs[k].vlm_uuid = s->dev.vlm_uuid;
                         devs[k].uuid = s->dev.uuid;
                         devs[k].rsc_name = s->dev.rsc_name;
                         devs[k].volume_number = s->dev.volume_number;

@@ -46,6 +46,7 @@ static int put_devices(struct manager *m, struct arena *a, struct sat_state *s)
                 SET(x, sat_device, backing_id, d->backing_id);
                 SET(x, sat_device, size_kib, d->exists ? d->size_kib : d->last_size_kib);
                 SET(x, sat_device, made, true);
+                if (d->vlm_uuid != NULL) SET(x, sat_device, vlm_uuid, d->vlm_uuid);
         }
         SET_N(s, sat_state, devices, list, n);
         return 0;
@@ -197,6 +198,7 @@ static void load_device(struct manager *m, const struct sat_device *x)
         devs[u->devs_n] = (struct dev){
                 .rsc_name = x->rsc_name,
                 .uuid = x->rsc_uuid,
+                .vlm_uuid = x->vlm_uuid,
                 .volume_number = x->volume_number,
                 .pool = HAS(x, sat_device, storage_pool_name) ? x->storage_pool_name : NULL,
                 .kind = x->provider_kind,
@@ -240,7 +242,8 @@ int save_load(struct manager *m, struct fail *f)
         if (ours && HAS(&s, sat_state, highest_term)) m->highest_term = m->saved_term = s.highest_term;
         if (ours && HAS(&s, sat_state, wanted) && s.wanted != NULL) err = manager_adopt(m, s.wanted, f);
         m->saved_revision = m->revision;
-        m->saved_seq = ++m->seq; /* what was adopted counts as saved with the next number: it comes from there */
+        m->saved_seq =
+                ++m->seq; /* what was adopted counts as saved with the next number: it comes from there */
         arena_done(&a);
         return err;
 }

@@ -3,7 +3,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 #include "wire/base/log.h"
 
@@ -54,7 +53,7 @@ static void take_device(struct manager *m, const struct scan *s, const struct de
                 u->seen[i] = s->number;
                 bool drifted = known->unknown || !known->exists || known->attached != d->attached ||
                                known->size_kib != d->size_kib || known->device_kib != d->device_kib ||
-                               known->uuid == NULL || strcasecmp(known->uuid, d->uuid) != 0;
+                               !uuid_same(known->uuid, d->uuid) || !dev_is_volume(known, d->vlm_uuid);
                 known->in_use = d->in_use;
                 known->allocated_kib = d->allocated_kib;
                 if (drifted && u->failures == 0) round_queue(m, u);

@@ -131,7 +131,8 @@ bool unit_wants_dev(const struct unit *u, const struct dev *d)
         if (u->want == NULL || d->uuid == NULL || strcasecmp(u->want->uuid, d->uuid) != 0) return false;
         for (uint32_t i = 0; i < u->want->volumes_n; i++)
                 if (u->want->volumes[i].volume_number == d->volume_number)
-                        return plan_is_backed(u->want, &u->want->volumes[i]);
+                        return plan_is_backed(u->want, &u->want->volumes[i]) &&
+                               dev_is_volume(d, u->want->volumes[i].uuid);
         return false;
 }
 

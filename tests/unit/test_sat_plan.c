@@ -7,6 +7,8 @@
 
 #define UUID_A "aaaaaaaa-0000-4000-8000-000000000001"
 #define UUID_B "bbbbbbbb-0000-4000-8000-000000000002"
+#define VLM_1 "11111111-0000-4000-8000-000000000001"
+#define VLM_2 "22222222-0000-4000-8000-000000000002"
 
 static const struct plan_pool pools[] = {
         { "thick", provider_kind_FILE, "/p/thick" },
@@ -22,6 +24,7 @@ struct want {
         const char *pool; /* NULL ends the list; "-" = no pool named */
         uint64_t size_kib;
         bool may_shrink;
+        const char *vlm_uuid;
 };
 struct have {
         const char *uuid; /* NULL ends the list; "" = nobody's */
@@ -29,6 +32,7 @@ struct have {
         const char *pool, *id;
         uint64_t size_kib, device_kib; /* size 0: does not exist; device 0: not attached */
         char flags[4];                 /* m made, u unknown, l lost */
+        const char *vlm_uuid;
 };
 struct row {
         const char *name;
@@ -70,7 +74,13 @@ static const struct row rows[] = {
         { "larger than wanted is fine", UUID_A, .want = { { 0, "thick", 8 } },
                 .have = { { UUID_A, 0, "thick", "r_00000", 16, 16, "m" } }, .steps = "", .troubles = "" },
         { "shrink when asked", UUID_A, .want = { { 0, "thick", 8, true } },
-                .have = { { UUID_A, 0, "thick", "r_00000", 16, 16, "m" } }, .steps = "shrink:0:8 refresh:0",
+                .have = { { UUID_A, 0, "thick", "r_00000", 16, 16, "m" } },
+                .steps = "detach:0 shrink:0:8 attach:0", .troubles = "" },
+        { "shrink what is down", UUID_A, .want = { { 0, "thick", 8, true } },
+                .have = { { UUID_A, 0, "thick", "r_00000", 16, 0, "m" } }, .steps = "shrink:0:8 attach:0",
+                .troubles = "" },
+        { "shrink and deactivate", UUID_A, rsc_flag_INACTIVE, .want = { { 0, "thick", 8, true } },
+                .have = { { UUID_A, 0, "thick", "r_00000", 16, 16, "m" } }, .steps = "detach:0 shrink:0:8",
                 .troubles = "" },
         { "tombstone", NULL, .have = { { UUID_A, 0, "thick", "r_00000", 8, 8, "m" } }, .gone = { UUID_A },
                 .steps = "detach:0 remove:0", .troubles = "" },
@@ -147,6 +157,55 @@ static const struct row rows[] = {
                 .troubles = "206" },
         { "volume number beyond reason", UUID_A, .want = { { 70000, "thick", 8 } }, .steps = "",
                 .troubles = "205" },
+        { "same volume", UUID_A, .want = { { 0, "thick", 8, false, VLM_1 } },
+                .have = { { UUID_A, 0, "thick", "r_00000", 8, 8, "m", VLM_1 } }, .steps = "",
+                .troubles = "" },
+        { "volume replaced: the old one goes first", UUID_A, .want = { { 0, "thick", 8, false, VLM_2 } },
+                .have = { { UUID_A, 0, "thick", "r_00000", 16, 16, "m", VLM_1 } },
+                .steps = "detach:0 remove:0 create:0:8 attach:0", .troubles = "" },
+        { "volume replaced, old one is down", UUID_A, .want = { { 0, "thick", 8, false, VLM_2 } },
+                .have = { { UUID_A, 0, "thick", "r_00000", 8, 0, "m", VLM_1 } },
+                .steps = "remove:0 create:0:8 attach:0", .troubles = "" },
+        { "volume replaced, old one is missing", UUID_A, .want = { { 0, "thick", 8, false, VLM_2 } },
+                .have = { { UUID_A, 0, "thick", "r_00000", 0, 0, "m", VLM_1 } },
+                .steps = "create:0:8 attach:0", .troubles = "" },
+        { "volume replaced, old one was lost under its device", UUID_A,
+                .want = { { 0, "thick", 8, false, VLM_2 } },
+                .have = { { UUID_A, 0, "thick", "r_00000", 0, 8, "ml", VLM_1 } },
+                .steps = "detach:0 create:0:8 attach:0", .troubles = "" },
+        { "volume replaced in another pool", UUID_A, .want = { { 0, "thin", 8, false, VLM_2 } },
+                .have = { { UUID_A, 0, "thick", "r_00000", 8, 8, "m", VLM_1 },
+                        { "?", 0, "thin", "r_00000" } },
+                .steps = "detach:0 remove:0 create:0:8 attach:0", .troubles = "" },
+        { "volume replaced, old place not usable", UUID_A, .want = { { 0, "thin", 8, false, VLM_2 } },
+                .have = { { UUID_A, 0, "thick", "r_00000", 0, 0, "mu", VLM_1 },
+                        { "?", 0, "thin", "r_00000" } },
+                .steps = "create:0:8 attach:0", .troubles = "990" },
+        { "volume replaced, place not usable", UUID_A, .want = { { 0, "thick", 8, false, VLM_2 } },
+                .have = { { UUID_A, 0, "thick", "r_00000", 0, 0, "mu", VLM_1 } }, .steps = "",
+                .troubles = "990 990" },
+        { "volume replaced, inactive", UUID_A, rsc_flag_INACTIVE, .want = { { 0, "thick", 8, false, VLM_2 } },
+                .have = { { UUID_A, 0, "thick", "r_00000", 8, 0, "m", VLM_1 } },
+                .steps = "remove:0 create:0:8", .troubles = "" },
+        { "only that volume is replaced", UUID_A,
+                .want = { { 0, "thick", 8, false, VLM_1 }, { 1, "thick", 8, false, UUID_B } },
+                .have = { { UUID_A, 0, "thick", "r_00000", 8, 8, "m", VLM_1 },
+                        { UUID_A, 1, "thick", "r_00001", 8, 8, "m", VLM_2 } },
+                .steps = "detach:1 remove:1 create:1:8 attach:1", .troubles = "" },
+        { "another resource's device is not replaced", UUID_B, .want = { { 0, "thick", 8, false, VLM_2 } },
+                .have = { { UUID_A, 0, "thick", "r_00000", 8, 8, "m", VLM_1 } }, .steps = "",
+                .troubles = "504", .orphan = true },
+        { "an older controller names no volumes", UUID_A, .want = { { 0, "thick", 8 } },
+                .have = { { UUID_A, 0, "thick", "r_00000", 8, 8, "m", VLM_1 } }, .steps = "",
+                .troubles = "" },
+        { "an empty uuid names no volume", UUID_A, .want = { { 0, "thick", 8, false, "" } },
+                .have = { { UUID_A, 0, "thick", "r_00000", 8, 8, "m", VLM_1 } }, .steps = "",
+                .troubles = "" },
+        { "an empty uuid is not adopted", UUID_A, .want = { { 0, "thick", 8, false, "" } },
+                .have = { { UUID_A, 0, "thick", "r_00000", 8, 8, "m" } }, .steps = "", .troubles = "" },
+        { "made before volumes had uuids", UUID_A, .want = { { 0, "thick", 16, false, VLM_1 } },
+                .have = { { UUID_A, 0, "thick", "r_00000", 8, 8, "m" } },
+                .steps = "adopt:0 grow:0:16 refresh:0", .troubles = "" },
         { "one bad volume does not hold up the other", UUID_A,
                 .want = { { 0, "broken", 8 }, { 1, "thick", 8 } }, .have = { { "?", 1, "thick", "r_00001" } },
                 .steps = "create:1:8 attach:1", .troubles = "990" },
@@ -165,6 +224,7 @@ static struct sat_rsc *make_want(struct arena *a, const struct row *r)
                         SET(&v[n], sat_vlm, storage_pool_name, r->want[n].pool);
                 if (strcmp(r->want[n].pool, "none") == 0)
                         SET(&v[n], sat_vlm, provider_kind, provider_kind_DISKLESS);
+                if (r->want[n].vlm_uuid != NULL) SET(&v[n], sat_vlm, uuid, r->want[n].vlm_uuid);
                 if (r->want[n].may_shrink) SET(&v[n], sat_vlm, may_shrink, true);
         }
         SET(want, sat_rsc, rsc_name, "r");
@@ -188,6 +248,7 @@ static uint32_t make_devs(struct arena *a, const struct row *r, struct dev *out)
                 out[n] = (struct dev){
                         .rsc_name = "r",
                         .uuid = nobody ? NULL : h->uuid,
+                        .vlm_uuid = h->vlm_uuid,
                         .volume_number = h->nr,
                         .pool = h->pool,
                         .kind = p->kind,
@@ -293,6 +354,7 @@ struct model {
         struct dev devs[MODEL_DEVS]; /* every place of every uuid's volumes; exists tells */
 };
 static const char *const uuids[] = { "u-0", "u-1", "u-2" };
+static const char *const vlm_uuids[] = { "v-0", "v-1", NULL };
 static const char *const ids[] = { "r_00000", "r_00001", "r_00002", "r_00003", "r_00004", "r_00005" };
 
 /* 2 pools x 6 volume numbers */
@@ -316,11 +378,16 @@ static void apply(struct model *m, const struct step *s)
                 struct dev *d = &m->devs[i];
                 if (!dev_same_place(d, s->dev.kind, s->dev.place, s->dev.backing_id)) continue;
                 switch (s->kind) {
+                case STEP_ADOPT:
+                        assert_true(d->exists && d->vlm_uuid == NULL && s->dev.vlm_uuid != NULL);
+                        d->vlm_uuid = s->dev.vlm_uuid;
+                        return;
                 case STEP_CREATE:
                         assert_false(d->exists);
                         d->exists = d->made = true;
                         d->size_kib = s->size_kib;
                         d->uuid = s->dev.uuid;
+                        d->vlm_uuid = s->dev.vlm_uuid;
                         return;
                 case STEP_ATTACH:
                         assert_true(d->exists && !d->attached);
@@ -332,7 +399,7 @@ static void apply(struct model *m, const struct step *s)
                         d->size_kib = s->size_kib;
                         return;
                 case STEP_SHRINK:
-                        assert_true(d->exists && d->size_kib > s->size_kib);
+                        assert_true(d->exists && !d->attached && d->size_kib > s->size_kib);
                         d->size_kib = s->size_kib;
                         return;
                 case STEP_REFRESH:
@@ -347,7 +414,7 @@ static void apply(struct model *m, const struct step *s)
                 case STEP_REMOVE:
                         assert_true(d->exists && !d->attached);
                         d->exists = d->made = false;
-                        d->uuid = NULL;
+                        d->uuid = d->vlm_uuid = NULL;
                         d->size_kib = 0;
                         return;
                 case STEP_N: break;
@@ -366,6 +433,8 @@ static void random_want(struct test_rng *rng, struct sat_rsc *want, struct sat_v
                 SET(&v[n], sat_vlm, volume_number, nr);
                 SET(&v[n], sat_vlm, size_kib, 4 * (1 + test_rng_below(rng, 8)));
                 SET(&v[n], sat_vlm, storage_pool_name, pools[test_rng_below(rng, 8) == 0].name);
+                v[n].uuid = vlm_uuids[test_rng_below(rng, 3)];
+                if (v[n].uuid != NULL) MARK(&v[n], sat_vlm, uuid);
                 SET(&v[n], sat_vlm, may_shrink, test_rng_below(rng, 2) == 0);
                 n++;
         }
@@ -382,7 +451,7 @@ static bool is_gone(const struct plan_input *in, const char *uuid)
         return false;
 }
 
-/* No step may remove what is neither dead nor dropped from the resource that is wanted. */
+/* No step may remove what is neither dead nor dropped from or replaced in the resource that is wanted. */
 static void check_removal(const struct plan_input *in, const struct step *s)
 {
         if (s->kind != STEP_REMOVE) return;
@@ -391,8 +460,13 @@ static void check_removal(const struct plan_input *in, const struct step *s)
                 assert_true(is_gone(in, s->dev.uuid));
                 return;
         }
-        for (uint32_t i = 0; i < in->want->volumes_n; i++)
-                assert_int_not_equal(in->want->volumes[i].volume_number, s->dev.volume_number);
+        for (uint32_t i = 0; i < in->want->volumes_n; i++) {
+                const struct sat_vlm *v = &in->want->volumes[i];
+                if (v->volume_number != s->dev.volume_number) continue;
+                assert_non_null(v->uuid);
+                assert_non_null(s->dev.vlm_uuid);
+                assert_string_not_equal(v->uuid, s->dev.vlm_uuid);
+        }
 }
 
 /* Carries out the plan with interruptions until none is left. Returns the last plan's troubles. */
@@ -431,6 +505,7 @@ static void check_outcome(const struct model *m, const struct plan_input *in, ui
                 assert_non_null(d);
                 assert_true(d->exists);
                 assert_string_equal(d->uuid, in->want->uuid);
+                if (v->uuid != NULL) assert_string_equal(d->vlm_uuid, v->uuid);
                 assert_true(d->size_kib >= v->size_kib && (!v->may_shrink || d->size_kib == v->size_kib));
                 assert_int_equal(d->attached, active);
                 if (active) assert_int_equal(d->device_kib, d->size_kib);

@@ -232,6 +232,93 @@ static void test_in_use(void **state)
         ctl_close(&c);
 }
 
+static void test_shrink(void **state)
+{
+        struct bed *b = *state;
+        struct ctl c;
+        ctl_open(&c, b, "c1");
+        assert_int_equal(want_one(&c, b, 1, 5, U1, 1, 4096, "thin"), 0);
+        const struct obs_rsc *r = ctl_await(&c, "r", 5, sat_step_state_DONE);
+        put_text(r->volumes[0].device_path, "kept", 0);
+        int fd = open(r->volumes[0].device_path, O_RDONLY); /* as a virtual machine does, not exclusively */
+        assert_true(fd >= 0);
+        struct wish x;
+        wish_init(&x, b, 1, 6);
+        wish_rsc(&x, "r", U1, 1, 1024, "thin");
+        SET(&x.w.resources[0].volumes[0], sat_vlm, may_shrink, true);
+        assert_int_equal(ctl_want(&c, &x.w), 0);
+        wish_done(&x);
+        r = ctl_await(&c, "r", 6, sat_step_state_FAILED);
+        assert_true(has_code(r->volumes[0].reports, r->volumes[0].reports_n, TROUBLE_IN_USE));
+        assert_int_equal(device_kib(r->volumes[0].device_path), 4096);
+        struct stat st;
+        assert_int_equal(stat(bed_image(b, "r", 0), &st), 0);
+        assert_int_equal(st.st_size, 4096 * 1024);
+        close(fd);
+        r = ctl_await(&c, "r", 6, sat_step_state_DONE); /* tried again by itself */
+        assert_int_equal(device_kib(r->volumes[0].device_path), 1024);
+        check_text(r->volumes[0].device_path, "kept");
+        ctl_close(&c);
+}
+
+static int want_volume(struct ctl *c, struct bed *b, uint64_t rev, const char *vlm_uuid, const char *pool)
+{
+        struct wish x;
+        wish_init(&x, b, 1, rev);
+        wish_rsc(&x, "r", U1, 1, 1024, pool);
+        if (vlm_uuid != NULL) SET(&x.w.resources[0].volumes[0], sat_vlm, uuid, vlm_uuid);
+        int err = ctl_want(c, &x.w);
+        wish_done(&x);
+        return err;
+}
+
+/* A volume that was deleted and made anew under the same number, all while nobody could tell the node. */
+static void test_volume_replaced(void **state)
+{
+        struct bed *b = *state;
+        struct ctl c;
+        ctl_open(&c, b, "c1");
+        assert_int_equal(want_volume(&c, b, 5, NULL, "thin"), 0); /* an older controller's */
+        const struct obs_rsc *r = ctl_await(&c, "r", 5, sat_step_state_DONE);
+        put_text(r->volumes[0].device_path, "one's", 0);
+        assert_int_equal(want_volume(&c, b, 6, "v-1", "thin"), 0); /* takes the volume over */
+        r = ctl_await(&c, "r", 6, sat_step_state_DONE);
+        check_text(r->volumes[0].device_path, "one's");
+        assert_int_equal(want_volume(&c, b, 7, NULL, "thin"), 0); /* the older one leads again */
+        r = ctl_await(&c, "r", 7, sat_step_state_DONE);
+        check_text(r->volumes[0].device_path, "one's");
+        ctl_close(&c);
+        bed_stop(b);
+        char path[128];
+        snprintf(path, sizeof path, "%s/satellite.state", b->state);
+        assert_int_equal(unlink(path), 0); /* the mark tells */
+        bed_start(b);
+        ctl_open(&c, b, "c1");
+        assert_int_equal(want_volume(&c, b, 8, "v-2", "thin"), 0);
+        r = ctl_await(&c, "r", 8, sat_step_state_DONE);
+        char text[8] = "";
+        int fd = open(r->volumes[0].device_path, O_RDONLY);
+        assert_int_equal(read(fd, text, 5), 5);
+        assert_memory_equal(text, "\0\0\0\0\0", 5);
+        int writer = open(r->volumes[0].device_path, O_WRONLY);
+        assert_int_equal(write(writer, "two's", 5), 5);
+        close(writer);
+        /* In use: neither removed nor shown as the new one. */
+        assert_int_equal(want_volume(&c, b, 9, "v-3", "thin"), 0);
+        r = ctl_await(&c, "r", 9, sat_step_state_FAILED);
+        assert_string_equal(r->volumes[0].disk_state, "Failed");
+        assert_null(r->volumes[0].device_path);
+        assert_int_equal(pread(fd, text, 5, 0), 5);
+        assert_memory_equal(text, "two's", 5);
+        close(fd);
+        r = ctl_await(&c, "r", 9, sat_step_state_DONE);
+        fd = open(r->volumes[0].device_path, O_RDONLY);
+        assert_int_equal(read(fd, text, 5), 5);
+        close(fd);
+        assert_memory_equal(text, "\0\0\0\0\0", 5);
+        ctl_close(&c);
+}
+
 static void test_same_name(void **state)
 {
         struct bed *b = *state;
@@ -686,9 +773,10 @@ int main(void)
 {
         bed_need_loops();
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
-        const struct CMUnitTest tests[] = { T(test_life), T(test_boot), T(test_in_use), T(test_same_name),
-                T(test_orphan), T(test_foreign), T(test_provider_refuses), T(test_pool_away),
-                T(test_no_space), T(test_fencing), T(test_damage), T(test_lock), T(test_no_marks),
-                T(test_close), T(test_refusals), T(test_garbage), T(test_silence), T(test_bad_names) };
+        const struct CMUnitTest tests[] = { T(test_life), T(test_boot), T(test_in_use), T(test_shrink),
+                T(test_volume_replaced), T(test_same_name), T(test_orphan), T(test_foreign),
+                T(test_provider_refuses), T(test_pool_away), T(test_no_space), T(test_fencing),
+                T(test_damage), T(test_lock), T(test_no_marks), T(test_close), T(test_refusals),
+                T(test_garbage), T(test_silence), T(test_bad_names) };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -91,6 +91,7 @@ static void small_cluster(void)
         for (int i = 0; i < 2; i++) {
                 struct vlm v = { .storage_pool_name = "pool1", .provider_kind = provider_kind_FILE_THIN };
                 SET(&v, vlm, volume_number, 0);
+                SET(&v, vlm, uuid, "volume-1");
                 MARK(&v, vlm, storage_pool_name);
                 MARK(&v, vlm, provider_kind);
                 PUT(fx->wanted, rsc, .rsc_name = "r1", .node_name = i == 0 ? "alpha" : "beta", .revision = 7,
@@ -134,6 +135,7 @@ static void test_full(void **state)
         assert_int_equal(r->volumes[0].size_kib, 4096);
         assert_false(r->volumes[0].may_shrink);
         assert_string_equal(r->volumes[0].backing_id, "r1_00000");
+        assert_string_equal(r->volumes[0].uuid, "volume-1");
         assert_string_equal(r->volumes[0].storage_pool_name, "pool1");
         assert_int_equal(w.gone_n, 0);
         assert_err(build("gamma", NULL, &w), E_NOT_FOUND);
@@ -180,13 +182,19 @@ static void test_difference(void **state)
         DEL(fx->wanted, rsc, .rsc_name = "r1", .node_name = "alpha");
         assert_err(build("alpha", &d, &w), E_STALE);
         /* With a tombstone it can. */
-        PUT(fx->wanted, tombstone, .node_name = "alpha", .rsc_name = "r1", .uuid = "r1-alpha", .revision = 9);
+        struct vlm dead = { 0 };
+        SET(&dead, vlm, volume_number, 0);
+        SET(&dead, vlm, uuid, "volume-1");
+        PUT(fx->wanted, tombstone, .node_name = "alpha", .rsc_name = "r1", .uuid = "r1-alpha", .revision = 9,
+                .volumes = &dead, .volumes_n = 1);
         sat_dirty_add(&d,
                 &(struct sat_change){ .kind = SAT_CHANGE_TOMBSTONE, .rsc_name = "R1", .uuid = "r1-alpha" });
         assert_ok(build("alpha", &d, &w));
         assert_int_equal(w.resources_n, 0);
         assert_int_equal(w.gone_n, 1);
         assert_string_equal(w.gone[0].uuid, "r1-alpha");
+        assert_int_equal(w.gone[0].volumes_n, 1);
+        assert_string_equal(w.gone[0].volumes[0].uuid, "volume-1");
         assert_int_equal(w.confirmed_n, 0);
         /* And after it was confirmed, too. */
         DEL(fx->wanted, tombstone, .node_name = "alpha", .rsc_name = "r1", .uuid = "r1-alpha");
