@@ -19,6 +19,11 @@ static void must(struct ops_world *w, const char *method, const char *path, cons
         abort();
 }
 
+static const char thick[] = "{\"storage_pool_name\":\"pool-a\",\"provider_kind\":\"LVM\","
+                            "\"props\":{\"StorDriver/StorPoolName\":\"vg\"}}";
+static const char thin[] = "{\"storage_pool_name\":\"pool-a\",\"provider_kind\":\"FILE_THIN\","
+                           "\"props\":{\"StorDriver/StorPoolName\":\"/p\"}}";
+
 /* Three nodes with a pool, a group, a resource on two of them, another that is being removed. */
 static void seed(struct ops_world *w)
 {
@@ -35,11 +40,7 @@ static void seed(struct ops_world *w)
                         must(&first, "POST", "/v1/nodes", body);
                         must(&first, "NODE", nodes[i], i == 2 ? "STORAGE" : "DRBD,STORAGE");
                         (void)snprintf(path, sizeof path, "/v1/nodes/%s/storage-pools", nodes[i]);
-                        must(&first, "POST", path,
-                                i == 1 ? "{\"storage_pool_name\":\"pool-a\",\"provider_kind\":\"LVM\",\"props\":{"
-                                         "\"StorDriver/StorPoolName\":\"vg\"}}"
-                                       : "{\"storage_pool_name\":\"pool-a\",\"provider_kind\":\"FILE_THIN\","
-                                         "\"props\":{\"StorDriver/StorPoolName\":\"/p\"}}");
+                        must(&first, "POST", path, i == 1 ? thick : thin);
                         (void)snprintf(path, sizeof path, "%s/pool-a", nodes[i]);
                         must(&first, "POOL", path, "1000000/2000000");
                 }
