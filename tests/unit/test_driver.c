@@ -74,6 +74,37 @@ static void test_submit_anywhere(void **state)
         rig_free(r);
 }
 
+/* Requests that come in one turn of the loop are one entry; so are those that come, few, while one is on its
+ * way. */
+static void test_batches(void **state)
+{
+        struct rig *r = three(1);
+        struct answer a[8], b[2];
+
+        for (uint8_t i = 0; i < ARRAY_LEN(a); i++) {
+                uint8_t id[REQUEST_ID_SIZE] = { (uint8_t)(i + 1) };
+                a[i] = (struct answer){ 0 };
+                driver_submit(r->nodes[i % 2 + 1].driver, id, BLOB("+k", 2), r->now + 5000, on_reply, &a[i]);
+        }
+        rig_pump(r);
+        for (unsigned i = 0; i < ARRAY_LEN(a); i++) {
+                assert_int_equal(a[i].n, 1);
+                assert_int_equal(a[i].err, 0);
+                assert_int_equal(a[i].index, a[0].index);
+        }
+        for (unsigned i = 1; i <= 3; i++) r->nodes[i].disk_held = true;
+        submit(r, 1, 20, "+k", 5000, &a[0]);
+        submit(r, 2, 21, "+k", 5000, &b[0]);
+        submit(r, 3, 22, "+k", 5000, &b[1]);
+        assert_int_equal(a[0].n + b[0].n + b[1].n, 0);
+        for (unsigned i = 1; i <= 3; i++) r->nodes[i].disk_held = false;
+        rig_pump(r);
+        assert_int_equal(a[0].n + b[0].n + b[1].n, 3);
+        assert_int_equal(b[0].index, b[1].index);
+        assert_true(b[0].index > a[0].index);
+        rig_free(r);
+}
+
 static void test_refusal_and_noop(void **state)
 {
         struct rig *r = three(1);
@@ -299,6 +330,7 @@ int main(void)
 {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_submit_anywhere),
+                cmocka_unit_test(test_batches),
                 cmocka_unit_test(test_refusal_and_noop),
                 cmocka_unit_test(test_new_leader),
                 cmocka_unit_test(test_deadlines),
