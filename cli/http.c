@@ -47,29 +47,40 @@ static char *base_url(const char *word)
         return xasprintf("%s://%.*s:%d", scheme, (int)n, rest, strcmp(scheme, "https") == 0 ? 3371 : 3370);
 }
 
-static char *first_readable(const char *const *paths)
+/* PATH when it can be read, else NULL. dir may begin with ~. */
+static char *readable(const char *dir, const char *name)
 {
-        for (; *paths != NULL; paths++) {
-                const char *home = getenv("HOME");
-                char *path = (*paths)[0] == '~' ? xasprintf("%s%s", home != NULL ? home : "", *paths + 1)
-                                                : xstrdup(*paths);
-                if (access(path, R_OK) == 0) return path;
-                free(path);
-        }
+        const char *home = getenv("HOME");
+        if (dir[0] == '~' && (home == NULL || home[0] == '\0')) return NULL;
+        char *path =
+                dir[0] == '~' ? xasprintf("%s%s/%s", home, dir + 1, name) : xasprintf("%s/%s", dir, name);
+        if (access(path, R_OK) == 0) return path;
+        free(path);
         return NULL;
 }
 
-/* raftctl client-cert writes these. */
+/* raftctl client-cert writes these. They belong together: all come from the first place that has a
+ * certificate with its key. What an option names is taken from there instead. */
 static void find_certificates(struct http *h)
 {
-        static const char *const cert[] = { "~/.config/outrigger/client.crt", "/etc/outrigger/client.crt",
-                NULL };
-        static const char *const key[] = { "~/.config/outrigger/client.key", "/etc/outrigger/client.key",
-                NULL };
-        static const char *const ca[] = { "~/.config/outrigger/ca.crt", "/etc/outrigger/ca.crt", NULL };
-        h->cert = h->options.cert != NULL ? xstrdup(h->options.cert) : first_readable(cert);
-        h->key = h->options.key != NULL ? xstrdup(h->options.key) : first_readable(key);
-        h->ca = h->options.ca != NULL ? xstrdup(h->options.ca) : first_readable(ca);
+        static const char *const places[] = { "~/.config/outrigger", "/etc/outrigger" };
+        const struct http_options *o = &h->options;
+        char *cert = NULL, *key = NULL, *ca = NULL;
+        for (size_t i = 0; i < ARRAY_LEN(places) && (cert == NULL || key == NULL); i++) {
+                free(cert);
+                free(key);
+                free(ca);
+                cert = readable(places[i], "client.crt");
+                key = readable(places[i], "client.key");
+                ca = readable(places[i], "ca.crt");
+        }
+        bool pair = cert != NULL && key != NULL && o->cert == NULL && o->key == NULL;
+        h->cert = o->cert != NULL ? xstrdup(o->cert) : pair ? xstrdup(cert) : NULL;
+        h->key = o->key != NULL ? xstrdup(o->key) : pair ? xstrdup(key) : NULL;
+        h->ca = o->ca != NULL ? xstrdup(o->ca) : ca != NULL ? xstrdup(ca) : NULL;
+        free(cert);
+        free(key);
+        free(ca);
 }
 
 struct http *http_open(const struct http_options *options)
@@ -229,12 +240,30 @@ static struct curl_slist *headers_new(void)
         return curl_slist_append(headers, line);
 }
 
+/* A controller was reached, but one side did not like the other's certificate. */
+static void explain_tls(const struct http *h)
+{
+        if (h->cert == NULL || h->key == NULL)
+                fprintf(stderr,
+                        "outrigger: https needs a client certificate, and none was found: make one with "
+                        "`raftctl "
+                        "client-cert NAME` on a controller, and put client.crt, client.key and ca.crt into "
+                        "~/.config/outrigger or /etc/outrigger\n");
+        else
+                fprintf(stderr,
+                        "outrigger: the certificate used is %s; it must be one of the cluster that is asked, "
+                        "and not "
+                        "expired: `raftctl client-cert NAME` on a controller makes a new one\n",
+                        h->cert);
+}
+
 static enum cli_exit try_all(struct http *h, const char *method, const char *path, const json_t *query,
         const char *body, struct buf *into, int *ret_at)
 {
         struct curl_slist *headers = headers_new();
         enum cli_exit result = EXIT_CONNECT;
         char first_problem[CURL_ERROR_SIZE + 256] = "";
+        bool tls = false;
         for (int k = 0; k < h->urls_n && result == EXIT_CONNECT; k++) {
                 int at = (h->current + k) % h->urls_n;
                 char *url = url_of(h->urls[at], path, query);
@@ -251,6 +280,7 @@ static enum cli_exit try_all(struct http *h, const char *method, const char *pat
                         result = EXIT_OK;
                 } else {
                         size_t used = strlen(first_problem);
+                        tls |= rc != CURLE_COULDNT_CONNECT && strncmp(url, "https:", 6) == 0;
                         (void)snprintf(first_problem + used, sizeof first_problem - used, "%s%s: %s",
                                 used > 0 ? "; " : "", h->urls[at],
                                 problem[0] != 0 ? problem : curl_easy_strerror(rc));
@@ -260,7 +290,8 @@ static enum cli_exit try_all(struct http *h, const char *method, const char *pat
                 free(url);
         }
         if (result != EXIT_OK) fprintf(stderr, "outrigger: no controller answered: %s\n", first_problem);
-        if (result == EXIT_CONNECT)
+        if (result == EXIT_CONNECT && tls) explain_tls(h);
+        else if (result == EXIT_CONNECT)
                 fprintf(stderr, "outrigger: name the members with --controllers a,b,c or LS_CONTROLLERS, and "
                                 "look at `raftctl status` on one of them\n");
         curl_slist_free_all(headers);

@@ -62,6 +62,25 @@ int identity_save(const char *dir, const struct member_identity *id, struct fail
         return err;
 }
 
+/* ---- certificates ---- */
+
+uint32_t member_cert_names(const char *name, const char *address, const char *const *sans, uint32_t sans_n,
+        char host[64], const char *ret[PKI_ADDRESSES_MAX])
+{
+        static const char *const local[] = { "localhost", "127.0.0.1", "::1" };
+        struct sockaddr_storage a;
+        uint32_t n = 0;
+        for (uint32_t i = 0; i < sans_n && i < MEMBER_SANS_MAX; i++) ret[n++] = sans[i];
+        ret[n++] = name;
+        if (address != NULL && conn_parse_address(address, RAFT_PORT, &a) == 0) {
+                int rc = a.ss_family == AF_INET6 ? uv_ip6_name((const struct sockaddr_in6 *)&a, host, 64)
+                                                 : uv_ip4_name((const struct sockaddr_in *)&a, host, 64);
+                if (rc == 0) ret[n++] = host;
+        }
+        for (size_t i = 0; i < ARRAY_LEN(local); i++) ret[n++] = local[i];
+        return n;
+}
+
 /* ---- founding ---- */
 
 static int make_certificates(
@@ -69,12 +88,12 @@ static int make_certificates(
 {
         struct pem csr = { 0 };
         uint64_t now_s = c->env->wall_ms(c->env) / 1000;
-        struct pki_subject s = { .cluster = uuid,
-                .role = PKI_CONTROLLER,
-                .name = c->name,
-                .addresses = c->sans,
-                .addresses_n = c->sans_n,
-                .now_s = now_s };
+        const char *names[PKI_ADDRESSES_MAX];
+        char host[64];
+        struct pki_subject s = {
+                .cluster = uuid, .role = PKI_CONTROLLER, .name = c->name, .addresses = names, .now_s = now_s
+        };
+        s.addresses_n = member_cert_names(c->name, c->address, c->sans, c->sans_n, host, names);
         int err = pki_make_ca(uuid, now_s, &d->ca, &d->ca_key, f);
         if (err == 0) err = pki_make_key(&d->key, f);
         if (err == 0) err = pki_make_csr(&d->key, c->name, &csr, f);
@@ -166,6 +185,7 @@ static int check_founding(const struct member_founding *c, struct fail *f)
                 return fail_set(f, E_INVALID,
                         "'%s' is not an IP address with a port (as 10.0.0.1:3372 or [fd00::1]:3372)",
                         c->address);
+        if (c->sans_n > MEMBER_SANS_MAX) return fail_set(f, E_LIMIT, "more than %d names", MEMBER_SANS_MAX);
         int err = pki_dir_load(c->dir, &old, &none);
         if (err == E_NOT_FOUND) return 0;
         pki_dir_done(&old);

@@ -111,12 +111,6 @@ static const char *hex_of(struct arena *a, const uint8_t *p, size_t n)
         return sodium_bin2hex(s, 2 * n + 1, p, n);
 }
 
-static int ip_text(const struct sockaddr_storage *a, char *out, size_t size_bytes)
-{
-        if (a->ss_family == AF_INET6) return uv_ip6_name((const struct sockaddr_in6 *)a, out, size_bytes);
-        return uv_ip4_name((const struct sockaddr_in *)a, out, size_bytes);
-}
-
 /* Signs, and notes the certificate's fingerprint and the request's pin. */
 static int sign(struct joining *j, struct fail *f)
 {
@@ -124,18 +118,11 @@ static int sign(struct joining *j, struct fail *f)
         struct pki_identity id;
         uint8_t pin[PKI_PIN_SIZE];
         const char *names[PKI_ADDRESSES_MAX];
-        uint32_t n = 0;
         const struct join_request *q = &j->req;
         char host[64];
-        struct sockaddr_storage a;
         if (q->csr == NULL) return fail_set(f, E_INVALID, "the request holds no certificate request");
-        if (q->sans_n > PKI_ADDRESSES_MAX - 1)
-                return fail_set(f, E_LIMIT, "more than %d names", PKI_ADDRESSES_MAX - 1);
-        for (uint32_t i = 0; i < q->sans_n; i++) names[n++] = q->sans[i];
-        if (q->address != NULL && conn_parse_address(q->address, RAFT_PORT, &a) == 0) {
-                int rc = ip_text(&a, host, sizeof host);
-                if (rc == 0) names[n++] = host;
-        }
+        if (q->sans_n > MEMBER_SANS_MAX) return fail_set(f, E_LIMIT, "more than %d names", MEMBER_SANS_MAX);
+        uint32_t n = member_cert_names(q->name, q->address, q->sans, q->sans_n, host, names);
         int err = pem_set(&csr, BLOB(q->csr, strlen(q->csr)));
         if (err == 0) err = member_sign(j->m, &csr, (enum pki_role)q->role, q->name, names, n, &j->cert, f);
         else (void)fail_set(f, err, "the certificate request is too large");

@@ -48,6 +48,13 @@ struct local_member {
 /* ---- member.c ---- */
 void member_settle(struct local_member *m);
 uint64_t member_now_ms(const struct local_member *m);
+/* ---- identity.c ---- */
+#define MEMBER_SANS_MAX (PKI_ADDRESSES_MAX - 5)
+/* What a certificate is valid for as a server: its names as asked for, the machine's name and address, and
+ * the loopback. host is room for the address, which may be NULL. Returns how many; sans_n is at most
+ * MEMBER_SANS_MAX. */
+uint32_t member_cert_names(const char *name, const char *address, const char *const *sans, uint32_t sans_n,
+        char host[64], const char *ret[PKI_ADDRESSES_MAX]);
 /* ---- member_table.c ---- */
 struct member_row {
         char name[PKI_NAME_MAX + 1];

@@ -1,5 +1,4 @@
-/* raftctl init, join, token, remove, promote, demote, transfer, client-cert. */
-#include <limits.h>
+/* raftctl init, join, token, remove, promote, demote, transfer. */
 #include <stdio.h>
 #include <string.h>
 
@@ -93,49 +92,4 @@ int tool_transfer(struct tool *t)
         SET(&q, admin_request, verb, admin_verb_TRANSFER);
         if (t->args_n == 1) SET(&q, admin_request, name, t->args[0]);
         return tool_ask(t, &q, &r);
-}
-
-static int save(const char *dir, const char *name, const char *suffix, const char *text, unsigned mode,
-        struct fail *f)
-{
-        char path[PATH_MAX];
-        int n = snprintf(path, sizeof path, "%s/%s%s", dir, name, suffix);
-        if (n < 0 || (size_t)n >= sizeof path) return fail_set(f, E_TOO_LARGE, "path too long: %.100s", dir);
-        return pki_file_write(path, BLOB(text, strlen(text)), mode, f);
-}
-
-int tool_client_cert(struct tool *t)
-{
-        struct admin_request q = { 0 };
-        struct admin_reply r = { 0 };
-        struct pem key = { 0 }, csr = { 0 };
-        struct fail f = { 0 };
-        const char *dir = t->out != NULL ? t->out : ".";
-        if (t->args_n != 1 || !pki_name_valid(t->args[0])) return tool_usage("client-cert takes one name");
-        int err = pki_make_key(&key, &f);
-        if (err == 0) err = pki_make_csr(&key, t->args[0], &csr, &f);
-        SET(&q, admin_request, verb, admin_verb_CLIENT_CERT);
-        SET(&q, admin_request, name, t->args[0]);
-        if (err == 0) SET(&q, admin_request, csr, csr.text);
-        if (t->sans_n > 0) {
-                SET(&q, admin_request, sans, t->sans);
-                q.sans_n = t->sans_n;
-        }
-        int rc = err == 0 ? tool_ask(t, &q, &r) : tool_fail(&f);
-        if (rc == 0 && (r.cert == NULL || r.ca == NULL)) {
-                (void)fail_set(&f, E_PROTOCOL, "the controller's answer holds no certificate");
-                rc = tool_fail(&f);
-        }
-        if (rc == 0) {
-                err = save(dir, t->args[0], ".key", key.text, 0600, &f);
-                if (err == 0) err = save(dir, t->args[0], ".crt", r.cert, 0644, &f);
-                if (err == 0) err = save(dir, "ca", ".crt", r.ca, 0644, &f);
-                rc = err == 0 ? 0 : tool_fail(&f);
-        }
-        if (rc == 0)
-                (void)printf(
-                        "Wrote %s/%s.key, %s/%s.crt and %s/ca.crt\n", dir, t->args[0], dir, t->args[0], dir);
-        pem_done(&key);
-        pem_done(&csr);
-        return rc;
 }

@@ -61,9 +61,14 @@ static const struct command {
                 "It catches up first; 'raftctl status' shows when it is done.\n", tool_promote },
         { "transfer", "[NAME]", "hand leadership over, to NAME or the best one",
                 "Must be run on the leader.\n", tool_transfer },
-        { "client-cert", "NAME [--out DIR] [--san NAME]...", "make a certificate for a REST client",
-                "Writes DIR/NAME.key, DIR/NAME.crt and DIR/ca.crt (default: the current directory). Needs a "
-                "controller.\n",
+        { "client-cert", "NAME [--out DIR]", "make a certificate for a REST client",
+                "Writes client.crt, client.key and ca.crt to DIR, or to where the command line client finds "
+                "them: "
+                ".config/outrigger\n"
+                "in the home directory of whoever runs this, also through sudo. Elsewhere: copy them there, "
+                "or to "
+                "/etc/outrigger.\n"
+                "Must be run on a controller. Files of another cluster are not overwritten.\n",
                 tool_client_cert },
         { "check-timing", "[--json]", "measure disk and network against the timeouts",
                 "Syncs a small file in the data directory 50 times, and shows the round trips to the other "

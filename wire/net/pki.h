@@ -19,7 +19,7 @@
 #define PKI_UUID_SIZE 37 /* bytes with the NUL */
 #define PKI_PIN_SIZE 32  /* bytes of a fingerprint: SHA-256 of the DER form */
 #define PKI_PEM_MAX 16384
-#define PKI_ADDRESSES_MAX 16
+#define PKI_ADDRESSES_MAX 20
 #define PKI_CA_DAYS 10950
 #define PKI_LEAF_DAYS 3650
 
