@@ -8,8 +8,10 @@
 #include "state/table.h"
 #include "wire/codec/codec.h"
 #include "wire/net/join_token.h"
+#include "wire/net/pki.h"
 
 enum { ARENA_MAX = 4 << 20, KEEP_EXPIRED_MS = 86400000 };
+#define KEEP_REMOVED_MS ((uint64_t)(PKI_LEAF_DAYS + 1) * 86400000)
 
 struct join_eval {
         struct tx *tx;
@@ -99,6 +101,37 @@ static int check_token(struct join_eval *e, const struct join_op *op, struct joi
         return 0;
 }
 
+/* Notes that m may not come back, and forgets those whose certificates have expired by now. */
+static int put_removed(struct join_eval *e, const struct member *m)
+{
+        struct row_scan s;
+        struct removed_member old = { 0 }, r = { 0 };
+        row_scan_open(&s, e->tx, &removed_member_type, &old, 0);
+        while (row_scan_next(&s, &e->arena, &old))
+                if (old.removed_ms < e->req.wall_ms &&
+                        (uint64_t)e->req.wall_ms - (uint64_t)old.removed_ms > KEEP_REMOVED_MS)
+                        (void)row_del(e->tx, &removed_member_type, &old);
+        row_scan_close(&s);
+        SET(&r, removed_member, raft_id, m->raft_id);
+        SET(&r, removed_member, name, m->name);
+        if (m->fingerprint != NULL) SET(&r, removed_member, fingerprint, m->fingerprint);
+        SET(&r, removed_member, removed_ms, e->req.wall_ms);
+        return row_put(e->tx, &removed_member_type, &r);
+}
+
+static bool is_removed(struct join_eval *e, uint64_t id, const char *fingerprint)
+{
+        struct row_scan s;
+        struct removed_member r = { 0 };
+        bool yes = false;
+        row_scan_open(&s, e->tx, &removed_member_type, &r, 0);
+        while (row_scan_next(&s, &e->arena, &r))
+                yes |= r.raft_id == id || (fingerprint != NULL && r.fingerprint != NULL &&
+                                                  strcmp(r.fingerprint, fingerprint) == 0);
+        row_scan_close(&s);
+        return yes;
+}
+
 /* The id must not be, or have been, anybody else's. */
 static bool id_taken(struct join_eval *e, uint64_t id, const char *but_name)
 {
@@ -133,6 +166,10 @@ static int put_member(struct join_eval *e, const struct join_op *op)
                                 "choose another name, or, if that machine is gone for good, 'raftctl remove "
                                 "%s' first",
                                 op->name));
+        if (is_removed(e, op->raft_id, op->fingerprint))
+                return refuse(e, E_AUTH,
+                        arena_printf(&e->arena, "this machine was a member, '%s', and was removed", op->name),
+                        "move its data directory away, and join with a new token");
         if (id_taken(e, op->raft_id, op->name))
                 return refuse(e, E_EXISTS, "another member has this id",
                         "move the data directory away and join anew");
@@ -197,7 +234,10 @@ static int eval_member(struct join_eval *e, const struct member_op *op)
                 return refuse(e, E_INVALID,
                         arena_printf(&e->arena, "'%s' is the last controller that may vote", m.name),
                         "let another controller join first");
-        if (op->remove) return row_del(e->tx, &member_type, &m);
+        if (op->remove) {
+                err = put_removed(e, &m);
+                return err != 0 ? err : row_del(e->tx, &member_type, &m);
+        }
         SET(&m, member, standby, op->standby);
         return row_put(e->tx, &member_type, &m);
 }

@@ -6,7 +6,8 @@
  *   /internal/join     join_op     uses a token up: known, unexpired, unused (or used by the same key before:
  * then it is the same join again), right role and name. Controllers and witnesses get their row in the member
  * table. Without a token: a witness that lost its memory gets a new id. /internal/members  member_op removes
- * a row, or marks it as stand-by
+ * a row, or marks it as stand-by; whoever is removed is kept in a table of its own, so that
+ * neither id nor certificate comes back
  *
  * The configuration follows the table by raftctl/reconcile.c. No secret is in a request: the member that a
  * joiner talks to hashes it. Purity: a function of (tx, request). Threads: loop thread of the leader. */

@@ -66,7 +66,7 @@ struct member_row {
 #define MEMBER_ROWS_MAX 64
 /* Rows of the table, at most MEMBER_ROWS_MAX; before there is one, what joining told. Returns the count. */
 uint32_t member_rows(struct local_member *m, struct member_row ret[MEMBER_ROWS_MAX], bool *ret_from_table);
-enum transport_known member_check(void *arg, uint64_t id, const char *name);
+enum transport_known member_check(void *arg, uint64_t id, const struct pki_identity *who);
 /* Tells the transport whom to dial. */
 void member_peers_update(struct local_member *m);
 /* ---- reconcile.c ---- */

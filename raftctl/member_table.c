@@ -1,4 +1,5 @@
 /* Who the members are: the replicated table, or, before there is one, what joining told. */
+#include <sodium.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -44,18 +45,60 @@ uint32_t member_rows(struct local_member *m, struct member_row ret[MEMBER_ROWS_M
         return n;
 }
 
-enum transport_known member_check(void *arg, uint64_t id, const char *name)
+static bool same_fingerprint(const char *hex, const struct pki_identity *who)
+{
+        char own[2 * PKI_PIN_SIZE + 1];
+        return hex != NULL &&
+               strcmp(hex, sodium_bin2hex(own, sizeof own, who->fingerprint, sizeof who->fingerprint)) == 0;
+}
+
+/* Somebody who was removed: by id, by certificate, or by a name that nobody has taken over. */
+static bool was_removed(struct local_member *m, uint64_t id, const struct pki_identity *who, bool name_taken)
+{
+        struct tx *tx;
+        struct row_scan s;
+        struct arena a;
+        struct removed_member r = { 0 };
+        bool yes = false;
+        if (m->store->ops->read_begin(m->store, &tx) != 0) return false;
+        arena_init(&a, TABLE_ARENA);
+        row_scan_open(&s, tx, &removed_member_type, &r, 0);
+        while (row_scan_next(&s, &a, &r))
+                yes |= r.raft_id == id || same_fingerprint(r.fingerprint, who) ||
+                       (!name_taken && r.name != NULL && strcasecmp(r.name, who->name) == 0);
+        row_scan_close(&s);
+        arena_done(&a);
+        m->store->ops->read_end(m->store, tx);
+        return yes;
+}
+
+static bool in_configuration(struct local_member *m, uint64_t id)
+{
+        struct driver_status s;
+        if (m->driver == NULL) return false;
+        driver_status(m->driver, &s);
+        for (uint32_t i = 0; i < s.members_n; i++)
+                if (s.members[i].id == id) return true;
+        return false;
+}
+
+/* A removed member keeps its links until the configuration has changed, too: that change may need its vote.
+ */
+enum transport_known member_check(void *arg, uint64_t id, const struct pki_identity *who)
 {
         struct local_member *m = arg;
         struct member_row rows[MEMBER_ROWS_MAX];
-        bool table;
+        bool table, name_taken = false, id_taken = false, both = false;
         uint32_t n = member_rows(m, rows, &table);
-        for (uint32_t i = 0; i < n; i++)
-                if (strcasecmp(rows[i].name, name) == 0)
-                        return rows[i].raft_id == id ? PEER_KNOWN : PEER_DENIED;
-        for (uint32_t i = 0; i < n; i++)
-                if (rows[i].raft_id == id) return PEER_DENIED;
-        return PEER_UNKNOWN;
+        for (uint32_t i = 0; i < n; i++) {
+                bool name = strcasecmp(rows[i].name, who->name) == 0;
+                name_taken |= name;
+                id_taken |= rows[i].raft_id == id;
+                both |= name && rows[i].raft_id == id;
+        }
+        if (!both && (name_taken || id_taken)) return PEER_DENIED;
+        if (was_removed(m, id, who, name_taken) && !in_configuration(m, id)) return PEER_DENIED;
+        return both ? PEER_KNOWN : PEER_UNKNOWN;
 }
 
 void member_name_of(struct local_member *m, uint64_t id, char ret[PKI_NAME_MAX + 1])

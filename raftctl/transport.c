@@ -121,10 +121,10 @@ static void on_opened(struct conn *c, int err)
                 dial_failed(l, conn_fault(c)->text, err == E_AUTH);
         } else if (id == NULL || (id->role != PKI_CONTROLLER && id->role != PKI_WITNESS)) {
                 dial_failed(l, "the other side is not a member", true);
-        } else if (e->t->ops->check(e->t->arg, l->peer->id, id->name) == PEER_DENIED) {
-                dial_failed(l, "another member answers at this address", true);
+        } else if (e->t->ops->check(e->t->arg, l->peer->id, id) == PEER_DENIED) {
+                dial_failed(l, "another member, or one that was removed, answers at this address", true);
         } else {
-                (void)snprintf(e->name, sizeof e->name, "%s", id->name);
+                e->who = *id;
                 transport_hello_send(e);
         }
 }
@@ -197,7 +197,7 @@ static void on_accepted(struct listener *ls, struct conn *c)
         e->inbound = true;
         e->caller = ++t->last_caller;
         e->deadline_ms = now_ms(t) + SILENCE_MS;
-        if (id != NULL) (void)snprintf(e->name, sizeof e->name, "%s", id->name);
+        if (id != NULL) e->who = *id;
         list_push_back(&t->ends, &e->node);
         conn_set_ops(c, &conn_ops, e);
 }
@@ -343,7 +343,7 @@ static bool denied(const struct peer *p)
 {
         for (unsigned ch = 0; ch < CHANNEL_N; ch++) {
                 const struct end *e = p->link[ch].up;
-                if (e != NULL && p->t->ops->check(p->t->arg, p->id, e->name) == PEER_DENIED) return true;
+                if (e != NULL && p->t->ops->check(p->t->arg, p->id, &e->who) == PEER_DENIED) return true;
         }
         return false;
 }
@@ -355,7 +355,7 @@ void transport_recheck(struct transport *t)
         for (uint32_t i = 0; i < n; i++) {
                 struct peer *p = transport_peer_find(t, ids[i]);
                 if (p == NULL || !denied(p)) continue;
-                trouble_set(p, "its certificate is not that of this member");
+                trouble_set(p, "it was removed, or its certificate is not that of this member");
                 bool was_up = peer_cut(p);
                 for (unsigned ch = 0; ch < CHANNEL_N; ch++) transport_retry(&p->link[ch], true);
                 if (was_up) t->ops->link(t->arg, ids[i], false, false);

@@ -36,9 +36,9 @@ struct transport_ops {
         void (*receive)(void *arg, uint64_t from, enum raft_channel channel, struct blob frame);
         /* The RAFT link of a peer came up or went down. reset: by the other side. */
         void (*link)(void *arg, uint64_t peer, bool up, bool reset);
-        /* May a holder of a certificate with that name be that id? KNOWN: yes. DENIED: the name belongs to
-         * another id, or the id to another name. */
-        enum transport_known (*check)(void *arg, uint64_t id, const char *name);
+        /* May the holder of that certificate be that id? KNOWN: yes. DENIED: its name belongs to another id,
+         * the id to another name, or the holder was removed. */
+        enum transport_known (*check)(void *arg, uint64_t id, const struct pki_identity *who);
         /* Somebody wants to join; caller identifies the connection for transport_reply(). id: NULL without
          * certificate. */
         void (*join)(void *arg, uint64_t caller, const struct pki_identity *id, const char *address,

@@ -91,8 +91,9 @@ static int judge(struct end *e, const struct peer_hello *h, const char **ret_tex
                 *ret_text = "another member lives at this address now";
                 return E_STALE;
         }
-        if (h->from == t->id || h->from == 0 || t->ops->check(t->arg, h->from, id->name) == PEER_DENIED) {
-                *ret_text = "the member id does not belong to the name in the certificate";
+        if (h->from == t->id || h->from == 0 || t->ops->check(t->arg, h->from, id) == PEER_DENIED) {
+                *ret_text =
+                        "this member was removed, or its id does not belong to the name in its certificate";
                 return E_AUTH;
         }
         return 0;

@@ -15,10 +15,10 @@ struct end {
         struct link *link; /* NULL: accepted and not introduced yet, or given up */
         struct conn *conn; /* &own, or the listener's */
         bool inbound, joining;
-        uint64_t caller;             /* accepted ones: number for transport_reply */
-        uint64_t deadline_ms;        /* accepted ones without a link: to say something sensible */
-        char name[PKI_NAME_MAX + 1]; /* of the certificate */
-        struct list node;            /* transport.ends */
+        uint64_t caller;         /* accepted ones: number for transport_reply */
+        uint64_t deadline_ms;    /* accepted ones without a link: to say something sensible */
+        struct pki_identity who; /* by its certificate; zeroed before it is known */
+        struct list node;        /* transport.ends */
         struct conn own;
 };
 

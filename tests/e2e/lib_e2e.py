@@ -159,6 +159,14 @@ class Cluster:
     def start(self, name):
         self.devcluster('start', name)
 
+    def raftctl(self, name, *args, ok=True):
+        """What the program prints on that member's machine; with ok=False it must fail, and that is what it says."""
+        done = subprocess.run([str(BUILD / 'raftctl/raftctl'), '--config', str(self.dir / name / 'controller.conf'), *args],
+                              capture_output=True, text=True, timeout=60)
+        if (done.returncode == 0) != ok:
+            raise AssertionError(f'raftctl {args[0]} on {name}: exit code {done.returncode}: {done.stdout}{done.stderr}')
+        return (done.stdout if ok else done.stderr).strip()
+
     def raft(self, name):
         """That member's own view: the JSON of raftctl status, asked at its local socket."""
         done = subprocess.run([str(BUILD / 'raftctl/raftctl'), '--config', str(self.dir / name / 'controller.conf'),

@@ -12,6 +12,7 @@
 #include "state/table.h"
 #include "wire/codec/codec.h"
 #include "wire/net/join_token.h"
+#include "wire/net/pki.h"
 
 enum { NOW = 1000000 };
 
@@ -161,6 +162,49 @@ static void test_members(void **state)
         assert_int_equal(id_of("a"), 0);
 }
 
+static unsigned removed_rows(void)
+{
+        struct row_scan s;
+        struct arena a = { 0 };
+        struct removed_member r = { 0 };
+        unsigned n = 0;
+        struct tx *tx = kv_mem_read(kv);
+        row_scan_open(&s, tx, &removed_member_type, &r, 0);
+        while (row_scan_next(&s, &a, &r)) n++;
+        row_scan_close(&s);
+        kv_mem_end(tx);
+        arena_done(&a);
+        return n;
+}
+
+/* Whoever was removed: neither with the old id, nor with the old certificate; but under the old name as a new
+ * one. */
+static void test_removed_members(void **state)
+{
+        assert_int_equal(removed_rows(), 3); /* w, c, a */
+        assert_int_equal(token("t5", cert_role_CONTROLLER, NULL, "s5"), 0);
+        assert_int_equal(join("t1", "s1", cert_role_CONTROLLER, "a", 5, "p"), E_AUTH); /* its used token */
+        assert_int_equal(join("t5", "s5", cert_role_CONTROLLER, "a", 5, "new"), E_AUTH);
+        assert_non_null(strstr(last_text, "was removed"));
+        assert_int_equal(join("t5", "s5", cert_role_CONTROLLER, "a", 90, "p"), E_AUTH);
+        assert_int_equal(join("t5", "s5", cert_role_CONTROLLER, "a", 90, "new"), 0);
+        assert_int_equal(id_of("a"), 90);
+        assert_int_equal(token("t6", cert_role_WITNESS, NULL, "s6"), 0);
+        assert_int_equal(join("t6", "s6", cert_role_WITNESS, "w", 91, "new witness"), 0);
+        assert_int_equal(
+                join(NULL, NULL, cert_role_WITNESS, "w", 92, "wpin"), E_AUTH); /* the first w comes back */
+        assert_int_equal(id_of("w"), 91);
+        assert_int_equal(member("w", true, false), 0);
+        assert_int_equal(removed_rows(), 4);
+}
+
+static void test_removed_members_are_swept(void **state)
+{
+        wall_ms = NOW + (uint64_t)(PKI_LEAF_DAYS + 2) * 86400000;
+        assert_int_equal(member("only", true, false), 0);
+        assert_int_equal(removed_rows(), 1); /* the others' certificates have expired */
+}
+
 static void test_old_tokens_are_swept(void **state)
 {
         struct join_token t = { .id = "t2" };
@@ -200,7 +244,9 @@ int main(void)
                 cmocka_unit_test(test_ids),
                 cmocka_unit_test(test_witness_comes_back),
                 cmocka_unit_test(test_members),
+                cmocka_unit_test(test_removed_members),
                 cmocka_unit_test(test_old_tokens_are_swept),
+                cmocka_unit_test(test_removed_members_are_swept),
         };
         return cmocka_run_group_tests_name("join_op", tests, setup, teardown);
 }

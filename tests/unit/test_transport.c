@@ -60,8 +60,9 @@ static void on_link(void *arg, uint64_t peer, bool up, bool reset)
         if (reset) s->resets++;
 }
 
-static enum transport_known on_check(void *arg, uint64_t id, const char *name)
+static enum transport_known on_check(void *arg, uint64_t id, const struct pki_identity *who)
 {
+        const char *name = who->name;
         struct node_side *s = arg;
         if (id == s->denied_id) return PEER_DENIED;
         for (unsigned i = 0; i < NODES; i++) {
