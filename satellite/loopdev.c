@@ -12,7 +12,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#define DELETED_MARK " (deleted)"
 #define ATTACH_TRIES 64
 #define NODE_WAIT_MS 2000    /* for udev or devtmpfs to make the node of a new device */
 #define RELEASE_WAIT_MS 1000 /* for probing programs such as blkid to close it again */
@@ -25,74 +24,6 @@ static void sleep_ms(long ms)
 {
         struct timespec ts = { .tv_nsec = ms * 1000000L };
         nanosleep(&ts, NULL);
-}
-
-/* The content of a small sysfs file without the newline. Length, or -1. */
-static ssize_t read_line(const char *path, char *out, size_t size)
-{
-        int fd = open(path, O_RDONLY | O_CLOEXEC);
-        if (fd < 0) return -1;
-        ssize_t n = read(fd, out, size - 1);
-        close(fd);
-        if (n < 0) return -1;
-        if (n > 0 && out[n - 1] == '\n') n--;
-        out[n] = '\0';
-        return n;
-}
-
-/* The file of loop device `number`; false when it is not bound. */
-static bool backing_file(unsigned number, char out[PATH_MAX + 32], bool *ret_deleted)
-{
-        char path[64];
-        snprintf(path, sizeof path, "/sys/block/loop%u/loop/backing_file", number);
-        ssize_t n = read_line(path, out, PATH_MAX + 32);
-        if (n <= 0) return false;
-        size_t mark = sizeof DELETED_MARK - 1;
-        *ret_deleted = (size_t)n > mark && strcmp(out + n - mark, DELETED_MARK) == 0;
-        if (*ret_deleted) out[(size_t)n - mark] = '\0';
-        return true;
-}
-
-/* The number in "loopN" or "/dev/loopN"; false for anything else. */
-static bool loop_number(const char *name, unsigned *ret)
-{
-        if (strncmp(name, "/dev/", 5) == 0) name += 5;
-        if (strncmp(name, "loop", 4) != 0 || name[4] < '0' || name[4] > '9') return false;
-        char *end;
-        unsigned long n = strtoul(name + 4, &end, 10);
-        if (*end != '\0' || n > 1U << 20) return false;
-        *ret = (unsigned)n;
-        return true;
-}
-
-int loop_table_read(struct arena *a, struct loop_table *ret)
-{
-        *ret = (struct loop_table){ 0 };
-        DIR *d = opendir("/sys/block");
-        if (d == NULL) return errno == ENOENT ? 0 : -errno;
-        uint32_t cap = 0;
-        const struct dirent *e;
-        char file[PATH_MAX + 32];
-        while ((e = readdir(d)) != NULL) {
-                struct loop_entry entry;
-                if (!loop_number(e->d_name, &entry.number)) continue;
-                if (!backing_file(entry.number, file, &entry.deleted)) continue;
-                entry.file = arena_strdup(a, file);
-                if (ret->n == cap) {
-                        uint32_t more = cap == 0 ? 32 : cap * 2;
-                        struct loop_entry *bigger = arena_array(a, struct loop_entry, more);
-                        if (bigger == NULL) {
-                                closedir(d);
-                                return E_TOO_LARGE;
-                        }
-                        if (ret->n > 0) memcpy(bigger, ret->entries, ret->n * sizeof *bigger);
-                        ret->entries = bigger;
-                        cap = more;
-                }
-                ret->entries[ret->n++] = entry;
-        }
-        closedir(d);
-        return 0;
 }
 
 static bool has_holders(unsigned number)
@@ -108,20 +39,51 @@ static bool has_holders(unsigned number)
         return found;
 }
 
-static bool is_mounted(unsigned number)
+/* The loop devices that are mounted. */
+static int read_mounts(struct arena *a, struct loop_table *ret)
 {
         FILE *f = fopen("/proc/self/mountinfo", "re");
-        if (f == NULL) return false;
+        if (f == NULL) return 0;
         char *line = NULL;
-        size_t cap = 0;
-        bool found = false;
-        while (!found && getline(&line, &cap, f) > 0) {
-                unsigned id, parent, maj, min;
-                found = sscanf(line, "%u %u %u:%u", &id, &parent, &maj, &min) == 4 && maj == LOOP_MAJOR_N &&
-                        min == number;
+        size_t size = 0;
+        uint32_t cap = 0;
+        int err = 0;
+        while (err == 0 && getline(&line, &size, f) > 0) {
+                unsigned maj, min;
+                if (sscanf(line, "%*u %*u %u:%u", &maj, &min) != 2 || maj != LOOP_MAJOR_N) continue;
+                if (ret->mounted_n == cap) {
+                        uint32_t more = cap == 0 ? 32 : cap * 2;
+                        unsigned *bigger = arena_array(a, unsigned, more);
+                        if (bigger == NULL) err = E_TOO_LARGE;
+                        else if (cap > 0) memcpy(bigger, ret->mounted, cap * sizeof *bigger);
+                        if (err != 0) break;
+                        ret->mounted = bigger;
+                        cap = more;
+                }
+                ret->mounted[ret->mounted_n++] = min;
         }
         free(line);
         fclose(f);
+        return err;
+}
+
+int loop_table_read(struct arena *a, struct loop_table *ret)
+{
+        *ret = (struct loop_table){ 0 };
+        int err = looptab_refresh(true);
+        if (err == 0) err = looptab_copy(a, &ret->entries, &ret->n);
+        return err == 0 ? read_mounts(a, ret) : err;
+}
+
+static bool is_mounted(const struct loop_table *table, unsigned number)
+{
+        struct arena a = { 0 };
+        struct loop_table now = { 0 };
+        bool found = false;
+        if (table == NULL && read_mounts(&a, &now) == 0) table = &now;
+        for (uint32_t i = 0; table != NULL && !found && i < table->mounted_n; i++)
+                found = table->mounted[i] == number;
+        arena_done(&a);
         return found;
 }
 
@@ -134,14 +96,15 @@ static bool bound_to(int fd, const struct stat *st)
         return info.lo_inode == (uint64_t)st->st_ino && info.lo_device == (uint64_t)st->st_dev;
 }
 
-static void fill_state(unsigned number, bool deleted, struct loop_state *ret)
+/* table: with what is mounted, or NULL to find out. */
+static void fill_state(const struct loop_table *table, unsigned number, bool deleted, struct loop_state *ret)
 {
         char path[64], text[32];
         snprintf(ret->path, sizeof ret->path, "/dev/loop%u", number);
         snprintf(path, sizeof path, "/sys/block/loop%u/size", number);
-        ret->size_kib = read_line(path, text, sizeof text) > 0 ? strtoull(text, NULL, 10) / 2 : 0;
+        ret->size_kib = looptab_line(path, text, sizeof text) > 0 ? strtoull(text, NULL, 10) / 2 : 0;
         ret->deleted = deleted;
-        ret->in_use = has_holders(number) || is_mounted(number);
+        ret->in_use = has_holders(number) || is_mounted(table, number);
 }
 
 static const char *base_name(const char *path)
@@ -150,37 +113,64 @@ static const char *base_name(const char *path)
         return slash == NULL ? path : slash + 1;
 }
 
-int loop_check(const char *device_path, const struct stat *st, struct loop_state *ret)
+/* Is the device's file the one that is looked for? path matters when st is NULL. */
+static int check(const struct loop_table *table, unsigned number, const struct stat *st, const char *path,
+        struct loop_state *ret)
 {
-        unsigned number;
-        if (!loop_number(device_path, &number)) return E_NOT_FOUND;
-        char file[PATH_MAX + 32];
+        char file[LOOP_FILE_SIZE];
         bool deleted;
-        if (!backing_file(number, file, &deleted)) return E_NOT_FOUND;
-        int fd = open(device_path, O_RDONLY | O_CLOEXEC);
-        if (fd < 0) return E_NOT_FOUND;
-        bool same = bound_to(fd, st);
-        close(fd);
-        if (!same) return E_NOT_FOUND;
-        fill_state(number, deleted, ret);
+        if (!looptab_file(number, file, &deleted)) return E_NOT_FOUND;
+        if (st == NULL) {
+                if (!deleted || strcmp(file, path) != 0) return E_NOT_FOUND;
+        } else {
+                char device[LOOP_PATH_SIZE];
+                snprintf(device, sizeof device, "/dev/loop%u", number);
+                int fd = open(device, O_RDONLY | O_CLOEXEC);
+                bool same = fd >= 0 && bound_to(fd, st);
+                if (fd >= 0) close(fd);
+                if (!same) return E_NOT_FOUND;
+        }
+        fill_state(table, number, deleted, ret);
         return 0;
 }
 
-int loop_find(const struct loop_table *table, const struct stat *st, const char *path, struct loop_state *ret)
+int loop_check(const char *device_path, const struct stat *st, struct loop_state *ret)
+{
+        unsigned number;
+        if (!looptab_number(device_path, &number)) return E_NOT_FOUND;
+        return check(NULL, number, st, NULL, ret);
+}
+
+/* First those at the path, so that devices of others, with files of the same name elsewhere, are left alone;
+ * then those with the name: the path may have changed since. */
+static int find_known(const struct stat *st, const char *path, struct loop_state *ret)
+{
+        for (unsigned i = 0; looptab_next(path, &i); i++)
+                if (check(NULL, i, st, path, ret) == 0) return 0;
+        if (st == NULL) return E_NOT_FOUND;
+        for (unsigned i = 0; looptab_next(base_name(path), &i); i++)
+                if (check(NULL, i, st, path, ret) == 0) return 0;
+        return E_NOT_FOUND;
+}
+
+int loop_find(const struct stat *st, const char *path, struct loop_state *ret)
+{
+        if (find_known(st, path, ret) == 0) return 0;
+        int err = looptab_refresh(false);
+        return err != 0 ? err : find_known(st, path, ret);
+}
+
+int loop_find_in(
+        const struct loop_table *table, const struct stat *st, const char *path, struct loop_state *ret)
 {
         const char *base = base_name(path);
-        for (uint32_t i = 0; i < table->n; i++) {
-                const struct loop_entry *e = &table->entries[i];
-                if (st == NULL) {
-                        if (!e->deleted || strcmp(e->file, path) != 0) continue;
-                        fill_state(e->number, true, ret);
-                        return 0;
+        for (int exact = 1; exact >= 0; exact--)
+                for (uint32_t i = 0; i < table->n; i++) {
+                        const struct loop_entry *e = &table->entries[i];
+                        if (strcmp(base_name(e->file), base) != 0) continue;
+                        if ((strcmp(e->file, path) == 0) != (exact == 1)) continue;
+                        if (check(table, e->number, st, path, ret) == 0) return 0;
                 }
-                if (strcmp(base_name(e->file), base) != 0) continue;
-                char device[LOOP_PATH_SIZE];
-                snprintf(device, sizeof device, "/dev/loop%u", e->number);
-                if (loop_check(device, st, ret) == 0) return 0;
-        }
         return E_NOT_FOUND;
 }
 
@@ -251,6 +241,7 @@ int loop_attach(int fd, const char *file_path, char ret_device[LOOP_PATH_SIZE], 
                 }
                 err = bind_loop(loop, fd, file_path); /* EBUSY: somebody else was faster */
                 close(loop);
+                if (err == 0) looptab_update((unsigned)number);
         }
         close(control);
         if (err == 0) return 0;
@@ -305,10 +296,13 @@ static void keep_bound(const char *device_path)
 /* After LOOP_CLR_FD: the kernel releases the device when its last user closes it. */
 static int await_release(const char *device_path, unsigned number, const struct stat *st, struct trouble *t)
 {
-        char file[PATH_MAX + 32];
+        char file[LOOP_FILE_SIZE];
         bool deleted;
         for (int waited = 0; waited < RELEASE_WAIT_MS; waited += POLL_MS) {
-                if (!backing_file(number, file, &deleted)) return 0;
+                if (!looptab_file(number, file, &deleted)) {
+                        looptab_update(number);
+                        return 0;
+                }
                 sleep_ms(POLL_MS);
         }
         struct loop_state state;
@@ -320,11 +314,11 @@ static int await_release(const char *device_path, unsigned number, const struct 
 int loop_detach(const char *device_path, const struct stat *st, struct trouble *t)
 {
         unsigned number;
-        char file[PATH_MAX + 32];
+        char file[LOOP_FILE_SIZE];
         bool deleted;
-        if (!loop_number(device_path, &number))
+        if (!looptab_number(device_path, &number))
                 return trouble_errno(t, EINVAL, "%s is no loop device", device_path);
-        if (!backing_file(number, file, &deleted)) return 0;
+        if (!looptab_file(number, file, &deleted)) return 0;
         int err = loop_check_idle(device_path, t);
         if (err != 0) return err;
         int fd = open(device_path, O_RDWR | O_EXCL | O_CLOEXEC);

@@ -7,21 +7,18 @@
 
 #include <sys/stat.h>
 
+#include "satellite/looptab.h"
 #include "satellite/trouble.h"
-#include "wire/base/mem.h"
 
 #define LOOP_PATH_SIZE 32 /* "/dev/loop" and a number */
 
-struct loop_entry {
-        unsigned number;
-        const char *file; /* as the kernel shows it, without the mark of deleted files */
-        bool deleted;
-};
 struct loop_table {
         struct loop_entry *entries;
         uint32_t n;
+        unsigned *mounted; /* their numbers, in the satellite's mount namespace */
+        uint32_t mounted_n;
 };
-/* Every bound loop device of the machine. Empty when there are none. */
+/* Every bound loop device of the machine, all read anew. Empty when there are none. */
 int loop_table_read(struct arena *a, struct loop_table *ret) MUST_USE;
 
 struct loop_state {
@@ -30,11 +27,14 @@ struct loop_state {
         bool in_use;  /* has holders, or is mounted in the satellite's mount namespace */
         bool deleted; /* its file has been deleted */
 };
-/* The device of the file at path. st NULL: the file is gone, the device of its deleted inode is looked for.
- * hint: where it was last time, or NULL. E_NOT_FOUND when there is none. */
-int loop_find(const struct loop_table *table, const struct stat *st, const char *path,
+/* The device of the file at path (as the kernel shows it: without symbolic links). st NULL: the file is gone,
+ * the device of its deleted inode is looked for. E_NOT_FOUND when there is none; another error: the devices
+ * could not be listed. */
+int loop_find(const struct stat *st, const char *path, struct loop_state *ret) MUST_USE;
+/* The same within a table that was read just now: for listings. */
+int loop_find_in(const struct loop_table *table, const struct stat *st, const char *path,
         struct loop_state *ret) MUST_USE;
-/* As loop_find, for one known device and without a table. */
+/* The same for one known device. */
 int loop_check(const char *device_path, const struct stat *st, struct loop_state *ret) MUST_USE;
 
 /* Binds fd to a free device, with direct I/O when the file system can. */

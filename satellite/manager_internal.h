@@ -37,6 +37,7 @@ struct manager {
         bool saving, save_wanted;
         int save_err;
         uint64_t save_retry_ms;
+        uint64_t save_soon_ms; /* 0, or when what may wait is to be saved */
 
         struct list ready; /* units to be worked on */
         struct list jobs;  /* rounds that run */
@@ -58,6 +59,8 @@ int manager_adopt(
         struct manager *m, const struct sat_wanted *w, struct fail *f); /* without asking whether it may */
 /* saves.c */
 void save_request(struct manager *m); /* what is in memory becomes durable; m->seq is new */
+/* The same, together with what else comes in a moment: for what the devices' own marks tell, too. */
+void save_soon(struct manager *m);
 void save_tick(struct manager *m);
 int save_load(struct manager *m, struct fail *f);
 /* rounds.c */

@@ -81,7 +81,8 @@ int observe_resource(struct plan_input *in, struct arena *a)
         return 0;
 }
 
-void observe_pool(enum provider_kind kind, const char *place, struct arena *a, struct observed_pool *ret)
+void observe_pool(
+        enum provider_kind kind, const char *place, bool list, struct arena *a, struct observed_pool *ret)
 {
         *ret = (struct observed_pool){ 0 };
         const struct provider *prov = provider_by_kind(kind);
@@ -90,6 +91,6 @@ void observe_pool(enum provider_kind kind, const char *place, struct arena *a, s
                         "The kind of the pool is not supported.");
                 return;
         }
-        if (prov->pool_info(place, &ret->info, &ret->trouble) != 0 || !prov->backed) return;
+        if (prov->pool_info(place, &ret->info, &ret->trouble) != 0 || !prov->backed || !list) return;
         ret->listed = prov->list(place, a, &ret->devs, &ret->devs_n, &ret->trouble) == 0;
 }

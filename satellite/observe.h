@@ -21,6 +21,8 @@ struct observed_pool {
         uint32_t devs_n;
         bool listed;
 };
-void observe_pool(enum provider_kind kind, const char *place, struct arena *a, struct observed_pool *ret);
+/* list: the devices, too, and not the space alone. */
+void observe_pool(
+        enum provider_kind kind, const char *place, bool list, struct arena *a, struct observed_pool *ret);
 
 #endif

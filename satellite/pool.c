@@ -79,7 +79,7 @@ static int set_wanted(struct pool *p, const struct sat_pool *want, bool *ret_cha
                 p->scanned = p->usable = false;
                 *ret_changed = true;
         }
-        p->scan_due_ms = 0;
+        p->scan_due_ms = p->list_due_ms = 0;
         p->scan_again = p->scanning;
         arena_done(&old);
         return 0;

@@ -20,6 +20,7 @@ struct pool {
         struct pool_info info;
         bool scanning, scan_again, late, gone; /* gone: forgotten while a scan runs */
         uint64_t scan_due_ms, scan_began_ms;
+        uint64_t list_due_ms; /* a scan from then on looks at the devices, too */
         /* Reporting. */
         struct buf row;
         uint64_t row_gen;

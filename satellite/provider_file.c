@@ -165,6 +165,11 @@ static int not_an_image(struct trouble *t, int err, const struct dev *d, const c
         return E_EXISTS;
 }
 
+static int no_list(struct trouble *t, int err)
+{
+        return trouble_set(t, err, TROUBLE_UNKNOWN, "The loop devices cannot be listed: %s.", err_text(err));
+}
+
 static int file_probe(struct dev *d, struct arena *a, struct trouble *t)
 {
         const char *hint = d->device_path;
@@ -186,19 +191,12 @@ static int file_probe(struct dev *d, struct arena *a, struct trouble *t)
                 close(fd);
         }
         struct loop_state loop;
-        struct loop_table table;
-        if (fd >= 0 && hint != NULL && loop_check(hint, &st, &loop) == 0) {
-                take_loop(d, &loop, a);
-                return 0;
-        }
-        int err = loop_table_read(a, &table);
-        if (err != 0) {
-                d->unknown = true;
-                return trouble_errno(t, err < -1000 ? ENOMEM : -err, "The loop devices cannot be listed");
-        }
-        if (loop_find(&table, fd >= 0 ? &st : NULL, real_path(a, d->place, name), &loop) == 0)
-                take_loop(d, &loop, a);
-        return 0;
+        int err = fd >= 0 && hint != NULL ? loop_check(hint, &st, &loop) : E_NOT_FOUND;
+        if (err != 0) err = loop_find(fd >= 0 ? &st : NULL, real_path(a, d->place, name), &loop);
+        if (err == 0) take_loop(d, &loop, a);
+        if (err == 0 || err == E_NOT_FOUND) return 0;
+        d->unknown = true;
+        return no_list(t, err);
 }
 
 /* The backing id in a file name; false when it is not the name of an image. */
@@ -212,8 +210,8 @@ static bool id_of_name(const char *name, char out[BACKING_ID_SIZE])
         return backing_id_valid(out);
 }
 
-static int list_one(int dir, const char *place, const char *name, const struct loop_table *table,
-        struct arena *a, struct dev *d)
+static int list_one(int dir, const char *place, const char *real, const char *name,
+        const struct loop_table *table, struct arena *a, struct dev *d)
 {
         char id[BACKING_ID_SIZE];
         if (!id_of_name(name, id)) return E_NOT_FOUND;
@@ -226,7 +224,7 @@ static int list_one(int dir, const char *place, const char *name, const struct l
         look_at(fd, &st, d, a);
         close(fd);
         struct loop_state loop;
-        if (loop_find(table, &st, name, &loop) == 0) take_loop(d, &loop, a);
+        if (loop_find_in(table, &st, full_path(a, real, name), &loop) == 0) take_loop(d, &loop, a);
         return 0;
 }
 
@@ -234,8 +232,7 @@ static int file_list(const char *place, struct arena *a, struct dev **ret, uint3
 {
         struct loop_table table;
         int err = loop_table_read(a, &table);
-        int fd = err == 0 ? open_dir(place, t)
-                          : trouble_set(t, err, TROUBLE_UNKNOWN, "The loop devices cannot be listed.");
+        int fd = err == 0 ? open_dir(place, t) : no_list(t, err);
         if (fd < 0) return fd;
         DIR *dir = fdopendir(fd);
         if (dir == NULL) {
@@ -245,6 +242,8 @@ static int file_list(const char *place, struct arena *a, struct dev **ret, uint3
         uint32_t cap = 0;
         *ret = NULL;
         *ret_n = 0;
+        char real[PATH_MAX];
+        if (realpath(place, real) == NULL) snprintf(real, sizeof real, "%s", place);
         const char *kept_place = arena_strdup(a, place);
         const struct dirent *e;
         while (err == 0 && (errno = 0, e = readdir(dir)) != NULL) {
@@ -260,7 +259,7 @@ static int file_list(const char *place, struct arena *a, struct dev **ret, uint3
                         *ret = bigger;
                         cap = more;
                 }
-                if (list_one(fd, kept_place, e->d_name, &table, a, *ret + *ret_n) == 0) ++*ret_n;
+                if (list_one(fd, kept_place, real, e->d_name, &table, a, *ret + *ret_n) == 0) ++*ret_n;
         }
         if (err == 0 && errno != 0) err = trouble_errno(t, errno, "Directory %s cannot be read", place);
         closedir(dir);
@@ -440,12 +439,10 @@ static int file_attach(const struct dev *d, struct trouble *t)
         struct arena a = { 0 };
         char name[FILE_NAME_SIZE], device[LOOP_PATH_SIZE];
         file_name(d, name);
-        struct loop_table table;
         struct loop_state loop;
-        int err = loop_table_read(&a, &table);
-        if (err == 0 && loop_find(&table, &st, name, &loop) != 0)
-                err = loop_attach(fd, full_path(&a, d->place, name), device, t);
-        else if (err != 0) err = trouble_set(t, err, TROUBLE_UNKNOWN, "The loop devices cannot be listed.");
+        int err = loop_find(&st, real_path(&a, d->place, name), &loop);
+        if (err == E_NOT_FOUND) err = loop_attach(fd, full_path(&a, d->place, name), device, t);
+        else if (err != 0) err = no_list(t, err);
         inject_point(INJECT_FILE_ATTACHED);
         arena_done(&a);
         close(fd);
@@ -498,14 +495,13 @@ static int file_remove(const struct dev *d, struct trouble *t)
         if (dir < 0) return dir;
         struct stat st, again;
         struct arena a = { 0 };
-        struct loop_table table;
         struct loop_state loop;
         char name[FILE_NAME_SIZE];
         file_name(d, name);
         int err = 0;
         int fd = open_ours(dir, d, O_RDWR, true, &st, t);
         if (fd < 0) err = fd == -ENOENT ? 0 : fd;
-        else if (loop_table_read(&a, &table) != 0 || loop_find(&table, &st, name, &loop) == 0)
+        else if (loop_find(&st, real_path(&a, d->place, name), &loop) != E_NOT_FOUND)
                 err = trouble_errno(t, EBUSY, "Image %s/%s is attached", d->place, name);
         else {
                 int failed = wipe(fd, (uint64_t)st.st_size);

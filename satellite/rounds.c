@@ -56,9 +56,10 @@ static bool records_within(const struct dev *of, uint32_t of_n, const struct dev
 }
 
 /* What of the outcome is worth remembering: what is there, what could not be looked at, and what is wanted
- * and was there once. Returns true when the state file has to know. */
-static bool take_devs(struct unit *u, const struct run *r)
+ * and was there once. Returns true when the state file has to know; *ret_urgent: it alone will. */
+static bool take_devs(struct unit *u, const struct run *r, bool *ret_urgent)
 {
+        *ret_urgent = false;
         struct dev *keep = xcalloc(r->in.devs_n + 1, sizeof *keep);
         uint32_t n = 0;
         for (uint32_t i = 0; i < r->in.devs_n; i++) {
@@ -68,6 +69,7 @@ static bool take_devs(struct unit *u, const struct run *r)
                         continue; /* another one's, in our way */
                 if (d.exists) {
                         d.made = true;
+                        if (!d.marked) *ret_urgent = true;
                         d.last_size_kib = d.size_kib;
                 }
                 if (d.exists || d.attached || (d.unknown && d.made) || (d.made && unit_wants_dev(u, &d)))
@@ -82,7 +84,10 @@ static bool take_devs(struct unit *u, const struct run *r)
 
 static void take_outcome(struct manager *m, struct unit *u, const struct run *r)
 {
-        if (take_devs(u, r)) save_request(m);
+        bool urgent;
+        bool changed = take_devs(u, r, &urgent);
+        if (changed && urgent) save_request(m);
+        else if (changed) save_soon(m);
         unit_set_troubles(u, r->troubles, r->troubles_n);
         u->orphan = r->orphan;
         for (uint32_t i = 0; !u->again && i < u->gone_n; i++)

@@ -11,6 +11,7 @@
 #include "wire/codec/codec.h"
 
 #define SAVE_RETRY_MS 3000
+#define SAVE_SOON_MS 300
 
 struct save {
         uv_work_t req;
@@ -179,13 +180,20 @@ void save_request(struct manager *m)
 {
         m->seq++;
         m->save_wanted = true;
+        m->save_soon_ms = 0;
         /* After the call that asked: a save takes everything that one turn of the loop changes. */
         m->save_retry_ms = m->save_err == 0 ? 0 : m->save_retry_ms;
         manager_notify(m);
 }
 
+void save_soon(struct manager *m)
+{
+        if (m->save_soon_ms == 0 && !m->save_wanted) m->save_soon_ms = manager_now(m) + SAVE_SOON_MS;
+}
+
 void save_tick(struct manager *m)
 {
+        if (m->save_soon_ms != 0 && manager_now(m) >= m->save_soon_ms) save_request(m);
         if (m->save_wanted && !m->saving && manager_now(m) >= m->save_retry_ms) save_start(m);
 }
 

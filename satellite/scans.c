@@ -15,6 +15,7 @@ struct scan {
         struct manager *m;
         struct pool *pool;
         enum provider_kind kind;
+        bool list; /* its devices as well; else its space alone */
         struct arena arena;
         const char *place;
         uint64_t number;
@@ -24,7 +25,7 @@ struct scan {
 static void on_scan(uv_work_t *req)
 {
         struct scan *s = container_of(req, struct scan, req);
-        observe_pool(s->kind, s->place, &s->arena, &s->seen);
+        observe_pool(s->kind, s->place, s->list, &s->arena, &s->seen);
 }
 
 /* A marked device of which no unit knows: it is kept, and reported as an orphan until the cluster names it.
@@ -103,6 +104,7 @@ static void take_scan(struct manager *m, struct pool *p, const struct scan *s)
                 log_warn("pool", "%s: %s %s", p->want.storage_pool_name, p->scan_trouble.message,
                         p->scan_trouble.cause);
         if (p->usable && !was_usable) pool_recovered(m);
+        if (!p->usable) p->list_due_ms = 0;
         for (uint32_t i = 0; s->seen.listed && i < s->seen.devs_n; i++) take_device(m, s, &s->seen.devs[i]);
         if (s->seen.listed) find_missing(m, s);
         if (row_refresh_pool(p, m->node_name, &m->gen)) manager_notify(m);
@@ -141,6 +143,7 @@ static void scan_start(struct manager *m, struct pool *p)
         s->arena.limit_bytes = SCAN_ARENA_BYTES;
         s->place = arena_strdup(&s->arena, p->place);
         s->number = ++m->scan_number;
+        s->list = manager_now(m) >= p->list_due_ms;
         if (uv_queue_work(m->loop, &s->req, on_scan, on_scan_done) != 0) {
                 arena_done(&s->arena);
                 free(s);
@@ -149,6 +152,7 @@ static void scan_start(struct manager *m, struct pool *p)
         }
         p->scanning = true;
         p->scan_began_ms = manager_now(m);
+        if (s->list) p->list_due_ms = p->scan_began_ms + m->scan_every_ms;
         m->scans++;
         m->live++;
 }
