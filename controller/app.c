@@ -34,6 +34,7 @@ static int open_member(struct app *a, struct fail *f)
                                   ? a->config.raft_listen
                                   : NULL,
                 .election_ms = a->config.election_ms,
+                .snapshot_entries = a->config.snapshot_entries,
                 .heartbeat_ms = a->config.heartbeat_ms,
                 .witness = a->config.witness,
                 .hooks = &hooks,

@@ -102,6 +102,7 @@ static int to_app_config(const struct options *o, struct app_config *ac, struct 
                 .https_listen = c->https_enabled ? c->https_listen : "",
                 .log_level = c->controller_log_level,
                 .election_ms = (unsigned)c->raft_election_ms,
+                .snapshot_entries = (unsigned)c->raft_snapshot_entries,
                 .heartbeat_ms = (unsigned)c->raft_heartbeat_ms,
                 .http_threads = (unsigned)c->rest_threads,
                 .unix_socket = c->rest_unix_socket,

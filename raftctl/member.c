@@ -20,6 +20,7 @@
 
 enum {
         ELECTION_MS = 500,
+        SNAPSHOT_ENTRIES = 4096,
         HEARTBEAT_MS = 50,
         IDENTITY_ARENA = 1 << 20,
         OUTCOME_ARENA = 64 << 10,
@@ -292,7 +293,7 @@ static int open_driver(struct local_member *m, struct fail *f)
                 .env = m->env,
                 .ops = m->witness ? &witness_ops : &driver_ops,
                 .arg = m,
-                .snapshot_entries = 4096,
+                .snapshot_entries = m->snapshot_entries,
                 .snapshot_bytes = (size_t)16 << 20,
                 .trailing_entries = 512,
         };
@@ -321,6 +322,7 @@ int member_open(
         m->arg = config->arg;
         m->dir = xstrdup(config->dir);
         m->election_ms = config->election_ms != 0 ? config->election_ms : ELECTION_MS;
+        m->snapshot_entries = config->snapshot_entries != 0 ? config->snapshot_entries : SNAPSHOT_ENTRIES;
         m->witness = config->witness;
         m->heartbeat_ms = config->heartbeat_ms != 0 ? config->heartbeat_ms : HEARTBEAT_MS;
         m->incarnation = env_random_u64(m->env);

@@ -23,7 +23,7 @@ struct local_member {
         const struct member_hooks *hooks;
         void *arg;
         char *dir;
-        unsigned election_ms, heartbeat_ms;
+        unsigned election_ms, heartbeat_ms, snapshot_entries;
         bool witness;
         struct arena arena; /* holds identity */
         struct member_identity identity;

@@ -133,11 +133,12 @@ class Rest:
 class Cluster:
     """contrib/devcluster in a directory of its own."""
 
-    def __init__(self, controllers=3, satellites=3):
+    def __init__(self, controllers=3, satellites=3, settings=()):
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix='outrigger-e2e-'))
         self.controllers = [f'c{i + 1}' for i in range(controllers)]
         self.satellites = [f's{i + 1}' for i in range(satellites)]
-        self.devcluster('up', '--controllers', str(controllers), '--satellites', str(satellites))
+        self.devcluster('up', '--controllers', str(controllers), '--satellites', str(satellites),
+                        *(f'--set={s}' for s in settings))
 
     def devcluster(self, *args):
         done = subprocess.run([str(TOP / 'contrib/devcluster'), *args, '--dir', str(self.dir), '--build', str(BUILD)],
