@@ -1,5 +1,6 @@
 #include "satellite/manager.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -184,11 +185,24 @@ static int put_pools(struct manager *m, bool full, uint64_t after, struct arena 
         return err;
 }
 
-/* The name is the same in every report of this process, so that the cluster keeps it once. */
-static void put_damage(struct manager *m, struct arena *a, struct sat_report *r)
+void manager_failed(struct manager *m, const char *what, const char *name, const struct trouble *t)
 {
-        if (m->damage[0] == '\0') return;
-        struct error_report *e = arena_new(a, struct error_report);
+        char object[64];
+        snprintf(object, sizeof object, "%s %.50s", what, name);
+        if (reports_add(&m->reports, object, t, manager_now(m), m->env->wall_ms(m->env), &m->gen))
+                manager_notify(m);
+}
+
+void manager_well(struct manager *m, const char *what, const char *name)
+{
+        char object[64];
+        snprintf(object, sizeof object, "%s %.50s", what, name);
+        reports_well(&m->reports, object);
+}
+
+/* The name is the same in every report of this process, so that the cluster keeps it once. */
+static void put_damage(struct manager *m, struct error_report *e, struct arena *a)
+{
         uint64_t now = m->env->wall_ms(m->env);
         if (m->damage_ms == 0) m->damage_ms = now;
         SET(e, error_report, filename,
@@ -199,7 +213,21 @@ static void put_damage(struct manager *m, struct arena *a, struct sat_report *r)
         SET(e, error_report, exception, "StateDamaged");
         SET(e, error_report, exception_message, m->damage);
         SET(e, error_report, text, m->damage);
-        SET_N(r, sat_report, error_reports, e, 1);
+}
+
+static int put_errors(struct manager *m, bool full, uint64_t after, struct arena *a, struct sat_report *r)
+{
+        struct error_report *list;
+        uint32_t n;
+        bool damaged = full && m->damage[0] != '\0';
+        int err = reports_fill(&m->reports, m->node_name, full, after, manager_now(m), a, &list, &n);
+        if (err != 0 || n + damaged == 0) return err;
+        struct error_report *all = arena_array(a, struct error_report, n + damaged);
+        if (all == NULL) return E_TOO_LARGE;
+        if (damaged) put_damage(m, &all[0], a);
+        memcpy(all + damaged, list, n * sizeof *list);
+        SET_N(r, sat_report, error_reports, all, n + damaged);
+        return 0;
 }
 
 int manager_report(
@@ -208,13 +236,12 @@ int manager_report(
         *ret = (struct sat_report){ 0 };
         int err = put_units(m, full, *gen, a, ret);
         if (err == 0) err = put_pools(m, full, *gen, a, ret);
+        if (err == 0) err = put_errors(m, full, *gen, a, ret);
         if (err != 0) return err;
-        if (full) {
-                SET(ret, sat_report, full, true);
-                put_damage(m, a, ret);
-        }
+        if (full) SET(ret, sat_report, full, true);
         SET(ret, sat_report, revision, m->saved_revision);
-        *ret_any = full || ret->resources_n > 0 || ret->pools_n > 0 || ret->dropped_n > 0;
+        *ret_any = full || ret->resources_n > 0 || ret->pools_n > 0 || ret->dropped_n > 0 ||
+                   ret->error_reports_n > 0;
         *gen = m->gen;
         return 0;
 }

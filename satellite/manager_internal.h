@@ -5,6 +5,7 @@
 
 #include "satellite/manager.h"
 #include "satellite/pool.h"
+#include "satellite/reports.h"
 #include "satellite/rows.h"
 #include "satellite/unit.h"
 #include "wire/base/buf.h"
@@ -45,6 +46,7 @@ struct manager {
         uint64_t scan_number, stamp;
 
         uint64_t gen, full_epoch;
+        struct report_log reports;
         char damage[512];
         uint64_t damage_ms;
 };
@@ -54,6 +56,9 @@ void manager_settle(struct manager *m); /* after a callback that ended a debt; f
 void manager_notify(struct manager *m); /* changed() will fire */
 void manager_touch(struct manager *m, struct unit *u); /* its row may have changed */
 uint64_t manager_now(struct manager *m);
+/* An error report, when it is a new failure; what: "resource" or "pool". */
+void manager_failed(struct manager *m, const char *what, const char *name, const struct trouble *t);
+void manager_well(struct manager *m, const char *what, const char *name);
 /* merge.c */
 int manager_adopt(
         struct manager *m, const struct sat_wanted *w, struct fail *f); /* without asking whether it may */

@@ -102,11 +102,14 @@ static void take_outcome(struct manager *m, struct unit *u, const struct run *r)
                 u->retry_at_ms = manager_now(m) + (uint64_t)m->retry_first_ms * backoff[step];
                 u->failures++;
                 u->state = sat_step_state_FAILED;
+                for (uint32_t i = 0; i < r->failed_n && i < u->troubles_n; i++)
+                        manager_failed(m, "resource", u->name, &u->troubles[i]);
                 if (u->troubles_n > 0)
                         log_warn("resource", "%s %s %s", u->troubles[0].message, u->troubles[0].cause,
                                 u->troubles[0].correction);
         } else {
                 u->failures = 0;
+                manager_well(m, "resource", u->name);
                 u->state = r->more ? sat_step_state_PENDING : sat_step_state_DONE;
         }
 }
@@ -209,6 +212,7 @@ static void is_late(struct manager *m, struct round *r)
         unit_set_troubles(u, &t, 1);
         u->state = sat_step_state_FAILED;
         log_error("resource", "%s %s", t.message, t.cause);
+        manager_failed(m, "resource", u->name, &t);
         manager_touch(m, u);
 }
 

@@ -174,6 +174,7 @@ void run_resource(struct run *r)
                         return;
                 }
                 failures = do_steps(r, &plan);
+                r->failed_n = failures;
                 int err = observe_resource(&r->in, &r->arena);
                 if (err == 0) err = plan_resource(&r->in, &r->arena, &after);
                 if (err != 0) {

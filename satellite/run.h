@@ -20,6 +20,7 @@ struct run {
         bool orphan;
         struct trouble *troubles; /* of failed steps, and what planning still has to say */
         uint32_t troubles_n;
+        uint32_t failed_n; /* the first so many are of failed steps */
         uint32_t steps_done;
 };
 

@@ -103,6 +103,8 @@ static void take_scan(struct manager *m, struct pool *p, const struct scan *s)
         if (!p->usable && (was_usable || first))
                 log_warn("pool", "%s: %s %s", p->want.storage_pool_name, p->scan_trouble.message,
                         p->scan_trouble.cause);
+        if (!p->usable) manager_failed(m, "pool", p->want.storage_pool_name, &p->scan_trouble);
+        else manager_well(m, "pool", p->want.storage_pool_name);
         if (p->usable && !was_usable) pool_recovered(m);
         if (!p->usable) p->list_due_ms = 0;
         for (uint32_t i = 0; s->seen.listed && i < s->seen.devs_n; i++) take_device(m, s, &s->seen.devs[i]);
@@ -170,6 +172,7 @@ static void is_late(struct manager *m, struct pool *p)
         trouble_fix(&p->scan_trouble,
                 "Look into the kernel log, and at the disk or server below the file system.");
         log_error("pool", "%s %s", p->scan_trouble.message, p->scan_trouble.cause);
+        manager_failed(m, "pool", p->want.storage_pool_name, &p->scan_trouble);
         if (row_refresh_pool(p, m->node_name, &m->gen)) manager_notify(m);
 }
 

@@ -504,6 +504,11 @@ static void test_no_space(void **state)
         assert_true(has_code(r->volumes[0].reports, r->volumes[0].reports_n, TROUBLE_NO_SPACE) ||
                     has_code(r->volumes[0].reports, r->volumes[0].reports_n, TROUBLE_INVALID_SIZE));
         assert_false(path_exists(bed_image(b, "r", 0)));
+        assert_int_equal(c.error_reports_n, 1);
+        assert_contains(c.error_text, "cannot be made");
+        assert_contains(c.error_text, "Correction:");
+        run_for(&b->loop, 400); /* tried again, and not reported again */
+        assert_int_equal(c.error_reports_n, 1);
         assert_int_equal(want_one(&c, b, 1, 6, U1, 1, 1024, "thick"), 0); /* another size: tried at once */
         ctl_await(&c, "r", 6, sat_step_state_DONE);
         ctl_close(&c);
