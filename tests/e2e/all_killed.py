@@ -51,13 +51,8 @@ def restart(cluster):
     started = time.monotonic()
     in_parallel([lambda m=m: cluster.start(m) for m in cluster.controllers])
 
-    def serves(member):
-        try:
-            return cluster.rest(member, timeout_s=5).get('/v1/nodes').status == 200
-        except OSError:
-            return False
     for member in cluster.controllers:
-        wait_for(f'{member} serves', lambda member=member: serves(member), 20, 0.02)
+        wait_for(f'{member} serves', lambda member=member: cluster.serves(member), 20, 0.02)
     return time.monotonic() - started
 
 

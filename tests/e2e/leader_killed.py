@@ -48,6 +48,7 @@ def round_of(cluster, number, total):
     names = [a[0] for w in writers for a in w.answers]
     pause = max(a[2] for w in writers for a in w.answers)
     cluster.start(leader)
+    wait_for(f'{leader} serves again', lambda: cluster.serves(leader))
     return names, pause
 
 

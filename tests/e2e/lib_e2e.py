@@ -160,6 +160,13 @@ class Cluster:
     def start(self, name):
         self.devcluster('start', name)
 
+    def serves(self, name):
+        """Does that member give a linearizable answer?"""
+        try:
+            return self.rest(name, timeout_s=5).get('/v1/stats/nodes').status == 200
+        except OSError:
+            return False
+
     def raftctl(self, name, *args, ok=True):
         """What the program prints on that member's machine; with ok=False it must fail, and that is what it says."""
         done = subprocess.run([str(BUILD / 'raftctl/raftctl'), '--config', str(self.dir / name / 'controller.conf'), *args],
