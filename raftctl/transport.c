@@ -22,7 +22,8 @@ enum {
         REFUSED_MS = 1000,
         SILENCE_MS = 5000,
         JOIN_MS = 40000,
-        JOIN_FRAME_MAX = 16 << 10
+        JOIN_FRAME_MAX = 16 << 10,
+        ANONYMOUS_MAX = 32 /* peers without certificate at a time */
 };
 
 /* ---- the object's end ---- */
@@ -187,10 +188,32 @@ static void on_frame(struct conn *c, unsigned kind, struct blob payload)
 
 static const struct conn_ops conn_ops = { .opened = on_opened, .frame = on_frame, .end = on_end };
 
+/* Strangers push strangers out, the oldest first, but for those whose join is under way. false: there is no
+ * room. */
+static bool room_for_anonymous(struct transport *t)
+{
+        struct end *oldest = NULL;
+        unsigned n = 0;
+        LIST_FOREACH(it, &t->ends)
+        {
+                struct end *e = container_of(it, struct end, node);
+                if (!e->inbound || conn_identity(e->conn) != NULL) continue;
+                n++;
+                if (oldest == NULL && !e->joining) oldest = e;
+        }
+        if (n < ANONYMOUS_MAX) return true;
+        if (oldest != NULL) transport_end_drop(oldest);
+        return oldest != NULL;
+}
+
 static void on_accepted(struct listener *ls, struct conn *c)
 {
         struct transport *t = ls->data;
         const struct pki_identity *id = conn_identity(c);
+        if (id == NULL && !room_for_anonymous(t)) {
+                listener_drop(c);
+                return;
+        }
         struct end *e = xnew(struct end);
         e->t = t;
         e->conn = c;

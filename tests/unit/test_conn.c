@@ -313,6 +313,38 @@ static void test_slow_handshakes_are_bounded(void **state)
         pair_end(&p);
 }
 
+/* Those who only begin a handshake do not use up the room of those who get through. */
+static void test_half_open_ones_take_no_room(void **state)
+{
+        struct pair p;
+        int fd[8];
+        pair_open(&p, &good, false, 8);
+        p.listener.config.connections_max = 1;
+        for (unsigned i = 0; i < ARRAY_LEN(fd); i++) {
+                fd[i] = raw_connect(&p.address);
+                assert_int_equal(write(fd[i], "\x16\x03\x01", 3), 3);
+        }
+        run_for(&p.loop, 20);
+        pair_connect(&p, &good, CLUSTER_A);
+        run_until(&p.loop, &p.was_accepted, 3000);
+        /* one more than allowed, through the whole handshake */
+        struct side second = { 0 };
+        struct tls_ctx *ctx = creds_ctx(&good, CLUSTER_A, false);
+        second.c = xnew(struct conn);
+        second.c->data = &second;
+        assert_int_equal(conn_connect(second.c, &p.loop, &p.address, ctx, &p.options, &side_ops), 0);
+        tls_ctx_unref(ctx);
+        run_until(&p.loop, &p.was_refused, 3000);
+        for (int i = 0; i < 400 && p.refused_err != E_LIMIT; i++) run_for(&p.loop, 5);
+        assert_int_equal(p.refused_err, E_LIMIT);
+        assert_int_equal(p.accepted, 1);
+        side_close(&second);
+        for (unsigned i = 0; i < ARRAY_LEN(fd); i++) close(fd[i]);
+        pair_end(&p);
+        assert_true(second.closed);
+        assert_int_equal(p.listener.lent_n, 0);
+}
+
 static void test_garbage(void **state)
 {
         struct pair p;
@@ -514,6 +546,7 @@ int main(void)
                 cmocka_unit_test(test_oversize_frame),
                 cmocka_unit_test(test_half_frame),
                 cmocka_unit_test(test_slow_handshakes_are_bounded),
+                cmocka_unit_test(test_half_open_ones_take_no_room),
                 cmocka_unit_test(test_garbage),
                 cmocka_unit_test(test_damaged_record),
                 cmocka_unit_test(test_reset_and_fin),

@@ -43,6 +43,7 @@ static void drop(struct accepted *a, bool was_handshaking)
         if (a->dropped) return;
         a->dropped = true;
         if (was_handshaking) a->listener->handshaking_n--;
+        else a->listener->lent_n--;
         list_remove(&a->link);
         list_push_back(&a->listener->closing_list, &a->link);
         conn_close(&a->conn, on_conn_closed);
@@ -59,16 +60,21 @@ static void on_opened(struct conn *c, int err)
 {
         struct accepted *a = container_of(c, struct accepted, conn);
         struct listener *l = a->listener;
+        struct fail full = { 0 };
         if (a->dropped) return; /* E_CANCELED of a connection that we close */
+        if (err == 0 && l->lent_n >= l->config.connections_max)
+                err = fail_set(&full, E_LIMIT, "there are %u connections already", l->lent_n);
         if (err != 0) {
                 char address[64];
                 l->refused_count++;
                 conn_peer_address(c, address, sizeof address);
-                if (l->ops->refused != NULL && !l->closing) l->ops->refused(l, address, conn_fault(c));
+                if (l->ops->refused != NULL && !l->closing)
+                        l->ops->refused(l, address, full.err != 0 ? &full : conn_fault(c));
                 drop(a, true);
                 return;
         }
         l->handshaking_n--;
+        l->lent_n++;
         l->accepted_count++;
         list_remove(&a->link);
         list_push_back(&l->lent, &a->link);
@@ -99,7 +105,7 @@ static void on_connection(uv_stream_t *s, int status)
         l->total_n++;
         l->handshaking_n++;
         list_push_back(&l->handshaking, &a->link);
-        if (err != 0 || l->total_n > l->config.connections_max) {
+        if (err != 0) {
                 l->refused_count++;
                 drop(a, true);
         } else if (l->handshaking_n > l->config.handshakes_max) {

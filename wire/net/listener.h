@@ -1,11 +1,11 @@
 /* Accepts framed TLS connections with limits, so that slow or garbage peers cost bounded time and memory.
  *
  * Limits: `handshakes_max` connections in the handshake (a newer one pushes the oldest out: honest handshakes
- * take milliseconds), `connections_max` in total (a newer one is refused), deadlines of struct conn_options.
- * Ownership: the listener owns its connections. accepted() lends one to the user, who takes it over with
- * conn_set_ops() and gives it back with listener_drop(), in or after end() or at any other time, and forgets
- * it then. listener_close() closes those that were not given back, without telling their users: users go
- * first. Threads: loop thread only. */
+ * take milliseconds), `connections_max` beyond the handshake (a newer one is refused: only those who got
+ * through a handshake can use these up), deadlines of struct conn_options. Ownership: the listener owns its
+ * connections. accepted() lends one to the user, who takes it over with conn_set_ops() and gives it back with
+ * listener_drop(), in or after end() or at any other time, and forgets it then. listener_close() closes those
+ * that were not given back, without telling their users: users go first. Threads: loop thread only. */
 #ifndef WIRE_NET_LISTENER_H
 #define WIRE_NET_LISTENER_H
 
@@ -38,7 +38,7 @@ struct listener {
         struct listener_config config;
         uv_tcp_t tcp;
         struct list handshaking, lent, closing_list;
-        unsigned handshaking_n, total_n;
+        unsigned handshaking_n, lent_n, total_n;
         bool closing;
         unsigned live; /* the handle and every connection */
         uint64_t accepted_count, refused_count, pushed_out_count;
