@@ -255,7 +255,8 @@ static void put_late(struct waits *w, struct waiter *x, const struct wait_item *
 }
 
 /* Decides item i. now_ms: deadlines that have come end it. */
-static void look(struct waits *w, struct waiter *x, uint32_t i, const struct waits_view *view, uint64_t now_ms)
+static void look(
+        struct waits *w, struct waiter *x, uint32_t i, const struct waits_view *view, uint64_t now_ms)
 {
         const struct wait_item *item = &x->items[i];
         struct arena scratch = { 0 };
@@ -303,7 +304,8 @@ void waits_tick(struct waits *w)
         struct waits_view view;
         struct list done;
         if (w->count == 0) return;
-        if (w->ops->view_begin(w->arg, &view) != 0) return; /* a store has failed: the process is about to end */
+        if (w->ops->view_begin(w->arg, &view) != 0)
+                return; /* a store has failed: the process is about to end */
         list_init(&done);
         LIST_FOREACH_SAFE(it, nx, &w->waiters)
         {

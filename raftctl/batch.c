@@ -340,7 +340,7 @@ bool batch_can_fill(const struct driver *d)
 void batch_fill(struct driver *d)
 {
         if (!d->leading || !d->ready || d->fatal || raft_transferee(&d->raft) != 0) return;
-        if (d->ops.evaluate == NULL) return; /* a witness: its owner hands leadership over */
+        if (d->ops.evaluate == NULL) return;          /* a witness: its owner hands leadership over */
         if (d->store->ops->is_full(d->store)) return; /* membership.c hands over or refuses */
         while (d->leading && !d->fatal && batch_can_fill(d)) {
                 uint32_t before = d->queue_n;

@@ -29,12 +29,12 @@ struct member_hooks {
 };
 
 struct member_config {
-        const char *dir;       /* data directory */
-        const char *run_dir;   /* for the admin socket; NULL = none */
-        const char *listen;    /* host[:port]; NULL = the address of the identity */
-        unsigned election_ms;  /* 0 = 500 */
+        const char *dir;           /* data directory */
+        const char *run_dir;       /* for the admin socket; NULL = none */
+        const char *listen;        /* host[:port]; NULL = the address of the identity */
+        unsigned election_ms;      /* 0 = 500 */
         unsigned snapshot_entries; /* 0 = 4096 */
-        unsigned heartbeat_ms; /* 0 = 50 */
+        unsigned heartbeat_ms;     /* 0 = 50 */
         bool witness; /* never evaluates: requests that come while it leads wait for the next leader */
         const struct member_hooks *hooks;
         void *arg;

@@ -400,9 +400,9 @@ static void test_status(void **state)
 
 static int view_begin(void *arg, struct waits_view *ret)
 {
-        *ret = (struct waits_view){ .wanted = kv_mem_read(fx->wanted),
-                .observed = kv_mem_read(fx->observed),
-                .index = fx->applied };
+        *ret = (struct waits_view){
+                .wanted = kv_mem_read(fx->wanted), .observed = kv_mem_read(fx->observed), .index = fx->applied
+        };
         return 0;
 }
 static void view_end(void *arg, struct waits_view *view)

@@ -30,9 +30,6 @@ uint8_t *buf_reserve(struct buf *b, size_t n);
 void buf_advance(struct buf *b, size_t n);
 /* A NUL-terminated view (the NUL is not counted in n). Valid until the next write. */
 const char *buf_cstr(struct buf *b);
-static inline struct blob buf_blob(const struct buf *b)
-{
-        return (struct blob){ b->p, b->n };
-}
+static inline struct blob buf_blob(const struct buf *b) { return (struct blob){ b->p, b->n }; }
 
 #endif

@@ -21,8 +21,8 @@ const char *err_text(int err);
 /* Detail of one failure; no allocation. The innermost function fills it, outer ones prefix it. */
 struct fail {
         int err;
-        char text[256];  /* what went wrong, for the user: cause first */
-        char field[64];  /* offending field or file, or "" */
+        char text[256]; /* what went wrong, for the user: cause first */
+        char field[64]; /* offending field or file, or "" */
 };
 /* Fills f (NULL allowed) and returns err. */
 int fail_set(struct fail *f, int err, const char *fmt, ...) PRINTF_LIKE(3, 4);

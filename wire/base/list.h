@@ -9,14 +9,8 @@
 struct list {
         struct list *next, *prev;
 };
-static inline void list_init(struct list *l)
-{
-        l->next = l->prev = l;
-}
-static inline bool list_empty(const struct list *head)
-{
-        return head->next == head;
-}
+static inline void list_init(struct list *l) { l->next = l->prev = l; }
+static inline bool list_empty(const struct list *head) { return head->next == head; }
 static inline void list_push_back(struct list *head, struct list *n)
 {
         n->prev = head->prev;
@@ -24,10 +18,7 @@ static inline void list_push_back(struct list *head, struct list *n)
         head->prev->next = n;
         head->prev = n;
 }
-static inline void list_push_front(struct list *head, struct list *n)
-{
-        list_push_back(head->next, n);
-}
+static inline void list_push_front(struct list *head, struct list *n) { list_push_back(head->next, n); }
 /* Unlinks n and makes it a list of its own, so that removing twice is harmless. */
 static inline void list_remove(struct list *n)
 {
