@@ -248,6 +248,7 @@ struct driver {
         struct buf frame;
         struct arena rx;
         uint64_t leader_heard_ms, fast_ms /* of the last early election */;
+        bool stale_append; /* while an append of an older term is refused: the core leaves its answer half empty */
 
         /* role */
         bool leading, ready; /* ready: the barrier and everything held at the election is applied */

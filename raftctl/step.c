@@ -95,7 +95,8 @@ static void send_result(struct driver *d, const struct raft_message *m)
         SET(&f, rf_append_result, term, r->term);
         SET(&f, rf_append_result, rejected, r->rejected);
         /* When the term is refused the core leaves the field unset. */
-        SET(&f, rf_append_result, last_index, MIN(r->last_log_index, raft_last_index(&d->raft)));
+        uint64_t last = raft_last_index(&d->raft);
+        SET(&f, rf_append_result, last_index, d->stale_append ? last : MIN(r->last_log_index, last));
         if (p && p->epoch_seen_term == r->term) SET(&f, rf_append_result, epoch, p->epoch_seen);
         if (d->store->ops->is_full(d->store)) SET(&f, rf_append_result, full, true);
         hash_fill(d, &f);
@@ -394,7 +395,9 @@ static void on_append(struct driver *d, struct peer *p, const struct rf_append *
                 if (prev_term > m->term) return;
                 if (from < cut.entries_n && cut.entries[from].term < prev_term) return; /* nonsense */
         }
+        d->stale_append = m->term < raft_current_term(&d->raft);
         receive_split(d, p, &cut, prev, prev_term, from);
+        d->stale_append = false;
 }
 
 static void on_result(struct driver *d, struct peer *p, const struct rf_append_result *m)
