@@ -29,6 +29,12 @@ def daemons(cluster):
     return {h: int((cluster.dir / h / 'pid').read_text().split()[0]) for h in cluster.controllers + cluster.satellites}
 
 
+def instrumented(pid):
+    """Sanitizers have their own idea of memory: the room that they reserve shows them."""
+    size = next(line for line in open(f'/proc/{pid}/status') if line.startswith('VmSize:'))
+    return int(size.split()[1]) > 1 << 30  # KiB
+
+
 def rss(pid):
     for line in open(f'/proc/{pid}/status'):
         if line.startswith('VmRSS:'):
@@ -59,7 +65,7 @@ class Before:
         assert (index, state_hash) == (self.index, self.hash), f'index {self.index} -> {index}: something was written'
         grown = {name: (rss(pid) - self.rss[name]) // 1024 for name, pid in self.pids.items()}
         print(f'        growth in KiB: {grown}')
-        assert all(kib * 1024 < GROWTH_MAX for kib in grown.values()), grown
+        assert all(kib * 1024 < GROWTH_MAX or instrumented(self.pids[name]) for name, kib in grown.items()), grown
 
     def settled(self):
         try:
@@ -342,7 +348,9 @@ def tokens(cluster, other, made):
     # a token of the other cluster that leads here: the CA is another, the secret is not shown
     foreign = raw(other.raftctl('token', 'create', '--role', 'satellite')).replace(b'127.0.0.41', b'127.0.0.11')
     assert b'127.0.0.11' in foreign
-    join_refused(cluster, 't-foreign', back(foreign), ['CA'])
+    started = time.monotonic()
+    join_refused(cluster, 't-foreign', back(foreign), ['CA', remedy])
+    assert time.monotonic() - started < 5, 'a wrong token is a matter of moments'
     good = raw(made['fresh'])
     binary = good.index(b'\xc4\x20')  # from the pin on to the secret: addresses are hints only
     end = good.rindex(b'\xc4\x20') + 34

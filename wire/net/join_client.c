@@ -2,7 +2,7 @@
  *
  * For each address of the token, in turn and again until the time is up: connect -> opened(0) -> JOIN ->
  * JOIN_REPLY. Failures: no connection, end, or a reply that says `retry` -> the next address after a pause;
- * any other refusal ends it. */
+ * any other refusal ends it, and so does a whole round of members with another CA than the token's. */
 #include "wire/net/join_client.h"
 
 #include <stdio.h>
@@ -23,7 +23,8 @@ struct join_run {
         bool conn_open, over;
         struct tls_ctx *ctx;
         const struct join_ticket *ticket;
-        uint32_t next; /* address to ask */
+        uint32_t next;      /* address to ask */
+        uint32_t strangers; /* how many in a row were not of the token's cluster */
         struct buf request;
         struct arena *arena;
         struct join_reply reply;
@@ -84,12 +85,20 @@ static void on_opened(struct conn *c, int err)
         if (j->over || err == E_CANCELED) return;
         if (err == 0) err = conn_send(c, KIND_JOIN, buf_blob(&j->request));
         if (err == 0) return;
-        char address[64];
-        conn_peer_address(c, address, sizeof address);
+        const char *address = j->ticket->addresses[(j->next - 1) % j->ticket->addresses_n];
+        j->strangers = err == E_AUTH ? j->strangers + 1 : 0;
+        if (j->strangers >= j->ticket->addresses_n) { /* asking again would not help */
+                err = fail_set(&j->fault, err,
+                        "%s: %s. The token is damaged, or of another cluster: make a new one with 'raftctl "
+                        "token create' "
+                        "on a member",
+                        address, conn_fault(c)->text);
+                finish(j, err);
+                return;
+        }
         if (conn_fault(c)->err != 0) j->fault = *conn_fault(c);
         else (void)fail_set(&j->fault, err, "%s", err_text(err));
-        (void)fail_wrap(&j->fault, "%s",
-                j->ticket->addresses[(j->next + j->ticket->addresses_n - 1) % j->ticket->addresses_n]);
+        (void)fail_wrap(&j->fault, "%s", address);
         give_up(j);
 }
 
