@@ -57,7 +57,9 @@ void view_netif_list(struct view *v)
         uint64_t skip = query_u64(v->query, "offset"), limit = query_u64(v->query, "limit");
         uint32_t from = (uint32_t)MIN(skip, n.net_interfaces_n), left = n.net_interfaces_n - from;
         if (limit != 0 && limit < left) left = (uint32_t)limit;
-        enc_json_list(&netif_type, n.net_interfaces + from, left, JSON_API, v->out);
+        /* A node without interfaces has no array at all: nothing may be added to a null pointer. */
+        const struct netif *page = left != 0 ? &n.net_interfaces[from] : NULL;
+        enc_json_list(&netif_type, page, left, JSON_API, v->out);
 }
 
 void view_netif_get(struct view *v)

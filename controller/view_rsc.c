@@ -362,7 +362,8 @@ void view_vlm_list(struct view *v)
         uint64_t limit = query_u64(v->query, "limit");
         uint32_t from = (uint32_t)MIN(query_u64(v->query, "offset"), r.volumes_n), left = r.volumes_n - from;
         if (limit != 0 && limit < left) left = (uint32_t)limit;
-        enc_json_list(&vlm_view_type, vlms + from, left, JSON_API, v->out);
+        const struct vlm_view *page = left != 0 ? &vlms[from] : NULL; /* offset past the end: an empty list */
+        enc_json_list(&vlm_view_type, page, left, JSON_API, v->out);
         cache_close(&c);
 }
 
