@@ -19,6 +19,14 @@ static const struct apirc_row {
 #undef APIRC
 };
 
+static const struct apirc_help {
+        const char *cause, *correction;
+} help[RC_N] = {
+#define APIRC_HELP(name, cause, correction) [RC_##name] = { cause, correction },
+#include "wire/def/apirc.def"
+#undef APIRC_HELP
+};
+
 int64_t apirc_value(enum apirc_code code, unsigned op_bits, unsigned object_bits)
 {
         const struct apirc_row *r = &rows[code];
@@ -93,6 +101,10 @@ void apirc_init(struct api_rc *rc, enum apirc_code code, unsigned op_bits, unsig
         SET(rc, api_rc, ret_code, apirc_value(code, op_bits, object_bits));
         SET(rc, api_rc, message, message);
         SET(rc, api_rc, created_at, apirc_time(a, wall_ms));
+        if (help[code].cause != NULL) {
+                SET(rc, api_rc, cause, help[code].cause);
+                SET(rc, api_rc, correction, help[code].correction);
+        }
 }
 
 void apirc_render(const struct api_rc *rcs, uint32_t n, struct buf *out)

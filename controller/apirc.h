@@ -41,7 +41,8 @@ const char *apirc_name(int64_t ret_code);
 unsigned apirc_http_status(const struct api_rc *rcs, uint32_t n, unsigned success_status);
 /* RFC 3339 time with offset, of wall clock milliseconds. */
 const char *apirc_time(struct arena *a, uint64_t wall_ms);
-/* Fills *rc: code, message and time. message is not copied. */
+/* Fills *rc: code, message, time, and the code's own cause and correction, which the caller may replace by better ones. message
+ * is not copied. */
 void apirc_init(struct api_rc *rc, enum apirc_code code, unsigned op_bits, unsigned object_bits,
         const char *message, uint64_t wall_ms, struct arena *a);
 /* The entries as a JSON array. */

@@ -32,6 +32,9 @@ static void add_failure(const struct wait_item *item, struct arena *a, struct ap
         SET(&rc, api_rc, ret_code, apirc_value(RC_FAIL_UNKNOWN_ERROR, 0, 0));
         SET(&rc, api_rc, message,
                 arena_printf(a, "Node '%s' could not carry out the change of '%s'", item->node_name, what));
+        SET(&rc, api_rc, cause,
+                "A step on that node failed; the entries of the node beside this one say which.");
+        SET(&rc, api_rc, correction, "Mend what they name: the satellite tries again by itself.");
         add_reports(&rc, 1, a, rcs, n);
 }
 
