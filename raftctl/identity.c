@@ -62,6 +62,72 @@ int identity_save(const char *dir, const struct member_identity *id, struct fail
         return err;
 }
 
+/* ---- the others ---- */
+
+static bool same_members(const struct local_member *m, const struct member_row *rows, uint32_t n)
+{
+        uint32_t k = 0;
+        for (uint32_t i = 0; i < n; i++) {
+                if (rows[i].raft_id == m->identity.raft_id) continue;
+                if (k == m->identity.members_n) return false;
+                const struct join_member *j = &m->identity.members[k++];
+                if (j->raft_id != rows[i].raft_id || j->role != rows[i].role ||
+                        strcmp(j->name, rows[i].name) != 0 || strcmp(j->address, rows[i].address) != 0)
+                        return false;
+        }
+        return k == m->identity.members_n;
+}
+
+static void write_identity(uv_work_t *work)
+{
+        struct local_member *m = work->data;
+        struct fail none = { 0 };
+        int err = pki_file_write(m->identity_write.path, buf_blob(&m->identity_write.text), 0600, &none);
+        (void)err; /* it only helps to find the others again: the next change writes it anew */
+}
+
+static void on_identity_written(uv_work_t *work, int status)
+{
+        struct local_member *m = work->data;
+        free(m->identity_write.path);
+        buf_done(&m->identity_write.text);
+        m->identity_write = (struct identity_write){ 0 };
+        member_settle(m);
+}
+
+void identity_note_members(struct local_member *m, const struct member_row *rows, uint32_t n)
+{
+        struct identity_write *w = &m->identity_write;
+        uint32_t k = 0;
+        if (w->busy || m->closing || m->identity.is_volatile || same_members(m, rows, n)) return;
+        arena_reset(&m->members_arena);
+        struct join_member *list = arena_array(&m->members_arena, struct join_member, n + 1);
+        if (list == NULL) return;
+        for (uint32_t i = 0; i < n; i++) {
+                if (rows[i].raft_id == m->identity.raft_id) continue;
+                struct join_member *j = &list[k++];
+                SET(j, join_member, name, arena_strdup(&m->members_arena, rows[i].name));
+                SET(j, join_member, raft_id, rows[i].raft_id);
+                SET(j, join_member, address, arena_strdup(&m->members_arena, rows[i].address));
+                SET(j, join_member, role, rows[i].role);
+        }
+        SET(&m->identity, member_identity, members, list);
+        m->identity.members_n = k;
+        enc_json(&member_identity_type, &m->identity, JSON_DUMP, &w->text);
+        buf_put_str(&w->text, "\n");
+        w->path = xasprintf("%s/identity", m->dir);
+        w->work.data = m;
+        w->busy = w->text.err == 0 &&
+                  uv_queue_work(m->loop, &w->work, write_identity, on_identity_written) == 0;
+        if (w->busy) {
+                m->live++;
+                return;
+        }
+        free(w->path);
+        buf_done(&w->text);
+        *w = (struct identity_write){ 0 };
+}
+
 /* ---- certificates ---- */
 
 uint32_t member_cert_names(const char *name, const char *address, const char *const *sans, uint32_t sans_n,

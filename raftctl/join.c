@@ -24,7 +24,7 @@ struct joining {
         struct arena arena;
         struct join_request req;
         struct join_op op;
-        struct pem cert; /* empty when a witness comes back */
+        struct pem cert; /* empty when a member comes back */
 };
 
 static void joining_free(struct joining *j)
@@ -80,7 +80,8 @@ static void let_in(struct joining *j)
         SET(&r, join_reply, cluster, m->identity.cluster);
         if (j->cert.n > 0) SET(&r, join_reply, cert, j->cert.text);
         SET(&r, join_reply, ca, m->pki.ca.text);
-        if (j->op.role == cert_role_CONTROLLER) SET(&r, join_reply, ca_key, m->pki.ca_key.text);
+        if (j->op.role == cert_role_CONTROLLER && j->cert.n > 0)
+                SET(&r, join_reply, ca_key, m->pki.ca_key.text);
         fill_members(j, &r);
         send_reply(m, j->caller, &r);
         if (m->hooks->on_joined != NULL) m->hooks->on_joined(m->arg, &j->op);
@@ -100,7 +101,7 @@ static void on_op(void *arg, int err, const struct op_outcome *out)
                         "it is tried again; if it stays, look at 'raftctl status' on a member", true);
         else if (out->err != 0)
                 refuse(m, j->caller, (int)out->err, out->text != NULL ? out->text : "refused",
-                        out->remedy != NULL ? out->remedy : "", false);
+                        out->remedy != NULL ? out->remedy : "", out->err == E_BUSY);
         else let_in(j);
         joining_free(j);
 }
@@ -150,9 +151,9 @@ static int check_request(struct joining *j, const struct pki_identity *id, struc
                 return fail_set(f, E_INVALID, "the address is not an IP address with a port");
         if (q->token_id != NULL)
                 return q->secret.n == TOKEN_SECRET_SIZE ? 0 : fail_set(f, E_INVALID, "the token is damaged");
-        /* a volatile witness comes back: its certificate, and nothing else, says who it is */
-        if (id == NULL || id->role != PKI_WITNESS || q->role != cert_role_WITNESS ||
-                strcmp(id->name, q->name) != 0)
+        /* a member comes back: its certificate, and nothing else, says who it is */
+        if (id == NULL || (id->role != PKI_WITNESS && id->role != PKI_CONTROLLER) ||
+                (unsigned)q->role != (unsigned)id->role || strcmp(id->name, q->name) != 0)
                 return fail_set(f, E_AUTH, "no token was given");
         return 0;
 }
@@ -167,6 +168,7 @@ static int prepare(struct joining *j, const struct pki_identity *id, struct blob
         SET(&j->op, join_op, role, q->role);
         if (q->address != NULL) SET(&j->op, join_op, address, q->address);
         if (q->raft_id != 0) SET(&j->op, join_op, raft_id, q->raft_id);
+        if (q->is_volatile) SET(&j->op, join_op, is_volatile, true);
         if (q->token_id == NULL) {
                 SET(&j->op, join_op, fingerprint, hex_of(&j->arena, id->fingerprint, sizeof id->fingerprint));
                 return 0;

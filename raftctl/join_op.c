@@ -5,12 +5,18 @@
 #include <string.h>
 #include <time.h>
 
+#include "raftctl/voters.h"
 #include "state/table.h"
 #include "wire/codec/codec.h"
 #include "wire/net/join_token.h"
 #include "wire/net/pki.h"
 
-enum { ARENA_MAX = 4 << 20, KEEP_EXPIRED_MS = 86400000 };
+enum {
+        ARENA_MAX = 4 << 20,
+        KEEP_EXPIRED_MS = 86400000,
+        RETURN_EVERY_MS = 5000, /* a machine that restarts in a circle must not keep the cluster busy */
+        FORMER_IDS_MAX = 16     /* for each name; older ones are denied by the member table alone */
+};
 #define KEEP_REMOVED_MS ((uint64_t)(PKI_LEAF_DAYS + 1) * 86400000)
 
 struct join_eval {
@@ -101,22 +107,48 @@ static int check_token(struct join_eval *e, const struct join_op *op, struct joi
         return 0;
 }
 
-/* Notes that m may not come back, and forgets those whose certificates have expired by now. */
-static int put_removed(struct join_eval *e, const struct member *m)
+static void sweep_removed(struct join_eval *e)
 {
         struct row_scan s;
-        struct removed_member old = { 0 }, r = { 0 };
+        struct removed_member old = { 0 };
         row_scan_open(&s, e->tx, &removed_member_type, &old, 0);
         while (row_scan_next(&s, &e->arena, &old))
                 if (old.removed_ms < e->req.wall_ms &&
                         (uint64_t)e->req.wall_ms - (uint64_t)old.removed_ms > KEEP_REMOVED_MS)
                         (void)row_del(e->tx, &removed_member_type, &old);
         row_scan_close(&s);
+}
+
+/* Notes that m may not come back, and forgets those whose certificates have expired by now. */
+static int put_removed(struct join_eval *e, const struct member *m)
+{
+        struct removed_member r = { 0 };
+        sweep_removed(e);
         SET(&r, removed_member, raft_id, m->raft_id);
         SET(&r, removed_member, name, m->name);
         if (m->fingerprint != NULL) SET(&r, removed_member, fingerprint, m->fingerprint);
         SET(&r, removed_member, removed_ms, e->req.wall_ms);
         return row_put(e->tx, &removed_member_type, &r);
+}
+
+/* m goes on under another id: the former one may not come back, its certificate stays good. The row is without a
+ * fingerprint. */
+static int put_former_id(struct join_eval *e, const struct member *m)
+{
+        struct row_scan s;
+        struct removed_member r = { 0 }, oldest = { 0 }, add = { 0 };
+        uint32_t n = 0;
+        row_scan_open(&s, e->tx, &removed_member_type, &r, 0);
+        while (row_scan_next(&s, &e->arena, &r)) {
+                if (r.fingerprint != NULL || r.name == NULL || strcmp(r.name, m->name) != 0) continue;
+                if (n++ == 0 || r.removed_ms < oldest.removed_ms) oldest = r;
+        }
+        row_scan_close(&s);
+        if (n >= FORMER_IDS_MAX) (void)row_del(e->tx, &removed_member_type, &oldest);
+        SET(&add, removed_member, raft_id, m->raft_id);
+        SET(&add, removed_member, name, m->name);
+        SET(&add, removed_member, removed_ms, e->req.wall_ms);
+        return row_put(e->tx, &removed_member_type, &add);
 }
 
 static bool is_removed(struct join_eval *e, uint64_t id, const char *fingerprint)
@@ -145,27 +177,68 @@ static bool id_taken(struct join_eval *e, uint64_t id, const char *but_name)
         return taken;
 }
 
-static int put_member(struct join_eval *e, const struct join_op *op)
+static void count_voters(struct join_eval *e, struct voters *v)
 {
+        struct row_scan s;
         struct member m = { 0 };
-        SET(&m, member, name, op->name);
-        int err = row_get(e->tx, &member_type, &m, &e->arena, &m);
-        if (err != 0 && err != E_NOT_FOUND) return err;
-        bool exists = err == 0, returns = op->token_id == NULL;
+        *v = (struct voters){ 0 };
+        row_scan_open(&s, e->tx, &member_type, &m, 0);
+        while (row_scan_next(&s, &e->arena, &m))
+                if (!m.standby) voters_add(v, m.role == cert_role_CONTROLLER, m.is_volatile);
+        row_scan_close(&s);
+}
+
+/* After the rows were changed: are the voters still a sound set? */
+static int check_voters(struct join_eval *e, const struct voters *before, const char *name)
+{
+        struct voters after;
+        count_voters(e, &after);
+        const char *why = voters_worse(before, &after);
+        if (why == NULL) return 0;
+        return refuse(e, E_INVALID, arena_printf(&e->arena, "not with '%s' so: %s", name, why),
+                voters_lack_lasting(&after) > voters_lack_lasting(before)
+                        ? "let another controller, or a witness with a disk, join first; a volatile witness "
+                          "that is not "
+                          "needed any more goes by 'raftctl remove'"
+                        : "let another controller join first, or remove a witness");
+}
+
+/* Somebody who is known by the certificate alone: the member of that name, with that very certificate. */
+static int check_return(struct join_eval *e, const struct join_op *op, bool exists, const struct member *m)
+{
+        if (!exists || m->role != op->role || m->fingerprint == NULL || op->fingerprint == NULL ||
+                strcmp(m->fingerprint, op->fingerprint) != 0)
+                return refuse(e, E_AUTH,
+                        arena_printf(&e->arena, "'%s' is not a %s of this cluster (any more)", op->name,
+                                pki_role_name((enum pki_role)op->role)),
+                        "join with a token");
+        if (m->raft_id != op->raft_id && m->returned_ms <= e->req.wall_ms &&
+                e->req.wall_ms - m->returned_ms < RETURN_EVERY_MS)
+                return refuse(e, E_BUSY,
+                        arena_printf(&e->arena, "'%s' came back less than %d s ago", op->name,
+                                RETURN_EVERY_MS / 1000),
+                        "it is tried again; if it stays, look why that machine restarts");
+        return 0;
+}
+
+static int check_member(struct join_eval *e, const struct join_op *op, bool exists, const struct member *m)
+{
+        int err = 0;
         if (op->raft_id == 0 || op->raft_id >> 63 != 0 || op->address == NULL || op->address[0] == '\0')
                 return refuse(e, E_INVALID, "the request lacks a member id or an address",
                         "use this version's 'raftctl join'");
-        if (returns && (!exists || m.role != cert_role_WITNESS))
-                return refuse(e, E_AUTH,
-                        arena_printf(&e->arena, "'%s' is not a witness of this cluster (any more)", op->name),
-                        "join with a token");
-        if (!returns && exists && m.raft_id != op->raft_id)
-                return refuse(e, E_EXISTS,
+        if (op->token_id == NULL) err = check_return(e, op, exists, m);
+        else if (exists && m->raft_id != op->raft_id)
+                err = refuse(e, E_EXISTS,
                         arena_printf(&e->arena, "a member named '%s' exists already", op->name),
                         arena_printf(&e->arena,
                                 "choose another name, or, if that machine is gone for good, 'raftctl remove "
                                 "%s' first",
                                 op->name));
+        if (err != 0) return err;
+        if (op->is_volatile && op->role != cert_role_WITNESS)
+                return refuse(
+                        e, E_INVALID, "only a witness can do without a disk", "join without --volatile");
         if (is_removed(e, op->raft_id, op->fingerprint))
                 return refuse(e, E_AUTH,
                         arena_printf(&e->arena, "this machine was a member, '%s', and was removed", op->name),
@@ -173,16 +246,37 @@ static int put_member(struct join_eval *e, const struct join_op *op)
         if (id_taken(e, op->raft_id, op->name))
                 return refuse(e, E_EXISTS, "another member has this id",
                         "move the data directory away and join anew");
+        return 0;
+}
+
+static int put_member(struct join_eval *e, const struct join_op *op)
+{
+        struct member m = { 0 };
+        struct voters before;
+        SET(&m, member, name, op->name);
+        int err = row_get(e->tx, &member_type, &m, &e->arena, &m);
+        if (err != 0 && err != E_NOT_FOUND) return err;
+        bool exists = err == 0;
+        err = check_member(e, op, exists, &m);
+        if (err != 0) return err;
         if (!exists) {
                 m = (struct member){ 0 };
                 SET(&m, member, name, op->name);
                 SET(&m, member, joined_ms, e->req.wall_ms);
         }
+        if (op->token_id == NULL && m.raft_id != op->raft_id) {
+                err = put_former_id(e, &m);
+                if (err != 0) return err;
+                SET(&m, member, returned_ms, e->req.wall_ms);
+        }
         SET(&m, member, raft_id, op->raft_id);
         SET(&m, member, address, op->address);
         SET(&m, member, role, op->role);
+        SET(&m, member, is_volatile, op->is_volatile);
         if (op->fingerprint != NULL) SET(&m, member, fingerprint, op->fingerprint);
-        return row_put(e->tx, &member_type, &m);
+        count_voters(e, &before);
+        err = row_put(e->tx, &member_type, &m);
+        return err != 0 ? err : check_voters(e, &before, op->name);
 }
 
 static int eval_join(struct join_eval *e, const struct join_op *op)
@@ -192,7 +286,7 @@ static int eval_join(struct join_eval *e, const struct join_op *op)
         if (op->role == cert_role_CLIENT)
                 return refuse(e, E_INVALID, "clients do not join", "use 'raftctl client-cert'");
         int err = op->token_id != NULL ? check_token(e, op, &t) : 0;
-        if (err == 0 && op->token_id == NULL && op->role != cert_role_WITNESS)
+        if (err == 0 && op->token_id == NULL && op->role == cert_role_SATELLITE)
                 err = refuse(
                         e, E_AUTH, "no token was given", "make one with 'raftctl token create' on a member");
         if (err == 0 && op->role != cert_role_SATELLITE) err = put_member(e, op);
@@ -222,6 +316,7 @@ static uint32_t other_controllers(struct join_eval *e, const char *name)
 static int eval_member(struct join_eval *e, const struct member_op *op)
 {
         struct member m = { 0 };
+        struct voters before;
         SET(&m, member, name, op->name);
         int err = row_get(e->tx, &member_type, &m, &e->arena, &m);
         if (err == E_NOT_FOUND)
@@ -234,12 +329,15 @@ static int eval_member(struct join_eval *e, const struct member_op *op)
                 return refuse(e, E_INVALID,
                         arena_printf(&e->arena, "'%s' is the last controller that may vote", m.name),
                         "let another controller join first");
+        count_voters(e, &before);
         if (op->remove) {
                 err = put_removed(e, &m);
-                return err != 0 ? err : row_del(e->tx, &member_type, &m);
+                if (err == 0) err = row_del(e->tx, &member_type, &m);
+        } else {
+                SET(&m, member, standby, op->standby);
+                err = row_put(e->tx, &member_type, &m);
         }
-        SET(&m, member, standby, op->standby);
-        return row_put(e->tx, &member_type, &m);
+        return err != 0 ? err : check_voters(e, &before, op->name);
 }
 
 static bool known_path(const char *path)

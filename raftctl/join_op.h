@@ -5,7 +5,9 @@
  *   /internal/token    token_op    makes a token known; unused ones that expired a day ago are swept out
  *   /internal/join     join_op     uses a token up: known, unexpired, unused (or used by the same key before:
  * then it is the same join again), right role and name. Controllers and witnesses get their row in the member
- * table. Without a token: a witness that lost its memory gets a new id. /internal/members  member_op removes
+ * table. Without a token: a member that lost its memory comes back with the same certificate and gets a new id; the
+ * former one is kept as removed. Not more often than every 5 s (E_BUSY). Both refuse sets of voters that are
+ * not sound (raftctl/voters.h). /internal/members  member_op removes
  * a row, or marks it as stand-by; whoever is removed is kept in a table of its own, so that
  * neither id nor certificate comes back
  *

@@ -36,6 +36,7 @@ static void free_member(struct local_member *m)
         pki_dir_done(&m->pki);
         tls_ctx_unref(m->tls);
         arena_done(&m->arena);
+        arena_done(&m->members_arena);
         free(m->dir);
         free(m);
 }
@@ -228,9 +229,10 @@ static int refuse_amnesia(struct local_member *m, const char *store_dir, struct 
         if (!m->identity.started || access(path, F_OK) == 0) return 0;
         return fail_set(f, E_STALE,
                 "%s is gone, but '%s' has voted before: starting without its memory could break the cluster. "
-                "On another member: "
-                "'raftctl remove %s' and 'raftctl token create'; here: move %s away and 'raftctl join'",
-                path, m->identity.name, m->identity.name, m->dir);
+                "'raftctl rejoin' on this machine asks the others to let it in again under a new id; or for "
+                "good, on "
+                "another member: 'raftctl remove %s'",
+                path, m->identity.name, m->identity.name);
 }
 
 static int check_store(struct local_member *m, const char *store_dir, struct fail *f)
@@ -327,6 +329,7 @@ int member_open(
         m->heartbeat_ms = config->heartbeat_ms != 0 ? config->heartbeat_ms : HEARTBEAT_MS;
         m->incarnation = env_random_u64(m->env);
         arena_init(&m->arena, IDENTITY_ARENA);
+        arena_init(&m->members_arena, IDENTITY_ARENA);
         start_handles(m);
         int err = load_identity(m, f);
         if (err == 0) err = open_store(m, f);

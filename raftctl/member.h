@@ -102,4 +102,28 @@ struct member_joining {
 };
 int member_join(const struct member_joining *joining, struct fail *f) MUST_USE;
 
+/* Comes back without its memory: for a member whose store is damaged or gone, with its certificate (DIR/pki) still
+ * there. Draws a new raft id and asks the other members, by the certificate, to let it in under that; nothing of the
+ * old store is read. When that is committed: what is left of DIR/raft is renamed to DIR/raft.ID.N (never deleted),
+ * DIR/identity has the new id and is not `started`, and member_open() may follow: the leader takes the former id out
+ * of the configuration, adds the new one, which catches up by a snapshot, and only then votes. Safe by
+ * docs/consensus.md, "Fresh ids"; it costs this member's vote until it has caught up, so a majority of the voters
+ * must be there without it.
+ *
+ * Blocking, on a loop of its own; the member must not be running (E_BUSY). May be repeated after any failure; not
+ * more often than every 5 s for a name (waits for that within the timeout). Before it succeeds nothing is changed on
+ * disk; a crash after the commit leaves an identity that everybody refuses: repeat it.
+ *
+ * E_NOT_FOUND: no certificate, or no address of another member is known. E_AUTH: this member was removed, or its name
+ * is another machine's now: for good. E_INVALID: the set of voters would not be sound, or the address is missing.
+ * E_TIMEOUT: nobody answered, or the cluster has no quorum. f has cause and remedy. */
+struct member_rejoining {
+        const char *dir;
+        const char *address;      /* host:port where the others reach this one; NULL = as before */
+        const char *const *peers; /* host:port of members to ask first; those of DIR/identity come after */
+        uint32_t peers_n;
+        unsigned timeout_ms; /* 0 = 30 s */
+};
+int member_rejoin(const struct member_rejoining *rejoining, struct fail *f) MUST_USE;
+
 #endif

@@ -17,6 +17,13 @@ struct reconcile {
         char last[160]; /* what went wrong last, for the status */
 };
 
+struct identity_write { /* of the others' addresses, off the loop; one at a time */
+        uv_work_t work;
+        char *path;
+        struct buf text;
+        bool busy;
+};
+
 struct local_member {
         uv_loop_t *loop;
         struct env *env;
@@ -25,7 +32,8 @@ struct local_member {
         char *dir;
         unsigned election_ms, heartbeat_ms, snapshot_entries;
         bool witness;
-        struct arena arena; /* holds identity */
+        struct arena arena;         /* holds identity */
+        struct arena members_arena; /* holds identity.members, once they have changed */
         struct member_identity identity;
         struct pki_dir pki;
         struct tls_ctx *tls;
@@ -34,6 +42,7 @@ struct local_member {
         struct transport *transport;
         struct admin *admin;
         struct reconcile reconcile;
+        struct identity_write identity_write;
         uv_prepare_t turn;
         uv_check_t polled;
         uv_timer_t tick;
@@ -55,6 +64,9 @@ uint64_t member_now_ms(const struct local_member *m);
  * MEMBER_SANS_MAX. */
 uint32_t member_cert_names(const char *name, const char *address, const char *const *sans, uint32_t sans_n,
         char host[64], const char *ret[PKI_ADDRESSES_MAX]);
+/* Notes the other members in DIR/identity, so that this one finds them when its store is lost. */
+struct member_row;
+void identity_note_members(struct local_member *m, const struct member_row *rows, uint32_t n);
 /* ---- member_table.c ---- */
 struct member_row {
         char name[PKI_NAME_MAX + 1];
@@ -72,6 +84,9 @@ void member_peers_update(struct local_member *m);
 /* ---- reconcile.c ---- */
 void reconcile_open(struct local_member *m);
 void reconcile_kick(struct local_member *m);
+/* ---- rejoin.c ---- */
+/* The request of a member that comes back under id->raft_id. */
+int rejoin_request(const struct member_identity *id, enum cert_role role, struct buf *out) MUST_USE;
 /* ---- join.c ---- */
 void join_serve(
         void *arg, uint64_t caller, const struct pki_identity *id, const char *address, struct blob request);

@@ -132,6 +132,7 @@ void member_peers_update(struct local_member *m)
         bool table;
         uint32_t n = member_rows(m, rows, &table);
         driver_status(m->driver, &s);
+        if (table) identity_note_members(m, rows, n);
         for (uint32_t i = 0; i < n; i++) transport_peer_set(m->transport, rows[i].raft_id, rows[i].address);
         for (uint32_t i = 0; i < s.members_n; i++) {
                 bool in_table = false;

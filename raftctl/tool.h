@@ -7,7 +7,7 @@
 #include "raftctl/member.h"
 #include "wire/codec/config.h"
 
-enum { TOOL_OK = 0, TOOL_FAILED = 1, TOOL_USAGE = 2, TOOL_SANS_MAX = 14 };
+enum { TOOL_OK = 0, TOOL_FAILED = 1, TOOL_USAGE = 2, TOOL_SANS_MAX = 14, TOOL_PEERS_MAX = 8 };
 
 struct tool {
 /* settings */
@@ -18,8 +18,8 @@ struct tool {
         const char *name, *address, *role, *out, *cluster_name;
         int64_t ttl_ms;
         unsigned timeout_ms;
-        const char *sans[TOOL_SANS_MAX];
-        uint32_t sans_n;
+        const char *sans[TOOL_SANS_MAX], *peers[TOOL_PEERS_MAX];
+        uint32_t sans_n, peers_n;
         bool json, wait;
         /* arguments behind the command */
         char **args;
@@ -30,8 +30,8 @@ struct tool {
 };
 
 typedef int tool_fn(struct tool *t);
-tool_fn tool_init, tool_join, tool_token, tool_status, tool_timing, tool_remove, tool_promote, tool_demote,
-        tool_transfer, tool_client_cert, tool_check;
+tool_fn tool_init, tool_join, tool_rejoin, tool_token, tool_status, tool_timing, tool_remove, tool_promote,
+        tool_demote, tool_transfer, tool_client_cert, tool_check;
 
 /* Prints "raftctl: text" and returns TOOL_FAILED. */
 int tool_fail(const struct fail *f);

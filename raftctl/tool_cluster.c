@@ -1,4 +1,4 @@
-/* raftctl init, join, token, remove, promote, demote, transfer. */
+/* raftctl init, join, rejoin, token, remove, promote, demote, transfer. */
 #include <stdio.h>
 #include <string.h>
 
@@ -44,6 +44,24 @@ int tool_join(struct tool *t)
         if (member_join(&c, &f) != 0) return tool_fail(&f);
         (void)printf("Joined as '%s' at %s. Data: %s\nNext: start outrigger-controller here.\n", t->name,
                 t->own_address, t->controller_dir);
+        return TOOL_OK;
+}
+
+int tool_rejoin(struct tool *t)
+{
+        struct fail f = { 0 };
+        if (t->args_n != 0) return tool_usage("rejoin takes options only");
+        int rc = t->address != NULL ? tool_own_address(t) : 0;
+        if (rc != 0) return rc;
+        struct member_rejoining c = { .dir = t->controller_dir,
+                .address = t->address != NULL ? t->own_address : NULL,
+                .peers = t->peers,
+                .peers_n = t->peers_n,
+                .timeout_ms = t->timeout_ms };
+        if (member_rejoin(&c, &f) != 0) return tool_fail(&f);
+        (void)printf("Let in again under a new id; what was left of the former store is beside %s/raft.\n"
+                     "Next: start outrigger-controller here; it gets the state from the others.\n",
+                t->controller_dir);
         return TOOL_OK;
 }
 

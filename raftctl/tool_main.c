@@ -41,6 +41,18 @@ static const struct command {
                 "interrupted, repeat it with the same token. Satellites join with 'outrigger-satellite join "
                 "TOKEN'.\n",
                 tool_join },
+        { "rejoin", "[--address IP[:3372]] [--peer IP[:3372]]...", "come back without the former data",
+                "For a member whose data is damaged or gone, but whose certificate is still there: asks the "
+                "other "
+                "members to\n"
+                "let it in under a new id. Stop outrigger-controller before, start it afterwards: the state "
+                "comes "
+                "from the others.\n"
+                "What is left of the former store is renamed, not deleted. --address: when it has changed. "
+                "--peer: "
+                "another member\n"
+                "to ask first. Needs a quorum without this member.\n",
+                tool_rejoin },
         { "token", "create --role controller|witness|satellite [--name NAME] [--ttl 1h]",
                 "make a one-time token for joining",
                 "Prints one line, the token, for the machine that is to join. It is a secret: whoever has it "
@@ -149,6 +161,7 @@ enum option_id {
         OPT_ROLE,
         OPT_TTL,
         OPT_SAN,
+        OPT_PEER,
         OPT_OUT,
         OPT_JSON,
         OPT_TIMEOUT,
@@ -167,6 +180,7 @@ static const struct option options[] = {
         { "role", required_argument, NULL, OPT_ROLE },
         { "ttl", required_argument, NULL, OPT_TTL },
         { "san", required_argument, NULL, OPT_SAN },
+        { "peer", required_argument, NULL, OPT_PEER },
         { "out", required_argument, NULL, OPT_OUT },
         { "json", no_argument, NULL, OPT_JSON },
         { "timeout", required_argument, NULL, OPT_TIMEOUT },
@@ -200,6 +214,10 @@ static int one_option(struct tool *t, int id, const char *value)
         case OPT_SAN:
                 if (t->sans_n >= TOOL_SANS_MAX) return tool_usage("too many --san");
                 t->sans[t->sans_n++] = value;
+                return 0;
+        case OPT_PEER:
+                if (t->peers_n >= TOOL_PEERS_MAX) return tool_usage("too many --peer");
+                t->peers[t->peers_n++] = value;
                 return 0;
         case OPT_TTL:
                 return parse_duration(value, &t->ttl_ms) == 0

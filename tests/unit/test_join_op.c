@@ -137,31 +137,6 @@ static void test_ids(void **state)
         assert_int_equal(join("t3", "s3", cert_role_CONTROLLER, "c", 7, "r"), 0); /* still unused till here */
 }
 
-static void test_witness_comes_back(void **state)
-{
-        assert_int_equal(token("t4", cert_role_WITNESS, NULL, "s4"), 0);
-        assert_int_equal(join("t4", "s4", cert_role_WITNESS, "w", 40, "wpin"), 0);
-        assert_int_equal(join(NULL, NULL, cert_role_WITNESS, "w", 41, "wpin"), 0);
-        assert_int_equal(id_of("w"), 41); /* the former id is gone */
-        assert_int_equal(join(NULL, NULL, cert_role_CONTROLLER, "a", 50, "p"), E_AUTH);
-        assert_int_equal(join(NULL, NULL, cert_role_WITNESS, "a", 50, "p"), E_AUTH); /* not a witness */
-        assert_int_equal(id_of("a"), 5);
-        assert_int_equal(member("w", true, false), 0);
-        assert_int_equal(join(NULL, NULL, cert_role_WITNESS, "w", 42, "wpin"), E_AUTH); /* removed for good */
-}
-
-static void test_members(void **state)
-{
-        assert_int_equal(member("nobody", true, false), E_NOT_FOUND);
-        assert_int_equal(member("c", true, false), 0);
-        assert_int_equal(member("only", false, true), 0);
-        assert_int_equal(member("a", true, false), E_INVALID); /* the last that may vote */
-        assert_int_equal(member("a", false, true), E_INVALID);
-        assert_int_equal(member("only", false, false), 0);
-        assert_int_equal(member("a", true, false), 0);
-        assert_int_equal(id_of("a"), 0);
-}
-
 static unsigned removed_rows(void)
 {
         struct row_scan s;
@@ -177,11 +152,97 @@ static unsigned removed_rows(void)
         return n;
 }
 
+static void test_witness_comes_back(void **state)
+{
+        assert_int_equal(token("t4", cert_role_WITNESS, NULL, "s4"), 0);
+        assert_int_equal(join("t4", "s4", cert_role_WITNESS, "w", 40, "wpin"), 0);
+        assert_int_equal(
+                join(NULL, NULL, cert_role_WITNESS, "w", 41, "other"), E_AUTH); /* another certificate */
+        assert_int_equal(join(NULL, NULL, cert_role_WITNESS, "w", 41, "wpin"), 0);
+        assert_int_equal(id_of("w"), 41);                                          /* the former id is gone */
+        assert_int_equal(join(NULL, NULL, cert_role_WITNESS, "w", 41, "wpin"), 0); /* the answer got lost */
+        assert_int_equal(join(NULL, NULL, cert_role_WITNESS, "w", 42, "wpin"), E_BUSY); /* in a circle */
+        wall_ms += 5000;
+        assert_int_equal(join(NULL, NULL, cert_role_WITNESS, "w", 40, "wpin"), E_AUTH); /* a former id */
+        assert_int_equal(join(NULL, NULL, cert_role_WITNESS, "w", 42, "wpin"), 0);
+        for (uint64_t i = 0; i < 40; i++) { /* former ids are kept, but not without end */
+                wall_ms += 5000;
+                assert_int_equal(join(NULL, NULL, cert_role_WITNESS, "w", 1000 + i, "wpin"), 0);
+        }
+        assert_int_equal(removed_rows(), 16);
+        wall_ms = NOW;
+        assert_int_equal(join(NULL, NULL, cert_role_CONTROLLER, "a", 50, "q"), E_AUTH);
+        assert_int_equal(join(NULL, NULL, cert_role_WITNESS, "a", 50, "p"), E_AUTH); /* not a witness */
+        assert_int_equal(id_of("a"), 5);
+        assert_int_equal(member("w", true, false), 0);
+        assert_int_equal(join(NULL, NULL, cert_role_WITNESS, "w", 42, "wpin"), E_AUTH); /* removed for good */
+}
+
+static void test_controller_comes_back(void **state)
+{
+        assert_int_equal(join(NULL, NULL, cert_role_CONTROLLER, "a", 6000, "p"), 0);
+        assert_int_equal(id_of("a"), 6000);
+        assert_int_equal(join(NULL, NULL, cert_role_CONTROLLER, "nobody", 6001, "n"), E_AUTH);
+        assert_int_equal(join(NULL, NULL, cert_role_SATELLITE, "a", 6001, "p"), E_AUTH);
+}
+
+static int join_volatile(const char *token, const char *name, uint64_t raft_id)
+{
+        uint8_t hash[TOKEN_HASH_SIZE];
+        struct join_op op = { 0 };
+        token_hash(BLOB(token, strlen(token)), hash);
+        SET(&op, join_op, token_id, token);
+        SET(&op, join_op, secret_hash, BLOB(hash, sizeof hash));
+        SET(&op, join_op, name, name);
+        SET(&op, join_op, role, cert_role_WITNESS);
+        SET(&op, join_op, address, "10.0.0.1:3372");
+        SET(&op, join_op, raft_id, raft_id);
+        SET(&op, join_op, is_volatile, true);
+        SET(&op, join_op, fingerprint, name);
+        SET(&op, join_op, key_pin, name);
+        return run(JOIN_OP_JOIN, &join_op_type, &op);
+}
+
+static void test_sound_voters(void **state)
+{
+        /* three controllers: a, only, c */
+        for (const char *const *t = (const char *const[]){ "v1", "v2", "v3", "v4", "v5", NULL }; *t != NULL;
+                t++)
+                assert_int_equal(token(*t, cert_role_WITNESS, NULL, *t), 0);
+        assert_int_equal(join_volatile("v1", "v1", 101), 0);
+        assert_int_equal(join_volatile("v2", "v2", 102), 0); /* 3 of 5 keep their votes */
+        assert_int_equal(join_volatile("v3", "v3", 103), E_INVALID);
+        assert_non_null(strstr(last_text, "volatile"));
+        assert_non_null(strstr(last_text, "another controller"));
+        assert_int_equal(join("v4", "v4", cert_role_WITNESS, "w4", 104, "w4"), 0); /* 4 of 6, 3 controllers */
+        assert_int_equal(join("v5", "v5", cert_role_WITNESS, "w5", 105, "w5"), E_INVALID);
+        assert_non_null(strstr(last_text, "no state"));
+        assert_int_equal(member("c", true, false), E_INVALID);
+        assert_int_equal(member("c", false, true), E_INVALID);
+        assert_int_equal(id_of("c"), 7);
+        assert_int_equal(member("v2", true, false), 0);
+        assert_int_equal(member("w4", true, false), 0);
+        assert_int_equal(member("v1", true, false), 0);
+}
+
+static void test_members(void **state)
+{
+        assert_int_equal(member("nobody", true, false), E_NOT_FOUND);
+        assert_int_equal(member("c", true, false), 0);
+        assert_int_equal(member("only", false, true), 0);
+        assert_int_equal(member("a", true, false), E_INVALID); /* the last that may vote */
+        assert_int_equal(member("a", false, true), E_INVALID);
+        assert_int_equal(member("only", false, false), 0);
+        assert_int_equal(member("a", true, false), 0);
+        assert_int_equal(id_of("a"), 0);
+}
+
 /* Whoever was removed: neither with the old id, nor with the old certificate; but under the old name as a new
  * one. */
 static void test_removed_members(void **state)
 {
-        assert_int_equal(removed_rows(), 3); /* w, c, a */
+        unsigned rows = removed_rows();
+        assert_true(rows > 3); /* w, c, a, and former ids */
         assert_int_equal(token("t5", cert_role_CONTROLLER, NULL, "s5"), 0);
         assert_int_equal(join("t1", "s1", cert_role_CONTROLLER, "a", 5, "p"), E_AUTH); /* its used token */
         assert_int_equal(join("t5", "s5", cert_role_CONTROLLER, "a", 5, "new"), E_AUTH);
@@ -195,7 +256,7 @@ static void test_removed_members(void **state)
                 join(NULL, NULL, cert_role_WITNESS, "w", 92, "wpin"), E_AUTH); /* the first w comes back */
         assert_int_equal(id_of("w"), 91);
         assert_int_equal(member("w", true, false), 0);
-        assert_int_equal(removed_rows(), 4);
+        assert_int_equal(removed_rows(), rows + 1);
 }
 
 static void test_removed_members_are_swept(void **state)
@@ -243,6 +304,8 @@ int main(void)
                 cmocka_unit_test(test_token_rules),
                 cmocka_unit_test(test_ids),
                 cmocka_unit_test(test_witness_comes_back),
+                cmocka_unit_test(test_controller_comes_back),
+                cmocka_unit_test(test_sound_voters),
                 cmocka_unit_test(test_members),
                 cmocka_unit_test(test_removed_members),
                 cmocka_unit_test(test_old_tokens_are_swept),

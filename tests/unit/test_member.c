@@ -478,6 +478,102 @@ static void test_remove_and_join_anew(void **state)
         assert_int_equal(put(x, "/new"), 0);
 }
 
+static void run_rejoin(struct job *j)
+{
+        struct member_rejoining c = { .dir = j->p->dir, .timeout_ms = 10000 };
+        j->err = member_rejoin(&c, &j->f);
+}
+
+static int rejoin(struct place *p, struct fail *f)
+{
+        struct job j = { .run = run_rejoin, .p = p };
+        int err = job_wait(&j);
+        *f = j.f;
+        return err;
+}
+
+static uint64_t voter_of(struct place *p, struct place *who)
+{
+        struct driver_status s;
+        driver_status(member_driver(p->m), &s);
+        for (uint32_t i = 0; i < s.members_n; i++)
+                if (strcmp(s.members[i].address, who->address) == 0 && s.members[i].role == MEMBER_VOTER)
+                        return s.members[i].id;
+        return 0;
+}
+
+/* The store is gone, the certificate is there: back under a new id, and the old one is refused for ever. */
+static void test_rejoin(void **state)
+{
+        struct fail f = { 0 };
+        char path[128], aside[160];
+        struct place *l = wait_leader(), *x = l == &at[2] ? &at[1] : &at[2];
+        uint64_t old = member_identity(x->m)->raft_id;
+        assert_int_equal(rejoin(x, &f), E_BUSY); /* it runs */
+        stop(x);
+        (void)snprintf(path, sizeof path, "%s/identity", x->dir);
+        (void)snprintf(aside, sizeof aside, "%s.old", path);
+        assert_int_equal(link(path, aside), 0);
+        if (rejoin(x, &f) != 0) fail_msg("%s", f.text);
+        must_start(x);
+        uint64_t id = member_identity(x->m)->raft_id;
+        assert_int_not_equal(id, old);
+        for (int i = 0; i < WAIT_MS / 10 && voter_of(l, x) != id; i++) run_for(&loop, 10);
+        assert_int_equal(voter_of(l, x), id);
+        assert_int_equal(voters(l), 3);
+        wait_has(x, "/via-c"); /* what was there before */
+        assert_int_equal(put(x, "/again"), 0);
+        /* the former identity with the former store */
+        stop(x);
+        assert_int_equal(rename(aside, path), 0);
+        char store[128], was[192];
+        (void)snprintf(store, sizeof store, "%s/" MEMBER_STORE_DIR, x->dir);
+        (void)snprintf(aside, sizeof aside, "%s.new", store);
+        (void)snprintf(was, sizeof was, "%s.%016llx.0", store, (unsigned long long)old);
+        assert_int_equal(rename(store, aside), 0);
+        assert_int_equal(rename(was, store), 0);
+        must_start(x);
+        struct transport_peer info = { 0 };
+        for (int i = 0; i < 300 && info.trouble[0] == '\0'; i++) {
+                run_for(&loop, 10);
+                transport_peer_info(member_transport(x->m), member_identity(l->m)->raft_id, &info);
+        }
+        assert_non_null(strstr(info.trouble, "was removed"));
+        assert_false(info.up);
+        assert_int_equal(put(l, "/without-the-old-one"), 0);
+        stop(x);
+        if (rejoin(x, &f) != 0) fail_msg("%s", f.text);
+        must_start(x);
+        id = member_identity(x->m)->raft_id;
+        for (int i = 0; i < WAIT_MS / 10 && voter_of(l, x) != id; i++) run_for(&loop, 10);
+        assert_int_equal(voter_of(l, x), id);
+        wait_has(x, "/without-the-old-one");
+}
+
+static void test_removed_does_not_rejoin(void **state)
+{
+        struct job j;
+        struct fail f = { 0 };
+        struct place *l = wait_leader(), *x = l == &at[2] ? &at[1] : &at[2];
+        stop(x);
+        assert_int_equal(ask(&j, l, admin_verb_REMOVE, x->name), 0);
+        arena_done(&j.a);
+        wait_voters(l, 2);
+        assert_int_equal(rejoin(x, &f), E_AUTH);
+        assert_non_null(strstr(f.text, "join with a token"));
+        char *t = make_token(
+                l, cert_role_CONTROLLER, NULL, 0); /* the name is free, and not for the old certificate */
+        struct place y = *x;
+        (void)snprintf(y.dir, sizeof y.dir, "%s/y", top);
+        if (join(&y, t, &f) != 0) fail_msg("%s", f.text);
+        free(t);
+        assert_int_equal(rejoin(x, &f), E_AUTH);
+        rm_tree(x->dir);
+        assert_int_equal(rename(y.dir, x->dir), 0);
+        must_start(x);
+        wait_voters(l, 3);
+}
+
 static void test_close_early(void **state)
 {
         struct place *x = wait_leader() == &at[2] ? &at[1] : &at[2];
@@ -524,6 +620,8 @@ int main(void)
                 cmocka_unit_test(test_client_cert),
                 cmocka_unit_test(test_amnesia),
                 cmocka_unit_test(test_remove_and_join_anew),
+                cmocka_unit_test(test_rejoin),
+                cmocka_unit_test(test_removed_does_not_rejoin),
                 cmocka_unit_test(test_close_early),
         };
         return cmocka_run_group_tests_name("member", tests, setup, teardown);

@@ -14,62 +14,82 @@
 #include "wire/net/join_token.h"
 #include "wire/net/kinds.h"
 
-enum { TIMEOUT_MS = 30000, PAUSE_MS = 300, ATTEMPT_MS = 8000, REPLY_MAX = 256 << 10 };
+enum { TIMEOUT_MS = 30000, PAUSE_MS = 300, ATTEMPT_MS = 8000, REPLY_MAX = 256 << 10, REPLY_ARENA = 1 << 20 };
 
-struct join_run {
-        uv_loop_t loop;
+struct join_ask {
+        uv_loop_t *loop;
         uv_timer_t total, step; /* step: pause before, or deadline of an attempt */
         struct conn conn;
         bool conn_open, over;
-        struct tls_ctx *ctx;
-        const struct join_ticket *ticket;
+        unsigned live; /* handles that are not closed */
+        struct join_asking asking;
         uint32_t next;      /* address to ask */
-        uint32_t strangers; /* how many in a row were not of the token's cluster */
+        uint32_t strangers; /* how many in a row were not of the cluster */
         struct buf request;
-        struct arena *arena;
+        struct arena arena;
         struct join_reply reply;
         int err; /* 0 = reply is the final one */
         struct fail fault;
+        join_ask_fn *cb;
+        void *arg;
 };
 
-static void attempt(struct join_run *j);
+static void attempt(struct join_ask *j);
 static void on_step(uv_timer_t *t);
+
+static void settle(struct join_ask *j)
+{
+        assert(j->live > 0);
+        if (--j->live > 0) return;
+        j->cb(j->arg, j->err, &j->reply, &j->fault);
+        tls_ctx_unref(j->asking.ctx);
+        if (j->request.p != NULL) secret_wipe(j->request.p, j->request.n);
+        buf_done(&j->request);
+        arena_done(&j->arena);
+        free(j);
+}
+
+static void on_timer_closed(uv_handle_t *h) { settle(h->data); }
 
 static void on_conn_closed(struct conn *c)
 {
-        struct join_run *j = c->data;
+        struct join_ask *j = c->data;
         j->conn_open = false;
-        if (j->over) return;
+        if (j->over) {
+                settle(j);
+                return;
+        }
+        j->live--;
         int rc = uv_timer_start(&j->step, on_step, PAUSE_MS, 0);
         assert(rc == 0);
 }
 
 /* Gives this attempt up. */
-static void give_up(struct join_run *j)
+static void give_up(struct join_ask *j)
 {
         if (j->conn_open && !j->conn.closing) conn_close(&j->conn, on_conn_closed);
 }
 
-static void finish(struct join_run *j, int err)
+static void finish(struct join_ask *j, int err)
 {
         if (j->over) return;
         j->over = true;
         j->err = err;
         give_up(j);
-        uv_close((uv_handle_t *)&j->total, NULL);
-        uv_close((uv_handle_t *)&j->step, NULL);
+        uv_close((uv_handle_t *)&j->total, on_timer_closed);
+        uv_close((uv_handle_t *)&j->step, on_timer_closed);
 }
 
 static void on_total(uv_timer_t *t)
 {
-        struct join_run *j = t->data;
+        struct join_ask *j = t->data;
         if (j->fault.err == 0) (void)fail_set(&j->fault, E_TIMEOUT, "no member of the cluster answered");
         finish(j, j->fault.err);
 }
 
 static void on_step(uv_timer_t *t)
 {
-        struct join_run *j = t->data;
+        struct join_ask *j = t->data;
         if (j->over) return;
         if (!j->conn_open) {
                 attempt(j);
@@ -81,18 +101,15 @@ static void on_step(uv_timer_t *t)
 
 static void on_opened(struct conn *c, int err)
 {
-        struct join_run *j = c->data;
+        struct join_ask *j = c->data;
         if (j->over || err == E_CANCELED) return;
         if (err == 0) err = conn_send(c, KIND_JOIN, buf_blob(&j->request));
         if (err == 0) return;
-        const char *address = j->ticket->addresses[(j->next - 1) % j->ticket->addresses_n];
+        const char *address = j->asking.addresses[(j->next - 1) % j->asking.addresses_n];
         j->strangers = err == E_AUTH ? j->strangers + 1 : 0;
-        if (j->strangers >= j->ticket->addresses_n) { /* asking again would not help */
-                err = fail_set(&j->fault, err,
-                        "%s: %s. The token is damaged, or of another cluster: make a new one with 'raftctl "
-                        "token create' "
-                        "on a member",
-                        address, conn_fault(c)->text);
+        if (j->strangers >= j->asking.addresses_n) { /* asking again would not help */
+                err = fail_set(
+                        &j->fault, err, "%s: %s. %s", address, conn_fault(c)->text, j->asking.stranger);
                 finish(j, err);
                 return;
         }
@@ -104,9 +121,11 @@ static void on_opened(struct conn *c, int err)
 
 static void on_frame(struct conn *c, unsigned kind, struct blob payload)
 {
-        struct join_run *j = c->data;
+        struct join_ask *j = c->data;
         if (j->over || kind != KIND_JOIN_REPLY) return;
-        int err = dec_msgpack(&join_reply_type, payload, DEC_TOLERANT, j->arena, &j->reply, &j->fault);
+        arena_reset(&j->arena);
+        j->reply = (struct join_reply){ 0 };
+        int err = dec_msgpack(&join_reply_type, payload, DEC_TOLERANT, &j->arena, &j->reply, &j->fault);
         if (err == 0 && j->reply.err == 0) {
                 finish(j, 0);
                 return;
@@ -124,7 +143,7 @@ static void on_frame(struct conn *c, unsigned kind, struct blob payload)
 
 static void on_end(struct conn *c, enum conn_end why)
 {
-        struct join_run *j = c->data;
+        struct join_ask *j = c->data;
         if (j->over) return;
         (void)fail_set(&j->fault, E_CLOSED, "the member hung up: %s", conn_fault(c)->text);
         give_up(j);
@@ -132,15 +151,15 @@ static void on_end(struct conn *c, enum conn_end why)
 
 static const struct conn_ops ops = { .opened = on_opened, .frame = on_frame, .end = on_end };
 
-static void attempt(struct join_run *j)
+static void attempt(struct join_ask *j)
 {
         struct sockaddr_storage to;
         struct conn_options o;
-        const char *address = j->ticket->addresses[j->next++ % j->ticket->addresses_n];
+        const char *address = j->asking.addresses[j->next++ % j->asking.addresses_n];
         int rc = uv_timer_start(&j->step, on_step, ATTEMPT_MS, 0);
         assert(rc == 0);
         if (conn_parse_address(address, RAFT_PORT, &to) != 0) {
-                (void)fail_set(&j->fault, E_INVALID, "the token's address '%s' is not usable", address);
+                (void)fail_set(&j->fault, E_INVALID, "the address '%s' is not usable", address);
                 rc = uv_timer_start(&j->step, on_step, PAUSE_MS, 0);
                 assert(rc == 0);
                 return;
@@ -149,25 +168,34 @@ static void attempt(struct join_run *j)
         o.frame_max_bytes = REPLY_MAX;
         j->conn.data = j;
         j->conn_open = true;
-        if (conn_connect(&j->conn, &j->loop, &to, j->ctx, &o, &ops) != 0) give_up(j);
+        j->live++;
+        if (conn_connect(&j->conn, j->loop, &to, j->asking.ctx, &o, &ops) != 0) give_up(j);
 }
 
-static int ask(struct join_run *j, unsigned timeout_ms)
+struct join_ask *join_ask_open(uv_loop_t *loop, const struct join_asking *asking, join_ask_fn *cb, void *arg)
 {
-        int rc = uv_loop_init(&j->loop);
-        if (rc != 0) return fail_set(&j->fault, rc, "%s", uv_strerror(rc));
-        rc = uv_timer_init(&j->loop, &j->total);
-        if (rc == 0) rc = uv_timer_init(&j->loop, &j->step);
+        struct join_ask *j = xnew(struct join_ask);
+        int rc = uv_timer_init(loop, &j->total);
+        if (rc == 0) rc = uv_timer_init(loop, &j->step);
         assert(rc == 0);
+        j->loop = loop;
+        j->live = 2;
+        j->asking = *asking;
+        j->cb = cb;
+        j->arg = arg;
+        (void)tls_ctx_ref(asking->ctx);
+        arena_init(&j->arena, REPLY_ARENA);
+        buf_put(&j->request, asking->request.p, asking->request.n);
         j->total.data = j->step.data = j;
-        rc = uv_timer_start(&j->total, on_total, timeout_ms != 0 ? timeout_ms : TIMEOUT_MS, 0);
+        if (asking->timeout_ms != 0) rc = uv_timer_start(&j->total, on_total, asking->timeout_ms, 0);
         assert(rc == 0);
         attempt(j);
-        (void)uv_run(&j->loop, UV_RUN_DEFAULT);
-        rc = uv_loop_close(&j->loop);
-        assert(rc == 0);
-        return j->err;
+        return j;
 }
+
+void join_ask_cancel(struct join_ask *j) { finish(j, E_CANCELED); }
+
+const char *join_ask_trouble(const struct join_ask *j) { return j->fault.text; }
 
 static int make_request(const struct join_config *c, const struct join_ticket *t, const struct pem *key,
         struct buf *out, struct fail *f)
@@ -183,6 +211,7 @@ static int make_request(const struct join_config *c, const struct join_ticket *t
         SET(&r, join_request, role, c->role);
         if (c->address != NULL) SET(&r, join_request, address, c->address);
         if (c->raft_id != 0) SET(&r, join_request, raft_id, c->raft_id);
+        if (c->is_volatile) SET(&r, join_request, is_volatile, true);
         if (c->sans_n > 0) {
                 SET(&r, join_request, sans, (const char **)c->sans);
                 r.sans_n = c->sans_n;
@@ -252,28 +281,76 @@ static int check_config(const struct join_config *c, const struct join_ticket *t
                 c->dir);
 }
 
+struct asked { /* the blocking form's answer */
+        struct arena *arena;
+        struct join_reply reply;
+        int err;
+        struct fail fault;
+};
+
+/* The reply is borrowed: what is kept of it is copied, in its own encoding. */
+static void on_asked(void *arg, int err, const struct join_reply *reply, const struct fail *fault)
+{
+        struct asked *a = arg;
+        struct buf b = { 0 };
+        a->err = err;
+        a->fault = *fault;
+        if (err == 0) a->err = enc_msgpack(&join_reply_type, reply, &b);
+        if (a->err == 0)
+                a->err = dec_msgpack(
+                        &join_reply_type, buf_blob(&b), DEC_TOLERANT, a->arena, &a->reply, &a->fault);
+        if (b.p != NULL) secret_wipe(b.p, b.n);
+        buf_done(&b);
+}
+
+static int ask(const struct join_asking *asking, struct asked *a)
+{
+        uv_loop_t loop;
+        int rc = uv_loop_init(&loop);
+        if (rc != 0) return fail_set(&a->fault, rc, "%s", uv_strerror(rc));
+        (void)join_ask_open(&loop, asking, on_asked, a);
+        (void)uv_run(&loop, UV_RUN_DEFAULT);
+        rc = uv_loop_close(&loop);
+        assert(rc == 0);
+        return a->err;
+}
+
+int join_ask_blocking(
+        const struct join_asking *asking, struct arena *a, struct join_reply *ret, struct fail *f)
+{
+        struct asked asked = { .arena = a };
+        int err = ask(asking, &asked);
+        if (err == 0) *ret = asked.reply;
+        else if (f != NULL) *f = asked.fault;
+        return err;
+}
+
 int join_run(const struct join_config *config, struct arena *a, struct join_result *ret, struct fail *f)
 {
         struct join_ticket ticket = { 0 };
         struct pem key = { 0 };
-        struct join_run *j = xnew(struct join_run);
+        struct buf request = { 0 };
+        struct join_reply reply = { 0 };
+        struct join_asking asking = { .timeout_ms = config->timeout_ms != 0 ? config->timeout_ms : TIMEOUT_MS,
+                .stranger = "The token is damaged, or of another cluster: make a new one with 'raftctl token "
+                            "create' on a member" };
         int err = token_decode(config->token, a, &ticket, f);
-        j->ticket = &ticket;
-        j->arena = a;
         if (err == 0) err = check_config(config, &ticket, f);
         if (err == 0) err = pki_dir_key(config->dir, &key, f);
-        if (err == 0) err = make_request(config, &ticket, &key, &j->request, f);
+        if (err == 0) err = make_request(config, &ticket, &key, &request, f);
         if (err == 0)
-                err = tls_ctx_new(
-                        &(struct tls_config){ .pin = ticket.pin.p, .cluster = ticket.cluster }, &j->ctx, f);
-        if (err == 0 && (err = ask(j, config->timeout_ms)) != 0 && f != NULL) *f = j->fault;
-        if (err == 0) err = store_result(config, &ticket, &key, &j->reply, f);
+                err = tls_ctx_new(&(struct tls_config){ .pin = ticket.pin.p, .cluster = ticket.cluster },
+                        &asking.ctx, f);
+        asking.addresses = (const char *const *)ticket.addresses;
+        asking.addresses_n = ticket.addresses_n;
+        asking.request = buf_blob(&request);
+        if (err == 0) err = join_ask_blocking(&asking, a, &reply, f);
+        if (err == 0) err = store_result(config, &ticket, &key, &reply, f);
         if (err == 0 && ret != NULL)
-                *ret = (struct join_result){ ticket.cluster, j->reply.members, j->reply.members_n };
-        tls_ctx_unref(j->ctx);
-        if (j->request.p != NULL) secret_wipe(j->request.p, j->request.n);
-        buf_done(&j->request);
+                *ret = (struct join_result){ ticket.cluster, reply.members, reply.members_n };
+        tls_ctx_unref(asking.ctx);
+        if (request.p != NULL) secret_wipe(request.p, request.n);
+        buf_done(&request);
         pem_done(&key);
-        free(j);
         return err;
 }
