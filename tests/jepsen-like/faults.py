@@ -1,0 +1,345 @@
+"""The faults of the jepsen-like run. Each is a class with begin(world) -> text and end(world); `world` has the cluster, the
+random numbers of the episode, and what the names below need. Links are healed by the episode itself, for all faults together.
+
+FAULTS maps names to classes; ok(world) says whether a fault is possible in this cluster."""
+import random
+
+FAULTS = {}
+
+
+def fault(cls):
+    FAULTS[cls.name] = cls
+    return cls
+
+
+class Fault:
+    name = None
+
+    @classmethod
+    def ok(cls, world):
+        return True
+
+    def begin(self, world):
+        raise NotImplementedError
+
+    def end(self, world):
+        pass
+
+
+def leader_or_any(world):
+    return world.cluster.leader() or world.random.choice(world.voters())
+
+
+def group(world, names):
+    """One side of a partition; now and then the clients are on a side, too."""
+    return sorted(names)
+
+
+# ---- processes ----
+class Killed(Fault):
+    def targets(self, world):
+        raise NotImplementedError
+
+    def begin(self, world):
+        self.down = [n for n in self.targets(world) if world.cluster[n].running()]
+        for name in self.down:
+            world.cluster[name].kill()
+        return f'kill -9 {" ".join(self.down)}'
+
+    def end(self, world):
+        for name in self.down:
+            world.cluster[name].start()
+
+
+@fault
+class KillLeader(Killed):
+    name = 'kill-leader'
+
+    def targets(self, world):
+        return [leader_or_any(world)]
+
+
+@fault
+class KillOne(Killed):
+    name = 'kill-one'
+
+    def targets(self, world):
+        return [world.random.choice(world.voters())]
+
+
+@fault
+class KillMajority(Killed):
+    name = 'kill-majority'
+
+    def targets(self, world):
+        voters = world.voters()
+        return sorted(world.random.sample(voters, len(voters) // 2 + 1))
+
+
+@fault
+class KillAll(Killed):
+    name = 'kill-all'
+
+    def targets(self, world):
+        return world.voters()
+
+
+@fault
+class KillAgain(Fault):
+    """Killed and started again at once, several times."""
+    name = 'kill-again'
+
+    def begin(self, world):
+        name = leader_or_any(world)
+        times = world.random.randint(2, 4)
+        for _ in range(times):
+            if world.cluster[name].running():
+                world.cluster[name].kill()
+            world.cluster[name].start()
+            world.sleep(world.random.uniform(0.05, 0.8))
+        return f'kill -9 {name} {times} times, started at once'
+
+
+@fault
+class Restart(Fault):
+    name = 'restart'
+
+    def begin(self, world):
+        name = leader_or_any(world)
+        if world.cluster[name].running():
+            world.cluster[name].stop()
+        world.cluster[name].start()
+        return f'SIGTERM {name}, started again'
+
+
+class Paused(Fault):
+    def targets(self, world):
+        raise NotImplementedError
+
+    def begin(self, world):
+        self.still = [n for n in self.targets(world) if world.cluster[n].running()]
+        for name in self.still:
+            world.cluster[name].pause()
+        return f'SIGSTOP {" ".join(self.still)}'
+
+    def end(self, world):
+        for name in self.still:
+            if world.cluster[name].running():
+                world.cluster[name].resume()
+
+
+@fault
+class PauseLeader(Paused):
+    name = 'pause-leader'
+
+    def targets(self, world):
+        return [leader_or_any(world)]
+
+
+@fault
+class PauseOne(Paused):
+    name = 'pause-one'
+
+    def targets(self, world):
+        return [world.random.choice(world.voters())]
+
+
+@fault
+class PauseMajority(Paused):
+    name = 'pause-majority'
+
+    def targets(self, world):
+        voters = world.voters()
+        return sorted(world.random.sample(voters, len(voters) // 2 + 1))
+
+
+@fault
+class PauseAgain(Fault):
+    """Stopped and continued every few hundred milliseconds: about as long as an election takes."""
+    name = 'pause-again'
+
+    def begin(self, world):
+        name = leader_or_any(world)
+        times = world.random.randint(3, 6)
+        for _ in range(times):
+            if not world.cluster[name].running():
+                break
+            world.cluster[name].pause()
+            world.sleep(world.random.uniform(0.1, 0.9))
+            world.cluster[name].resume()
+            world.sleep(world.random.uniform(0.05, 0.3))
+        return f'SIGSTOP, SIGCONT {name} {times} times'
+
+
+# ---- links ----
+@fault
+class IsolateLeader(Fault):
+    name = 'isolate-leader'
+
+    def begin(self, world):
+        leader = leader_or_any(world)
+        world.cluster.net.split([leader], [v for v in world.voters() if v != leader])
+        return f'{leader} | the others'
+
+
+@fault
+class Unplug(Fault):
+    """The cable is out: the member's clients and satellites do not reach it either."""
+    name = 'unplug'
+
+    def begin(self, world):
+        self.at = leader_or_any(world)
+        world.cluster.net.plug(self.at, False)
+        return f'cable of {self.at} pulled'
+
+    def end(self, world):
+        world.cluster.net.plug(self.at, True)
+
+
+@fault
+class Halves(Fault):
+    """Two sides of any sizes; the larger one may hold the leader or not."""
+    name = 'halves'
+
+    def begin(self, world):
+        voters = world.voters()
+        side = world.random.sample(voters, world.random.randint(1, len(voters) - 1))
+        world.cluster.net.split(side, [v for v in voters if v not in side])
+        return f'{" ".join(sorted(side))} | {" ".join(v for v in voters if v not in side)}'
+
+
+@fault
+class Shatter(Fault):
+    name = 'shatter'
+
+    def begin(self, world):
+        world.cluster.net.split(*[[v] for v in world.voters()])
+        return 'each voter alone'
+
+
+@fault
+class Ring(Fault):
+    """Each voter sees a majority, but no two the same one (five voters); with three each sends to the next one only."""
+    name = 'ring'
+
+    def begin(self, world):
+        voters = world.voters()
+        world.random.shuffle(voters)
+        n, edges = len(voters), set()
+        for i, v in enumerate(voters):
+            edges.add((v, voters[(i + 1) % n]))
+            if n > 3:
+                edges.add((voters[(i + 1) % n], v))
+        world.cluster.net.set_graph(edges, voters)
+        return 'ring ' + (' - ' if n > 3 else ' > ').join(voters)
+
+
+@fault
+class OneWay(Fault):
+    name = 'one-way'
+
+    def begin(self, world):
+        a, b = world.random.sample(world.voters(), 2)
+        world.cluster.net.cut_one_way(a, b)
+        return f'{a} > {b} cut'
+
+
+@fault
+class Deaf(Fault):
+    """The leader is heard but hears nobody, or the other way round."""
+    name = 'deaf'
+
+    def begin(self, world):
+        leader = leader_or_any(world)
+        others = [v for v in world.voters() if v != leader]
+        mute = world.random.random() < 0.5
+        for o in others:
+            world.cluster.net.cut_one_way(*((leader, o) if mute else (o, leader)))
+        return f'{leader} {"is not heard" if mute else "hears nobody"}'
+
+
+@fault
+class Bridge(Fault):
+    """Two members do not reach each other; everybody else reaches both."""
+    name = 'bridge'
+
+    def begin(self, world):
+        leader = leader_or_any(world)
+        other = world.random.choice([v for v in world.voters() if v != leader])
+        world.cluster.net.cut(leader, other)
+        return f'{leader} - {other} cut'
+
+
+@fault
+class RandomGraph(Fault):
+    name = 'graph'
+
+    def begin(self, world):
+        voters = world.voters()
+        edges = {(a, b) for a in voters for b in voters if a != b and world.random.random() < 0.6}
+        world.cluster.net.set_graph(edges, voters)
+        return 'links ' + ' '.join(f'{a}>{b}' for a, b in sorted(edges))
+
+
+@fault
+class Flapping(Fault):
+    name = 'flapping'
+
+    def begin(self, world):
+        leader = leader_or_any(world)
+        others = [v for v in world.voters() if v != leader]
+        times = world.random.randint(3, 6)
+        for _ in range(times):
+            world.cluster.net.split([leader], others)
+            world.sleep(world.random.uniform(0.1, 1.0))
+            world.cluster.net.heal()
+            world.sleep(world.random.uniform(0.05, 0.4))
+        return f'{leader} cut off and back {times} times'
+
+
+@fault
+class Loss(Fault):
+    name = 'loss'
+
+    def begin(self, world):
+        voters = world.voters()
+        per_mille = world.random.choice([10, 50, 150, 300])
+        world.cluster.net.lose([(a, b) for a in voters for b in voters if a != b], per_mille)
+        return f'{per_mille / 10:g} % of the packets between voters lost'
+
+
+@fault
+class Resets(Fault):
+    name = 'resets'
+
+    def begin(self, world):
+        a, b = world.random.sample(world.voters(), 2)
+        world.cluster.net.refuse([(a, b)])
+        return f'TCP resets for what {a} sends to {b}'
+
+
+def parse(text):
+    """"a,b+c" -> [["a"], ["b", "c"]]; raises ValueError with the names that exist."""
+    chosen = [part.split('+') for part in text.split(',') if part]
+    for name in (n for part in chosen for n in part):
+        if name not in FAULTS:
+            raise ValueError(f'no fault "{name}"; there are: {", ".join(FAULTS)}')
+    return chosen
+
+
+def schedule(world_ok, rng, chosen=None):
+    """An endless sequence of episodes: each fault alone, shuffled; then as many random pairs; and again."""
+    if chosen:
+        while True:
+            yield from (list(part) for part in chosen)
+    names = [n for n, cls in FAULTS.items() if world_ok(cls)]
+    while True:
+        alone = [[n] for n in names]
+        pairs = [rng.sample(names, 2) for _ in names]
+        mixed = alone + pairs
+        rng.shuffle(mixed)
+        yield from mixed
+
+
+def seeded(seed):
+    return random.Random(seed)
