@@ -228,10 +228,9 @@ static int refuse_amnesia(struct local_member *m, const char *store_dir, struct 
         (void)snprintf(path, sizeof path, "%s/member.mdb", store_dir);
         if (!m->identity.started || access(path, F_OK) == 0) return 0;
         return fail_set(f, E_STALE,
-                "%s is gone, but '%s' has voted before: starting without its memory could break the cluster. "
-                "'raftctl rejoin' on this machine asks the others to let it in again under a new id; or for "
-                "good, on "
-                "another member: 'raftctl remove %s'",
+                "%s is gone, but '%s' has voted before. Here: 'raftctl rejoin', and it comes back under a "
+                "new id; or "
+                "on another member: 'raftctl remove %s'",
                 path, m->identity.name, m->identity.name);
 }
 
