@@ -10,6 +10,7 @@
 #include "cli/http.h"
 #include "cli/render.h"
 #include "wire/base/buf.h"
+#include "wire/def/versions.h"
 
 struct settings {
         struct http_options http;
@@ -181,7 +182,7 @@ static int global_options(struct settings *s, int argc, char **argv)
                         if (*end == 0 && s->http.timeout_s > 0) break;
                         fprintf(stderr, "outrigger: --timeout takes seconds, got \"%s\"\n", optarg);
                         return EXIT_ARGS;
-                case 'v': printf("outrigger %s\n", PACKAGE_VERSION); return EXIT_OK;
+                case 'v': printf("outrigger %s\n", SOFTWARE_VERSION); return EXIT_OK;
                 case 'h': help_all(stdout); return EXIT_OK;
                 default: return EXIT_ARGS;
                 }

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "controller/app_internal.h"
+#include "state/table.h"
 #include "wire/base/log.h"
 
 static void on_fatal(void *arg, int err, const char *why)
@@ -19,11 +20,41 @@ static int evaluate(void *arg, struct tx *tx, struct blob request, uint64_t inde
         return op_evaluate(&a->op_env, tx, request, index, ret_reply);
 }
 
+/* For raftctl level. */
+static uint32_t satellites(void *arg, struct arena *a, struct admin_satellite **ret)
+{
+        struct app *app = arg;
+        struct tx *tx = app->observed != NULL ? observed_begin(app->observed) : NULL;
+        struct row_scan s;
+        struct obs_node n;
+        uint64_t rows = tx != NULL ? row_count(tx, &obs_node_type, NULL, 0) : 0, i = 0;
+        if (rows == 0 || (*ret = arena_array(a, struct admin_satellite, rows)) == NULL) {
+                observed_end(tx);
+                return 0;
+        }
+        row_scan_open(&s, tx, &obs_node_type, NULL, 0);
+        while (i < rows && row_scan_next(&s, a, &n)) {
+                struct admin_satellite *o = &(*ret)[i++];
+                SET(o, admin_satellite, name, n.node_name);
+                if (n.version != NULL) SET(o, admin_satellite, software, n.version);
+                if (HAS(&n, obs_node, level_min)) SET(o, admin_satellite, level_min, n.level_min);
+                if (HAS(&n, obs_node, level_max)) SET(o, admin_satellite, level_max, n.level_max);
+                SET(o, admin_satellite, status, enum_name(&conn_status_enum, n.connection_status));
+        }
+        row_scan_close(&s);
+        observed_end(tx);
+        return (uint32_t)i;
+}
+
 static struct tx *op_observed_begin(void *arg) { return observed_begin(arg); }
 static void op_observed_end(void *arg, struct tx *tx) { observed_end(tx); }
 
 static const struct member_hooks hooks = {
-        .evaluate = evaluate, .on_state = app_on_state, .on_applied = app_on_applied, .on_fatal = on_fatal
+        .evaluate = evaluate,
+        .on_state = app_on_state,
+        .on_applied = app_on_applied,
+        .on_fatal = on_fatal,
+        .satellites = satellites,
 };
 
 static int open_member(struct app *a, struct fail *f)
@@ -36,6 +67,7 @@ static int open_member(struct app *a, struct fail *f)
                 .election_ms = a->config.election_ms,
                 .snapshot_entries = a->config.snapshot_entries,
                 .heartbeat_ms = a->config.heartbeat_ms,
+                .level_raise_ms = a->config.level_raise_ms,
                 .witness = a->config.witness,
                 .hooks = &hooks,
                 .arg = a,

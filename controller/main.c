@@ -14,6 +14,7 @@
 #include "wire/base/log.h"
 #include "wire/base/mem.h"
 #include "wire/codec/config.h"
+#include "wire/def/versions.h"
 
 #define LOG "controller"
 #define FILES_WANTED 65536
@@ -80,7 +81,7 @@ static int parse(struct options *o, int argc, char **argv, struct fail *f)
                         err = config_print(&table, opt == OPT_SAMPLE, stdout);
                         return err != 0 ? err : 1;
                 } else if (opt == 'V') {
-                        (void)puts("outrigger-controller " PACKAGE_VERSION);
+                        (void)puts("outrigger-controller " SOFTWARE_VERSION);
                         return 1;
                 } else if (opt == '?') return fail_set(f, E_INVALID, "try --help");
         }
@@ -104,6 +105,7 @@ static int to_app_config(const struct options *o, struct app_config *ac, struct 
                 .election_ms = (unsigned)c->raft_election_ms,
                 .snapshot_entries = (unsigned)c->raft_snapshot_entries,
                 .heartbeat_ms = (unsigned)c->raft_heartbeat_ms,
+                .level_raise_ms = (uint64_t)c->raft_level_raise_s * 1000,
                 .http_threads = (unsigned)c->rest_threads,
                 .unix_socket = c->rest_unix_socket,
                 .witness = o->witness };
@@ -185,7 +187,7 @@ static int run(const struct options *o, struct fail *f)
         err = start_signals(&p, f);
         if (err == 0) err = app_open(&ac, &p.app, f);
         if (err == 0) {
-                log_info(LOG, "outrigger-controller %s runs as member %s", PACKAGE_VERSION, app_name(p.app));
+                log_info(LOG, "outrigger-controller %s runs as member %s", SOFTWARE_VERSION, app_name(p.app));
                 notify_manager("READY=1\nSTATUS=member %s", app_name(p.app));
         } else if (p.app != NULL) {
                 stop(&p);

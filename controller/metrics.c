@@ -9,6 +9,7 @@
 #include "controller/metrics_internal.h"
 #include "controller/route.h"
 #include "wire/base/mem.h"
+#include "wire/def/versions.h"
 
 /* Upper bounds of the histogram, in seconds; the last bucket has none. */
 static const double bounds[] = { 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30,
@@ -233,7 +234,7 @@ static uint64_t clock_ns(void)
 int metrics_render(struct metrics *m, const struct metrics_input *in, struct buf *out)
 {
         uint64_t start_ns = clock_ns();
-        struct label info[] = { { "version", PACKAGE_VERSION }, { "buildtime", BUILD_TIME },
+        struct label info[] = { { "version", SOFTWARE_VERSION }, { "buildtime", BUILD_TIME },
                 { "gitid", BUILD_GIT_HASH } };
         sample_family(out, "linstor_info", "gauge", "Version of this controller.");
         sample_i(out, "linstor_info", info, ARRAY_LEN(info), 1);

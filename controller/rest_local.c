@@ -9,6 +9,7 @@
 #include "controller/rest_internal.h"
 #include "wire/base/log.h"
 #include "wire/codec/codec.h"
+#include "wire/def/versions.h"
 
 void rest_error(struct exchange *x, unsigned status, enum apirc_code code, const char *message,
         const char *cause, const char *correction)
@@ -64,7 +65,7 @@ static void answer(struct exchange *x, const struct type_desc *t, const void *o)
 static void version(struct exchange *x)
 {
         struct controller_version v = { 0 };
-        SET(&v, controller_version, version, PACKAGE_VERSION);
+        SET(&v, controller_version, version, SOFTWARE_VERSION);
         SET(&v, controller_version, git_hash, BUILD_GIT_HASH);
         SET(&v, controller_version, build_time, BUILD_TIME);
         SET(&v, controller_version, rest_api_version, BUILD_REST_API_VERSION);

@@ -8,6 +8,7 @@
 #include "controller/rest_internal.h"
 #include "wire/base/log.h"
 #include "wire/codec/codec.h"
+#include "wire/def/versions.h"
 
 /* At most so many error reports in a window: a member with a broken disk must not flood the cluster's log. */
 #define REPORTS_MAX 10
@@ -76,7 +77,7 @@ static void fill(struct exchange *x, struct error_report *e, int err, const char
         SET(e, error_report, node_name, member);
         SET(e, error_report, error_time, (int64_t)r->env->wall_ms(r->env));
         SET(e, error_report, module, "CONTROLLER");
-        SET(e, error_report, version, PACKAGE_VERSION);
+        SET(e, error_report, version, SOFTWARE_VERSION);
         SET(e, error_report, exception, x->route ? x->route->name : "request");
         SET(e, error_report, exception_message, err_text(err));
         SET(e, error_report, origin_method, x->method);

@@ -6,8 +6,10 @@
 #include <strings.h>
 
 #include "controller/sat_link_internal.h"
+#include "state/level.h"
 #include "state/writeset.h"
 #include "wire/base/log.h"
+#include "wire/codec/codec.h"
 
 #define LOG "satellites"
 #define SAT_FAILED_PAUSE_MS 5000 /* before a state that could not be built or taken is tried again */
@@ -97,6 +99,8 @@ static void flush_one(struct sat_session *s, struct tx *tx, uint64_t term, uint6
                 .revision = revision,
                 .base_revision = s->acked_revision };
         int err = build(s, tx, &args, &a, &w);
+        const char *left_out; /* what its release does not know, or the cluster does not use yet */
+        if (err == 0) err = obj_strip(&sat_wanted_type, &w, MIN(s->level, state_level(tx, NULL)), &left_out);
         if (err == 0) {
                 err = session_send_wanted(s, &w);
                 if (err == 0) sat_dirty_done(&s->dirty);

@@ -24,8 +24,6 @@
 
 /* Default port of satellites, when an interface names none. */
 #define SAT_PORT 3366
-/* What this program speaks; sent in both hellos. */
-#define SAT_LEVEL 1
 
 struct sat_link_ops {
         /* A read view of the replicated state, NULL when none can be had. */

@@ -47,6 +47,7 @@ struct sat_session {
         struct sat_dirty dirty;
         bool in_flight;
         uint64_t sent_ms, acked_revision;
+        unsigned level;       /* highest feature level that the satellite knows, from its hello reply */
         bool has_acked;       /* acked_revision is of this session */
         uint64_t fenced_term; /* it knows a newer leader than this term of ours; 0 = no */
         uint64_t failed_ms;   /* the state could not be built then */
@@ -91,6 +92,8 @@ const char *problem_name(struct arena *a, const struct sat_session *s, const cha
 const char *problem_fingerprint(struct arena *a, const struct sat_session *s);
 const char *problem_refused(struct arena *a, const struct sat_session *s, int err, const char *text,
         enum conn_status *ret_status);
+/* The releases have no feature level in common; level: the highest that the satellite knows. */
+const char *problem_level(struct arena *a, const struct sat_session *s, const char *version, uint64_t level);
 const char *problem_lost(struct arena *a, const struct sat_session *s, const char *why);
 
 #endif

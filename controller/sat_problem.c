@@ -1,5 +1,6 @@
 /* Why a node is not ONLINE, for its administrator: cause first, then the command that mends it. */
 #include "controller/sat_link_internal.h"
+#include "wire/def/versions.h"
 
 static const char *join_hint(struct arena *a, const char *node_name)
 {
@@ -65,6 +66,7 @@ const char *problem_refused(
         switch (err) {
         case E_AUTH: *ret_status = conn_status_AUTHENTICATION_ERROR; break;
         case E_FORMAT:
+        case E_LEVEL:
         case E_UNSUPPORTED: *ret_status = conn_status_VERSION_MISMATCH; break;
         case E_INVALID:
         case E_NOT_FOUND: *ret_status = conn_status_HOSTNAME_MISMATCH; break;
@@ -73,6 +75,16 @@ const char *problem_refused(
         }
         return arena_printf(a, "The satellite at %s refuses the session: %s", s->address_text,
                 text != NULL && text[0] != '\0' ? text : err_text(err));
+}
+
+const char *problem_level(struct arena *a, const struct sat_session *s, const char *version, uint64_t level)
+{
+        return arena_printf(a,
+                "The satellite at %s runs release %s (feature levels up to %llu), which does not work "
+                "together with "
+                "release %s of the controller (levels %d to %d): install the same release on both",
+                s->address_text, version != NULL ? version : "?", (unsigned long long)level, SOFTWARE_VERSION,
+                LEVEL_MIN, LEVEL_MAX);
 }
 
 const char *problem_lost(struct arena *a, const struct sat_session *s, const char *why)

@@ -12,6 +12,7 @@
 
 #include "controller/sat_link_internal.h"
 #include "wire/base/log.h"
+#include "wire/def/versions.h"
 
 #define LOG "satellites"
 
@@ -144,8 +145,9 @@ static void send_hello(struct sat_session *s)
         SET(&h, sat_hello, cluster_uuid, s->link->config.cluster_uuid);
         SET(&h, sat_hello, controller, s->link->config.controller);
         SET(&h, sat_hello, node_name, s->node_name);
-        SET(&h, sat_hello, version, PACKAGE_VERSION);
-        SET(&h, sat_hello, level, SAT_LEVEL);
+        SET(&h, sat_hello, version, SOFTWARE_VERSION);
+        SET(&h, sat_hello, level_min, LEVEL_MIN);
+        SET(&h, sat_hello, level, LEVEL_MAX);
         int err = send_msg(s, &sat_hello_type, &h);
         if (err != 0) session_lost(s, err_text(err));
 }
@@ -183,6 +185,12 @@ static void on_hello_reply(struct sat_session *s, const struct sat_hello_reply *
                 session_fail(s, status, problem);
                 return;
         }
+        uint64_t knows = HAS(r, sat_hello_reply, level) ? r->level : LEVEL_FIRST;
+        if (knows < LEVEL_MIN || (HAS(r, sat_hello_reply, level_min) && r->level_min > LEVEL_MAX)) {
+                session_fail(s, conn_status_VERSION_MISMATCH, problem_level(a, s, r->version, knows));
+                return;
+        }
+        s->level = (unsigned)MIN(knows, UINT8_MAX);
         if (strcasecmp(r->node_name, s->node_name) != 0) {
                 session_fail(s, conn_status_HOSTNAME_MISMATCH, problem_name(a, s, r->node_name));
                 return;

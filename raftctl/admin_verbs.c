@@ -50,6 +50,10 @@ static void refuse_driver(struct call *c, int err, const char *why)
         if (err == E_NO_QUORUM)
                 remedy = "bring the other controllers back; 'raftctl status' shows which are missing";
         if (err == E_NOT_LEADER) remedy = "ask on the leader; 'raftctl status' shows which that is";
+        if (err == E_UNSUPPORTED)
+                remedy = "the leader runs an older release that does not know this: finish the upgrade, or "
+                         "hand "
+                         "leadership to a member of the new release with 'raftctl transfer'";
         if (err == E_UNKNOWN_OUTCOME)
                 remedy = "it may or may not have happened: look at 'raftctl status', then repeat it";
         refuse(c, err, why != NULL && why[0] != '\0' ? why : err_text(err), remedy);
@@ -104,6 +108,12 @@ static void fill_member(struct call *c, struct admin_member *o, const struct dri
         SET(o, admin_member, is_self, self);
         SET(o, admin_member, is_leader, id == s->leader_id);
         SET(o, admin_member, link_up, up);
+        struct release *release = d != NULL ? arena_memdup(&c->arena, &d->release, sizeof *release) : NULL;
+        if (release != NULL && release->level_max != 0) {
+                SET(o, admin_member, software, release->software);
+                SET(o, admin_member, level_min, release->level_min);
+                SET(o, admin_member, level_max, release->level_max);
+        }
         if (s->state == DRIVER_LEADER && d != NULL) {
                 uint64_t match = self ? s->last_index : d->match_index;
                 SET(o, admin_member, match_index, match);
@@ -141,6 +151,21 @@ static void fill_members(struct call *c, struct admin_status *o, const struct dr
         o->members_n = k;
 }
 
+static void fill_level(struct call *c, struct admin_status *o)
+{
+        struct local_member *m = c->admin->m;
+        struct admin_satellite *list = NULL;
+        member_level_look(m);
+        SET(o, admin_status, level, m->level.now);
+        SET(o, admin_status, level_next, m->level.next);
+        if (member_level_due_s(m) >= 0) SET(o, admin_status, level_due_s, member_level_due_s(m));
+        if (m->level.note[0] != '\0')
+                SET(o, admin_status, level_note, arena_strdup(&c->arena, m->level.note));
+        if (m->hooks->satellites == NULL) return;
+        uint32_t n = m->hooks->satellites(m->arg, &c->arena, &list);
+        SET_N(o, admin_status, satellites, list, n);
+}
+
 static void warn(struct call *c, struct admin_status *o, const char *text)
 {
         const char **w = arena_array(&c->arena, const char *, o->warnings_n + 1);
@@ -167,6 +192,12 @@ static void fill_warnings(struct call *c, struct admin_status *o, const struct d
                         "two voters: the loss of either stops all changes; add a third controller or a "
                         "witness");
         if (s->disk_full) warn(c, o, "the disk is full: no changes are taken, make room");
+        if (m->level.next > m->level.now)
+                warn(c, o,
+                        arena_printf(&c->arena,
+                                "all members know feature level %u, the cluster is at %u: see 'raftctl "
+                                "level'",
+                                m->level.next, m->level.now));
         if (m->reconcile.last[0] != '\0')
                 warn(c, o,
                         arena_printf(&c->arena, "the last change of the configuration failed: %s",
@@ -205,6 +236,7 @@ static void verb_status(struct call *c)
         SET(o, admin_status, disk_full, s.disk_full);
         SET(o, admin_status, expires_ms, (int64_t)cert.expires_s * 1000);
         fill_members(c, o, &s);
+        fill_level(c, o);
         fill_warnings(c, o, &s);
         SET(&c->r, admin_reply, status, o);
         answer(c);
@@ -353,6 +385,27 @@ static void verb_transfer(struct call *c)
         driver_change(m->driver, CHANGE_TRANSFER, id, NULL, member_now_ms(m) + TRANSFER_MS, on_transfer, c);
 }
 
+static void verb_level(struct call *c)
+{
+        struct local_member *m = c->admin->m;
+        uint64_t to = c->q.level;
+        member_level_look(m);
+        if (!HAS(&c->q, admin_request, level) && m->level.next <= m->level.now) {
+                refuse(c, m->level.note[0] != '\0' ? E_LEVEL : E_EXISTS,
+                        m->level.note[0] != '\0'
+                                ? arena_printf(&c->arena, "the feature level cannot be raised above %u: %s",
+                                          m->level.now, m->level.note)
+                                : arena_printf(&c->arena,
+                                          "the feature level is %u, the highest that this release knows",
+                                          m->level.now),
+                        "'raftctl level' shows who runs what");
+                return;
+        }
+        if (!HAS(&c->q, admin_request, level)) to = m->level.next;
+        SET(&c->r, admin_reply, text, arena_printf(&c->arena, "%u", (unsigned)MIN(to, UINT8_MAX)));
+        member_level_raise(m, (unsigned)MIN(to, UINT8_MAX), OP_MS, on_outcome, c);
+}
+
 static void verb_client_cert(struct call *c)
 {
         struct local_member *m = c->admin->m;
@@ -394,6 +447,7 @@ void admin_dispatch(struct admin *a, uint64_t number, struct blob request)
         case admin_verb_TRANSFER: verb_transfer(c); return;
         case admin_verb_CLIENT_CERT: verb_client_cert(c); return;
         case admin_verb_CHECK_TIMING: verb_timing(c); return;
+        case admin_verb_LEVEL_RAISE: verb_level(c); return;
         case admin_verb_N: break;
         }
         refuse(c, E_UNSUPPORTED, "this controller does not know that request",

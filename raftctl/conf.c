@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "wire/def/versions.h"
+
 static void *heap_malloc(void *data, size_t size) { return xmalloc(size ? size : 1); }
 static void heap_free(void *data, void *p) { free(p); }
 static void *heap_calloc(void *data, size_t n, size_t size) { return xcalloc(n ? n : 1, size ? size : 1); }
@@ -65,7 +67,7 @@ int conf_check(struct blob in)
         const char *addresses[CONF_MEMBERS_MAX];
         unsigned voters = 0, role;
 
-        if (in.n < 9 || in.p[0] != 1) return E_CORRUPT;
+        if (in.n < 9 || in.p[0] != CONF_VERSION) return E_CORRUPT;
         n = get_le64(in.p + 1);
         if (n == 0 || n > CONF_MEMBERS_MAX) return E_CORRUPT;
         for (uint64_t i = 0; i < n; i++) {

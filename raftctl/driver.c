@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "raftctl/driver_int.h"
+#include "raftctl/level.h"
 
 uint64_t drv_random(struct driver *d)
 {
@@ -325,6 +326,8 @@ static struct driver *driver_new(const struct driver_config *config)
         d->snapshot_bytes = config->snapshot_bytes ? config->snapshot_bytes : (size_t)16 << 20;
         d->trailing_entries = config->trailing_entries ? config->trailing_entries : 512;
         d->lazy = config->lazy;
+        d->level_min = config->level_min ? config->level_min : LEVEL_MIN;
+        d->level_max = config->level_max ? config->level_max : LEVEL_MAX;
         d->rng = config->seed | 1;
         d->scan_ms = UINT64_MAX;
         d->incarnation = d->env->wall_ms(d->env) << 16 | (env_random_u64(d->env) & 0xffff);
@@ -347,6 +350,7 @@ int driver_open(const struct driver_config *config, struct driver **ret, struct 
         d->start_arena.limit_bytes = (size_t)1 << 40;
         err = d->store->ops->load(d->store, &d->start_arena, &d->start, f);
         if (err == 0) err = check_start(&d->start, &conf, f);
+        if (err == 0) err = level_start(d, f);
         if (err < 0) {
                 arena_done(&d->start_arena);
                 free(d->name);
@@ -464,9 +468,11 @@ static void member_status(const struct driver *d, const struct raft_server *s, s
                         raft_catch_up(&d->raft, s->id, &catch_up) == 0 && catch_up == RAFT_CATCH_UP_RUNNING;
         }
         if (s->id == d->id) {
+                driver_release(d, &ret->release);
                 ret->link_up = true;
                 ret->last_contact_ms = drv_now(d);
         } else if (p) {
+                ret->release = p->release;
                 ret->link_up = p->link_up;
                 ret->last_contact_ms = p->heard_ms;
                 ret->receiving_snapshot = p->snap.active;

@@ -31,6 +31,14 @@ enum driver_state {
 
 struct driver;
 
+/* What a process says of itself in the first words on a link (raftctl/level.h). */
+#define SOFTWARE_MAX 32
+struct release {
+        unsigned level_min, level_max; /* feature levels at which it can take part */
+        unsigned level;                /* of its state */
+        char software[SOFTWARE_MAX];   /* its version, for people; "" = unknown */
+};
+
 /* One evaluated operation: reads and writes tx, appends the opaque reply. 0 = keep the writes (record id and
  * answer); E_INVALID = the operation was refused: its writes are rolled back, the reply is the refusal. Pure
  * but for what the caller put into the request. */
@@ -65,7 +73,9 @@ struct driver_config {
         size_t snapshot_bytes;     /* or that many bytes of log (16 MiB) */
         unsigned trailing_entries; /* keep at least that many log entries behind a snapshot (512, at least
                                       256) */
-        bool lazy;                 /* a witness: stands for election late, hands leadership over at once */
+        unsigned level_min,
+                level_max; /* feature levels; 0 = those of this build (simulations mix releases) */
+        bool lazy;         /* a witness: stands for election late, hands leadership over at once */
 };
 
 /* Loads the store and starts; a sole voter first writes a new term (S3) and is without a state until that is
@@ -123,6 +133,7 @@ struct driver_member {
         uint64_t match_index;     /* leader only */
         uint64_t last_contact_ms; /* env time, 0 = never */
         bool catching_up, receiving_snapshot;
+        struct release release; /* level_max 0 = not heard of yet */
 };
 struct driver_status {
         uint64_t id, term, leader_id /* 0 = none known */, last_index, commit_index, applied_index,

@@ -10,6 +10,7 @@
  *   membership.c     changes of the configuration, transfer of leadership
  *   snapshot_send.c, snapshot_recv.c
  *   hashes.c         comparing the state's hash between members
+ *   level.c          feature levels and releases
  *
  * Threads: one. The core (libraft) is included by files of this folder only. */
 #ifndef RAFTCTL_DRIVER_INT_H
@@ -142,7 +143,8 @@ struct snap_send {
 struct peer {
         uint64_t id;
         bool link_up, link_fresh;
-        uint64_t incarnation; /* of its process */
+        uint64_t incarnation;   /* of its process */
+        struct release release; /* level_max 0 = it has not said */
         uint64_t seq_in[CHANNEL_N], seq_out[CHANNEL_N];
         uint64_t heard_ms; /* 0 = never */
         /* leader */
@@ -219,6 +221,8 @@ struct driver {
         unsigned depth;
         int fatal;
         const char *fatal_why;
+        unsigned level_min, level_max;
+        char level_why[200]; /* what fatal_why points to, when it is the level */
         bool fatal_told, state_told, state_changed;
         uint64_t applied_told;
 

@@ -190,7 +190,7 @@ static int make_writeset(const struct member_founding *c, const struct member_id
         SET(&row, cluster, uuid, id->cluster);
         SET(&row, cluster, name, c->cluster_name != NULL ? c->cluster_name : "outrigger");
         SET(&row, cluster, created_ms, now);
-        SET(&row, cluster, feature_level, 1);
+        SET(&row, cluster, feature_level, LEVEL_MAX); /* there is nobody yet who could be older */
         SET(&m, member, name, id->name);
         SET(&m, member, raft_id, id->raft_id);
         SET(&m, member, address, id->address);

@@ -1,6 +1,8 @@
 /* Rules of a store job, see job_internal.h. */
 #include "raftctl/job_internal.h"
 
+#include "state/level.h"
+
 static int check_apply(const struct store_job *job, uint64_t applied, uint64_t last, uint64_t *ret_applied)
 {
         for (uint32_t i = 0; i < job->apply_n; i++) {
@@ -49,5 +51,13 @@ int job_apply(const struct store_job *job, struct tx *tx, struct applied *ret)
                 if (err != 0) return err;
                 if (job->apply_results != NULL) job->apply_results[i] = result;
         }
-        return applied_get(tx, ret);
+        int err = job_level(job, tx);
+        return err != 0 ? err : applied_get(tx, ret);
+}
+
+int job_level(const struct store_job *job, struct tx *tx)
+{
+        int err;
+        if (job->level_max == 0) return 0;
+        return state_level(tx, &err) > job->level_max ? E_LEVEL : err;
 }

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "raftctl/driver_int.h"
+#include "raftctl/level.h"
 
 static void job_done(struct store_job *sj, int err);
 
@@ -210,7 +211,7 @@ void jobs_pump(struct driver *d)
         if (!d->vote_dirty && d->truncate_from == 0 && d->store_last >= d->log.last && !d->install_ready &&
                 !apply_wanted(d, now) && !snapshot_due(d))
                 return;
-        j->sj = (struct store_job){ .data = d, .done_cb = job_done };
+        j->sj = (struct store_job){ .data = d, .done_cb = job_done, .level_max = d->level_max };
         j->with_snapshot = j->is_install = false;
         j->from = 1;
         j->to = 0;
@@ -312,7 +313,7 @@ static void job_done(struct store_job *sj, int err)
         if (d->fatal) return;
         drv_enter(d);
         if (err < 0) {
-                drv_fatal(d, err, "the store failed");
+                drv_fatal(d, err, err == E_LEVEL ? level_gone(d) : "the store failed");
         } else {
                 j->busy = false;
                 d->durable_no = j->no;

@@ -169,6 +169,9 @@ static int prepare(struct joining *j, const struct pki_identity *id, struct blob
         if (q->address != NULL) SET(&j->op, join_op, address, q->address);
         if (q->raft_id != 0) SET(&j->op, join_op, raft_id, q->raft_id);
         if (q->is_volatile) SET(&j->op, join_op, is_volatile, true);
+        if (HAS(q, join_request, level_min)) SET(&j->op, join_op, level_min, q->level_min);
+        if (HAS(q, join_request, level_max)) SET(&j->op, join_op, level_max, q->level_max);
+        if (q->software != NULL) SET(&j->op, join_op, software, q->software);
         if (q->token_id == NULL) {
                 SET(&j->op, join_op, fingerprint, hex_of(&j->arena, id->fingerprint, sizeof id->fingerprint));
                 return 0;

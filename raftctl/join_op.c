@@ -2,10 +2,13 @@
 
 #include <inttypes.h>
 #include <sodium.h>
+#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
+#include "raftctl/level.h"
 #include "raftctl/voters.h"
+#include "state/level.h"
 #include "state/table.h"
 #include "wire/codec/codec.h"
 #include "wire/net/join_token.h"
@@ -24,6 +27,8 @@ struct join_eval {
         struct arena arena;
         struct request req;
         struct op_outcome out;
+        join_op_raise_fn *raise;
+        void *arg;
 };
 
 static int refuse(struct join_eval *e, int err, const char *text, const char *remedy)
@@ -279,6 +284,20 @@ static int put_member(struct join_eval *e, const struct join_op *op)
         return err != 0 ? err : check_voters(e, &before, op->name);
 }
 
+/* A member whose release does not fit would have to stop at once. Satellites may be of an older one. */
+static int check_release(struct join_eval *e, const struct join_op *op)
+{
+        char text[200];
+        struct release theirs = { .level_min = (unsigned)MAX(MIN(op->level_min, UINT8_MAX), LEVEL_FIRST),
+                .level_max = (unsigned)MAX(MIN(op->level_max, UINT8_MAX), LEVEL_FIRST) };
+        struct release ours = { .level = state_level(e->tx, NULL), .level_max = LEVEL_MAX };
+        (void)snprintf(theirs.software, sizeof theirs.software, "%s",
+                op->software != NULL ? op->software : "of that machine");
+        if (release_refuse(&ours, &theirs, text, sizeof text) == NULL) return 0;
+        return refuse(e, E_LEVEL, arena_strdup(&e->arena, text),
+                "install the same release as on the other members; the token can still be used");
+}
+
 static int eval_join(struct join_eval *e, const struct join_op *op)
 {
         struct join_token t = { 0 };
@@ -289,6 +308,7 @@ static int eval_join(struct join_eval *e, const struct join_op *op)
         if (err == 0 && op->token_id == NULL && op->role == cert_role_SATELLITE)
                 err = refuse(
                         e, E_AUTH, "no token was given", "make one with 'raftctl token create' on a member");
+        if (err == 0 && op->role != cert_role_SATELLITE) err = check_release(e, op);
         if (err == 0 && op->role != cert_role_SATELLITE) err = put_member(e, op);
         if (err == 0 && op->token_id != NULL && (t.used_by == NULL || t.used_by[0] == '\0')) {
                 SET(&t, join_token, used_by, op->name);
@@ -343,7 +363,7 @@ static int eval_member(struct join_eval *e, const struct member_op *op)
 static bool known_path(const char *path)
 {
         return strcmp(path, JOIN_OP_TOKEN) == 0 || strcmp(path, JOIN_OP_JOIN) == 0 ||
-               strcmp(path, JOIN_OP_MEMBERS) == 0;
+               strcmp(path, JOIN_OP_MEMBERS) == 0 || strcmp(path, LEVEL_OP) == 0;
 }
 
 bool join_op_is(struct blob request)
@@ -362,6 +382,7 @@ static int dispatch(struct join_eval *e)
         struct token_op token = { 0 };
         struct join_op join = { 0 };
         struct member_op member = { 0 };
+        struct level_op level = { 0 };
         int err;
         if (strcmp(e->req.path, JOIN_OP_TOKEN) == 0) {
                 err = dec_msgpack(&token_op_type, e->req.body, DEC_TOLERANT, &e->arena, &token, &f);
@@ -369,6 +390,9 @@ static int dispatch(struct join_eval *e)
         } else if (strcmp(e->req.path, JOIN_OP_JOIN) == 0) {
                 err = dec_msgpack(&join_op_type, e->req.body, DEC_TOLERANT, &e->arena, &join, &f);
                 if (err == 0) return eval_join(e, &join);
+        } else if (strcmp(e->req.path, LEVEL_OP) == 0) {
+                err = dec_msgpack(&level_op_type, e->req.body, DEC_TOLERANT, &e->arena, &level, &f);
+                if (err == 0 && e->raise != NULL) return e->raise(e->arg, e->tx, &level, &e->arena, &e->out);
         } else {
                 err = dec_msgpack(&member_op_type, e->req.body, DEC_TOLERANT, &e->arena, &member, &f);
                 if (err == 0) return eval_member(e, &member);
@@ -376,9 +400,10 @@ static int dispatch(struct join_eval *e)
         return refuse(e, err, arena_printf(&e->arena, "the request cannot be read: %s", f.text), "");
 }
 
-int join_op_evaluate(struct tx *tx, struct blob request, struct buf *ret_reply)
+int join_op_evaluate(
+        struct tx *tx, struct blob request, join_op_raise_fn *raise, void *arg, struct buf *ret_reply)
 {
-        struct join_eval e = { .tx = tx };
+        struct join_eval e = { .tx = tx, .raise = raise, .arg = arg };
         struct fail f = { 0 };
         arena_init(&e.arena, ARENA_MAX + 2 * request.n);
         int err = dec_msgpack(&request_type, request, DEC_TOLERANT, &e.arena, &e.req, &f);

@@ -26,8 +26,12 @@
 
 /* Is it for us? Decodes the path only. */
 bool join_op_is(struct blob request);
-/* 0 = keep the writes; E_INVALID = refused, the reply says why. */
-int join_op_evaluate(struct tx *tx, struct blob request, struct buf *ret_reply);
+/* 0 = keep the writes; E_INVALID = refused, the reply says why. raise: carries LEVEL_OP out (raftctl/level.h); NULL: it is
+ * refused. */
+typedef int join_op_raise_fn(
+        void *arg, struct tx *tx, const struct level_op *op, struct arena *a, struct op_outcome *ret);
+int join_op_evaluate(
+        struct tx *tx, struct blob request, join_op_raise_fn *raise, void *arg, struct buf *ret_reply);
 /* Encodes a request. body_type: one of the above. */
 int join_op_encode(const char *path, const struct type_desc *body_type, const void *body, uint64_t wall_ms,
         const char *member, struct buf *out);

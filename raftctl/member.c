@@ -13,6 +13,7 @@
 
 #include "raftctl/admin.h"
 #include "raftctl/join_op.h"
+#include "raftctl/level.h"
 #include "raftctl/member_int.h"
 #include "raftctl/store_lmdb.h"
 #include "wire/codec/codec.h"
@@ -73,6 +74,7 @@ void member_close(struct local_member *m, void (*cb)(void *arg), void *arg)
         uv_close((uv_handle_t *)&m->polled, on_handle_closed);
         uv_close((uv_handle_t *)&m->tick, on_handle_closed);
         uv_close((uv_handle_t *)&m->reconcile.timer, on_handle_closed);
+        uv_close((uv_handle_t *)&m->level.timer, on_handle_closed);
 }
 
 /* ---- the driver's calls out ---- */
@@ -90,10 +92,17 @@ static void drv_send(void *arg, uint64_t to, enum raft_channel channel, struct b
         if (!m->closing) transport_send(m->transport, to, channel, frame);
 }
 
+static int raise_level(
+        void *arg, struct tx *tx, const struct level_op *op, struct arena *a, struct op_outcome *ret)
+{
+        struct local_member *m = arg;
+        return level_op_evaluate(m->driver, tx, op, a, ret);
+}
+
 static int drv_evaluate(void *arg, struct tx *tx, struct blob request, uint64_t index, struct buf *ret_reply)
 {
         struct local_member *m = arg;
-        if (join_op_is(request)) return join_op_evaluate(tx, request, ret_reply);
+        if (join_op_is(request)) return join_op_evaluate(tx, request, raise_level, m, ret_reply);
         return m->hooks->evaluate != NULL ? m->hooks->evaluate(m->arg, tx, request, index, ret_reply)
                                           : E_UNSUPPORTED;
 }
@@ -140,7 +149,21 @@ static void net_link(void *arg, uint64_t peer, bool up, bool reset)
         if (m->driver != NULL && !m->closing) driver_link(m->driver, peer, up, reset);
 }
 
+static void net_release(void *arg, struct release *ret)
+{
+        struct local_member *m = arg;
+        if (m->driver != NULL) driver_release(m->driver, ret);
+}
+
+static void net_peer_release(void *arg, uint64_t peer, const struct release *r)
+{
+        struct local_member *m = arg;
+        if (m->driver != NULL && !m->closing) driver_peer_release(m->driver, peer, r);
+}
+
 static const struct transport_ops transport_ops = {
+        .release = net_release,
+        .peer_release = net_peer_release,
         .receive = net_receive,
         .link = net_link,
         .check = member_check,
@@ -310,6 +333,7 @@ static void start_handles(struct local_member *m)
         m->turn.data = m->polled.data = m->tick.data = m;
         m->live += 3;
         reconcile_open(m);
+        member_level_open(m);
 }
 
 int member_open(
@@ -325,6 +349,7 @@ int member_open(
         m->election_ms = config->election_ms != 0 ? config->election_ms : ELECTION_MS;
         m->snapshot_entries = config->snapshot_entries != 0 ? config->snapshot_entries : SNAPSHOT_ENTRIES;
         m->witness = config->witness;
+        m->level_raise_ms = config->level_raise_ms;
         m->heartbeat_ms = config->heartbeat_ms != 0 ? config->heartbeat_ms : HEARTBEAT_MS;
         m->incarnation = env_random_u64(m->env);
         arena_init(&m->arena, IDENTITY_ARENA);
@@ -363,7 +388,10 @@ static void on_op(void *arg, int err, uint64_t index, uint64_t term, struct blob
         struct op_outcome out = { 0 };
         struct fail f = { 0 };
         arena_init(&a, OUTCOME_ARENA);
-        if (err == 0) err = dec_msgpack(&op_outcome_type, reply, DEC_TOLERANT, &a, &out, &f);
+        /* a leader of an older release may not know the operation, and says so in another form */
+        if (err == 0 &&
+                (dec_msgpack(&op_outcome_type, reply, DEC_TOLERANT, &a, &out, &f) != 0 || out.err > 0))
+                err = E_UNSUPPORTED;
         call->m->ops--;
         call->cb(call->arg, err, &out);
         arena_done(&a);

@@ -26,6 +26,8 @@ struct member_hooks {
         /* Somebody joined through this member, and that is committed: satellites are registered now.
          * Borrowed. May be NULL. */
         void (*on_joined)(void *arg, const struct join_op *op);
+        /* What is known of the satellites' releases, into the arena; returns how many. May be NULL. */
+        uint32_t (*satellites)(void *arg, struct arena *a, struct admin_satellite **ret);
 };
 
 struct member_config {
@@ -35,6 +37,9 @@ struct member_config {
         unsigned election_ms;      /* 0 = 500 */
         unsigned snapshot_entries; /* 0 = 4096 */
         unsigned heartbeat_ms;     /* 0 = 50 */
+        uint64_t
+                level_raise_ms; /* all members have known the next feature level for so long: the leader raises it;
+                                      0 = it does not */
         bool witness; /* never evaluates: requests that come while it leads wait for the next leader */
         const struct member_hooks *hooks;
         void *arg;

@@ -24,6 +24,16 @@ struct identity_write { /* of the others' addresses, off the loop; one at a time
         bool busy;
 };
 
+/* The feature level, looked at once a second (member_level.c). */
+struct member_level {
+        uv_timer_t timer;
+        unsigned now;      /* of the state */
+        unsigned next;     /* that all members know, as far as this one can tell; = now when there is none */
+        uint64_t since_ms; /* leader: all members have known next since then; 0 = they do not */
+        bool busy;         /* the leader's own raise is under way */
+        char note[256];    /* why there is no next one */
+};
+
 struct local_member {
         uv_loop_t *loop;
         struct env *env;
@@ -43,6 +53,8 @@ struct local_member {
         struct admin *admin;
         struct reconcile reconcile;
         struct identity_write identity_write;
+        struct member_level level;
+        uint64_t level_raise_ms;
         uv_prepare_t turn;
         uv_check_t polled;
         uv_timer_t tick;
@@ -87,6 +99,14 @@ void reconcile_kick(struct local_member *m);
 /* ---- rejoin.c ---- */
 /* The request of a member that comes back under id->raft_id. */
 int rejoin_request(const struct member_identity *id, enum cert_role role, struct buf *out) MUST_USE;
+/* ---- member_level.c ---- */
+void member_level_open(struct local_member *m);
+/* Looks now; what it found is in m->level. */
+void member_level_look(struct local_member *m);
+/* Until the leader raises it by itself; -1 = it does not. */
+int64_t member_level_due_s(const struct local_member *m);
+void member_level_raise(
+        struct local_member *m, unsigned to, unsigned timeout_ms, member_op_fn *cb, void *arg);
 /* ---- join.c ---- */
 void join_serve(
         void *arg, uint64_t caller, const struct pki_identity *id, const char *address, struct blob request);

@@ -28,6 +28,9 @@ int rejoin_request(const struct member_identity *id, enum cert_role role, struct
         SET(&r, join_request, address, id->address);
         SET(&r, join_request, raft_id, id->raft_id);
         if (id->is_volatile) SET(&r, join_request, is_volatile, true);
+        SET(&r, join_request, level_min, LEVEL_MIN);
+        SET(&r, join_request, level_max, LEVEL_MAX);
+        SET(&r, join_request, software, SOFTWARE_VERSION);
         return enc_msgpack(&join_request_type, &r, out);
 }
 

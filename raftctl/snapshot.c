@@ -5,10 +5,10 @@
 #include <string.h>
 
 #include "wire/base/sodium_once.h"
+#include "wire/def/versions.h"
 
 enum { HASH_SIZE = 32, TRAILER_SIZE = 8 + HASH_SIZE };
-/* The value of the header record; the last byte is the version. */
-static const uint8_t header[8] = { 'O', 'R', 'S', 'T', 'A', 'T', 'E', 1 };
+static const uint8_t header[8] = { 'O', 'R', 'S', 'T', 'A', 'T', 'E', SNAPSHOT_VERSION }; /* of the stream */
 
 static void put_record(struct buf *out, struct blob key, struct blob value)
 {

@@ -49,6 +49,9 @@ struct store_job {
         uint64_t trim_to;
         /* received snapshot (store_ops.install_*): switch to it; the whole log is dropped */
         bool install;
+        /* A state that the job would bring above this feature level is refused with E_LEVEL, and nothing is written
+         * (0 = any). */
+        unsigned level_max;
         /* results, valid in done_cb */
         struct applied applied;
         enum apply_result *apply_results; /* apply_n of them, caller's storage, may be NULL */

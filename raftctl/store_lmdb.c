@@ -107,6 +107,7 @@ static int write_job(struct store_lmdb *s, struct store_job *job, struct kv_lmdb
         if (err != 0) return err;
         if (job->install && (!s->parser.finished || job->applied.term != job->snapshot.term))
                 return E_INVALID;
+        if (job->install && (err = job_level(job, state)) != 0) return err;
         struct job_log log = { s->log_first, s->log_last, s->snapshot_index };
         err = job_check(job, &log, job->applied.index, &after->last);
         if (err == 0) err = write_log(s, job, kv_lmdb_tx(t, DB_LOG), after);

@@ -4,8 +4,7 @@
 
 #include "raftctl/store_lmdb.h"
 #include "state/kv_lmdb.h"
-
-#define MEMBER_FORMAT 1
+#include "wire/def/versions.h"
 
 enum member_db { DB_LOG, DB_META, DB_STATE0, DB_STATE1, DB_N };
 extern const char *const member_dbs[DB_N];

@@ -136,6 +136,12 @@ static int commit_job(struct store_mem *m, struct store_job *job)
         int err = read_applied(d->kv[target], &job->applied);
         if (err != 0) return err;
         if (job->install && job->applied.term != job->snapshot.term) return E_INVALID;
+        if (job->install) {
+                struct tx *tx = kv_mem_read(d->kv[target]);
+                err = job_level(job, tx);
+                kv_mem_end(tx);
+                if (err != 0) return err;
+        }
         struct job_log log = { .first = d->first, .last = log_last(d), .snapshot_index = d->snapshot.index };
         err = job_check(job, &log, job->applied.index, &last);
         if (err != 0) return err;

@@ -31,7 +31,7 @@ struct tool {
 
 typedef int tool_fn(struct tool *t);
 tool_fn tool_init, tool_join, tool_rejoin, tool_token, tool_status, tool_timing, tool_remove, tool_promote,
-        tool_demote, tool_transfer, tool_client_cert, tool_check;
+        tool_demote, tool_transfer, tool_level, tool_client_cert, tool_check;
 
 /* Prints "raftctl: text" and returns TOOL_FAILED. */
 int tool_fail(const struct fail *f);

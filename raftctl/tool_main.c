@@ -8,6 +8,7 @@
 
 #include "raftctl/tool.h"
 #include "wire/codec/config.h"
+#include "wire/def/versions.h"
 #include "wire/net/kinds.h"
 
 #define CONFIG_FILE "/etc/outrigger/controller.conf"
@@ -82,6 +83,14 @@ static const struct command {
                 "/etc/outrigger.\n"
                 "Must be run on a controller. Files of another cluster are not overwritten.\n",
                 tool_client_cert },
+        { "level", "[raise [N]] [--json]", "show the releases of all machines, and raise the feature level",
+                "What a new release adds is off until every member runs it and the feature level is raised; "
+                "until then\n"
+                "each member can go back to the release before. The leader raises it by itself when all "
+                "members "
+                "have\n"
+                "known the next one for raft.level_raise_s, a day unless set otherwise.\n",
+                tool_level },
         { "check-timing", "[--json]", "measure disk and network against the timeouts",
                 "Syncs a small file in the data directory 50 times, and shows the round trips to the other "
                 "members.\n",
@@ -287,7 +296,7 @@ static int run(struct tool *t, int argc, char **argv)
         int id, rc = read_config(t, argc, argv);
         while (rc == 0 && (id = getopt_long(argc, argv, "h", options, NULL)) != -1) {
                 if (id == OPT_HELP || id == 'h') return help(optind < argc ? argv[optind] : NULL);
-                if (id == OPT_VERSION) return puts("raftctl " PACKAGE_VERSION) < 0 ? TOOL_FAILED : TOOL_OK;
+                if (id == OPT_VERSION) return puts("raftctl " SOFTWARE_VERSION) < 0 ? TOOL_FAILED : TOOL_OK;
                 rc = one_option(t, id, optarg);
         }
         if (rc != 0) return rc;
@@ -296,7 +305,8 @@ static int run(struct tool *t, int argc, char **argv)
         t->args = argv + optind;
         t->args_n = argc - optind;
         if (strcmp(name, "help") == 0) return help(t->args_n > 0 ? t->args[0] : NULL);
-        if (strcmp(name, "version") == 0) return puts("raftctl " PACKAGE_VERSION) < 0 ? TOOL_FAILED : TOOL_OK;
+        if (strcmp(name, "version") == 0)
+                return puts("raftctl " SOFTWARE_VERSION) < 0 ? TOOL_FAILED : TOOL_OK;
         const struct command *c = find_command(name);
         return c != NULL ? c->run(t) : tool_usage("there is no such command");
 }

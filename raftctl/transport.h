@@ -21,9 +21,9 @@
 #define RAFTCTL_TRANSPORT_H
 
 #include "raftctl/driver.h"
+#include "wire/def/versions.h"
 #include "wire/net/listener.h"
 
-#define TRANSPORT_VERSION 1
 #define TRANSPORT_QUEUE_BYTES ((size_t)32 << 20) /* for each peer and channel; more is dropped */
 #define TRANSPORT_FRAME_MAX_BYTES (64u << 20)
 #define TRANSPORT_PEERS_MAX 32
@@ -39,6 +39,10 @@ struct transport_ops {
         /* May the holder of that certificate be that id? KNOWN: yes. DENIED: its name belongs to another id,
          * the id to another name, or the holder was removed. */
         enum transport_known (*check)(void *arg, uint64_t id, const struct pki_identity *who);
+        /* What this process says of itself on a new link, and what a peer said: before link(up), or when the link is refused
+         * because the releases do not fit. NULL: nothing, as the first release. */
+        void (*release)(void *arg, struct release *ret);
+        void (*peer_release)(void *arg, uint64_t peer, const struct release *r);
         /* Somebody wants to join; caller identifies the connection for transport_reply(). id: NULL without
          * certificate. */
         void (*join)(void *arg, uint64_t caller, const struct pki_identity *id, const char *address,

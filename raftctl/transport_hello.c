@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "raftctl/level.h"
 #include "raftctl/transport_int.h"
 #include "wire/codec/codec.h"
 #include "wire/def/types.h"
@@ -48,11 +49,34 @@ static void link_up(struct link *l, struct end *e)
         t->ops->link(t->arg, l->peer->id, true, false); /* last: it may change peers */
 }
 
+static void own_release(const struct transport *t, struct release *ret)
+{
+        *ret = (struct release){ .level_min = LEVEL_MIN, .level_max = LEVEL_MAX, .level = LEVEL_FIRST };
+        if (t->ops->release != NULL) t->ops->release(t->arg, ret);
+}
+
+static unsigned level_of(uint64_t told) { return (unsigned)MAX(MIN(told, UINT8_MAX), LEVEL_FIRST); }
+
+static void release_set(struct release *r, uint64_t min, uint64_t max, uint64_t level, const char *software)
+{
+        *r = (struct release){
+                .level_min = level_of(min), .level_max = level_of(max), .level = level_of(level)
+        };
+        (void)snprintf(r->software, sizeof r->software, "%s", software != NULL ? software : "");
+}
+
 void transport_hello_send(struct end *e)
 {
         struct link *l = e->link;
         struct peer_hello h = { 0 };
+        struct release r;
+        own_release(e->t, &r);
         SET(&h, peer_hello, version, TRANSPORT_VERSION);
+        SET(&h, peer_hello, version_min, TRANSPORT_VERSION_MIN);
+        SET(&h, peer_hello, level_min, r.level_min);
+        SET(&h, peer_hello, level_max, r.level_max);
+        SET(&h, peer_hello, level, r.level);
+        SET(&h, peer_hello, software, r.software);
         SET(&h, peer_hello, from, e->t->id);
         SET(&h, peer_hello, to, l->peer->id);
         SET(&h, peer_hello, channel, (uint64_t)l->channel);
@@ -65,9 +89,16 @@ void transport_hello_send(struct end *e)
 static void answer(struct end *e, int err, const char *text, uint64_t void_dial)
 {
         struct peer_hello_reply r = { 0 };
+        struct release own;
         SET(&r, peer_hello_reply, err, err);
         if (text != NULL) SET(&r, peer_hello_reply, text, text);
         SET(&r, peer_hello_reply, incarnation, e->t->incarnation);
+        own_release(e->t, &own);
+        SET(&r, peer_hello_reply, version, TRANSPORT_VERSION); /* there is one only: nothing to choose */
+        SET(&r, peer_hello_reply, level_min, own.level_min);
+        SET(&r, peer_hello_reply, level_max, own.level_max);
+        SET(&r, peer_hello_reply, level, own.level);
+        SET(&r, peer_hello_reply, software, own.software);
         if (void_dial != 0) SET(&r, peer_hello_reply, void_dial, void_dial);
         int sent = send_obj(e, KIND_HELLO_REPLY, &peer_hello_reply_type, &r);
         if (err == 0) return;
@@ -75,11 +106,32 @@ static void answer(struct end *e, int err, const char *text, uint64_t void_dial)
         else transport_end_drop(e);
 }
 
+/* The versions of the protocol: two ranges that meet. An old hello has no range. */
+static bool version_fits(const struct peer_hello *h)
+{
+        uint64_t least = HAS(h, peer_hello, version_min) ? h->version_min : h->version;
+        return h->version >= TRANSPORT_VERSION_MIN && least <= TRANSPORT_VERSION;
+}
+
+static int judge_release(struct transport *t, const struct release *theirs, const char **ret_text)
+{
+        struct release ours;
+        own_release(t, &ours);
+        *ret_text = release_refuse(&ours, theirs, t->refusal, sizeof t->refusal);
+        return *ret_text == NULL ? 0 : E_LEVEL;
+}
+
+/* The last thing to be done with a refused link: the member may have to stop. */
+static void tell_release(struct transport *t, uint64_t peer, const struct release *r)
+{
+        if (t->ops->peer_release != NULL) t->ops->peer_release(t->arg, peer, r);
+}
+
 static int judge(struct end *e, const struct peer_hello *h, const char **ret_text)
 {
         struct transport *t = e->t;
         const struct pki_identity *id = conn_identity(e->conn);
-        if (h->version != TRANSPORT_VERSION || h->channel >= CHANNEL_N) {
+        if (!version_fits(h) || h->channel >= CHANNEL_N) {
                 *ret_text = "another version of the protocol";
                 return E_FORMAT;
         }
@@ -135,23 +187,34 @@ void transport_hello_accept(struct end *e, struct blob payload)
 {
         struct arena a;
         struct peer_hello h = { 0 };
-        const char *text = "busy: the other direction is being set up";
+        const char *text = NULL;
+        struct transport *t = e->t;
+        struct release theirs;
         arena_init(&a, HELLO_ARENA);
         int err = dec_msgpack(&peer_hello_type, payload, DEC_TOLERANT, &a, &h, NULL);
-        arena_done(&a); /* the hello holds numbers only */
+        release_set(&theirs, h.level_min, h.level_max, h.level, err == 0 ? h.software : NULL);
+        arena_done(&a); /* the rest of the hello is numbers */
+        h.software = NULL;
         if (err != 0) {
                 transport_end_drop(e);
                 return;
         }
         err = judge(e, &h, &text);
+        if (err == 0) err = judge_release(e->t, &theirs, &text);
         struct peer *p = err == 0 ? transport_peer_find(e->t, h.from) : NULL;
         if (err == 0 && p == NULL && (p = transport_peer_make(e->t, h.from)) == NULL) {
                 err = E_LIMIT;
                 text = "too many members";
         }
-        if (err == 0) err = arbitrate(&p->link[h.channel], &h);
-        if (err != 0) answer(e, err, text, 0);
-        else take_call(e, &p->link[h.channel], &h);
+        if (err == 0 && (err = arbitrate(&p->link[h.channel], &h)) != 0)
+                text = "busy: the other direction is being set up";
+        if (err != 0) {
+                answer(e, err, text, 0);
+                if (err == E_LEVEL) tell_release(t, h.from, &theirs);
+                return;
+        }
+        tell_release(t, h.from, &theirs);
+        take_call(e, &p->link[h.channel], &h);
 }
 
 void transport_hello_reply(struct end *e, struct blob payload)
@@ -159,14 +222,19 @@ void transport_hello_reply(struct end *e, struct blob payload)
         struct link *l = e->link;
         struct arena a;
         struct peer_hello_reply r = { 0 };
+        struct transport *t = e->t;
+        uint64_t id = l->peer->id;
+        struct release theirs;
         struct fail f = { 0 };
         arena_init(&a, HELLO_ARENA);
         int err = dec_msgpack(&peer_hello_reply_type, payload, DEC_TOLERANT, &a, &r, &f);
+        release_set(&theirs, r.level_min, r.level_max, r.level, err == 0 ? r.software : NULL);
         if (err == 0 && r.err == 0) {
                 if (r.incarnation != l->their_incarnation) l->their_void_dial = 0;
                 l->their_incarnation = r.incarnation;
                 l->their_void_dial = MAX(l->their_void_dial, r.void_dial);
                 arena_done(&a);
+                tell_release(t, id, &theirs);
                 link_up(l, e);
                 return;
         }
@@ -176,5 +244,6 @@ void transport_hello_reply(struct end *e, struct blob payload)
         arena_done(&a);
         l->last_failed = err != E_BUSY && err != E_STALE;
         transport_end_drop(e);
-        if (l->up == NULL) transport_retry(l, err == E_AUTH || err == E_FORMAT);
+        if (l->up == NULL) transport_retry(l, err == E_AUTH || err == E_FORMAT || err == E_LEVEL);
+        if (err == E_LEVEL) tell_release(t, id, &theirs);
 }

@@ -62,6 +62,7 @@ struct transport {
         uv_timer_t timer;
         struct list peers, ends;
         uint32_t peers_n;
+        char refusal[200]; /* why the last link was refused */
         bool closing;
         unsigned live; /* listener, timer, outgoing ends */
         void (*closed_cb)(void *arg);

@@ -11,6 +11,7 @@
 #include "satellite/state.h"
 #include "wire/base/log.h"
 #include "wire/base/mem.h"
+#include "wire/def/versions.h"
 #include "wire/net/pki_dir.h"
 
 struct app {
@@ -63,7 +64,7 @@ static int open_sessions(struct app *a, const struct app_config *c, struct fail 
                 .ctx = a->ctx,
                 .node_name = a->id.name,
                 .cluster_uuid = a->id.cluster,
-                .version = PACKAGE_VERSION,
+                .version = SOFTWARE_VERSION,
                 .addresses = c->addresses,
                 .addresses_n = c->addresses_n,
         };

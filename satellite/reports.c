@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "wire/base/buf.h"
+#include "wire/def/versions.h"
 
 #define NODE_NAME_MAX 64 /* characters of it in a report's name: names end at 128 */
 
@@ -105,7 +106,7 @@ static void fill(const struct report_entry *e, const char *node_name, struct are
         SET(r, error_report, node_name, node_name);
         SET(r, error_report, error_time, (int64_t)e->wall_ms);
         SET(r, error_report, module, "SATELLITE");
-        SET(r, error_report, version, PACKAGE_VERSION);
+        SET(r, error_report, version, SOFTWARE_VERSION);
         SET(r, error_report, exception, err_text(t->err));
         SET(r, error_report, exception_message, arena_strdup(a, t->message));
         SET(r, error_report, peer, arena_strdup(a, e->object));

@@ -7,6 +7,7 @@
 #include "satellite/caps.h"
 #include "wire/base/log.h"
 #include "wire/codec/codec.h"
+#include "wire/def/versions.h"
 
 #define HELLO_MS 5000
 #define SILENCE_MS 5000
@@ -204,11 +205,20 @@ static void on_hello(struct session *s, const struct sat_hello *h)
                 refuse(s, E_INVALID,
                         arena_printf(
                                 &a, "this satellite is node %s, not %s", server->node_name, h->node_name));
+        else if (HAS(h, sat_hello, level_min) && h->level_min > LEVEL_MAX)
+                refuse(s, E_LEVEL,
+                        arena_printf(&a,
+                                "its release %s knows feature levels up to %d, and that of the controller, "
+                                "%s, "
+                                "works with %llu and above: upgrade the satellite",
+                                server->version, LEVEL_MAX, h->version != NULL ? h->version : "?",
+                                (unsigned long long)h->level_min));
         else {
                 struct sat_hello_reply r = { 0 };
                 SET(&r, sat_hello_reply, node_name, server->node_name);
                 SET(&r, sat_hello_reply, version, server->version);
-                SET(&r, sat_hello_reply, level, SESSION_LEVEL);
+                SET(&r, sat_hello_reply, level_min, LEVEL_MIN);
+                SET(&r, sat_hello_reply, level, LEVEL_MAX);
                 SET(&r, sat_hello_reply, revision, manager_revision(m));
                 SET(&r, sat_hello_reply, highest_term, manager_highest_term(m));
                 SET(&r, sat_hello_reply, err, 0);

@@ -19,7 +19,6 @@
 #include "satellite/manager.h"
 #include "wire/net/listener.h"
 
-#define SESSION_LEVEL 1 /* protocol level that this satellite speaks */
 #define SESSION_LISTENERS_MAX 8
 #define SESSIONS_MAX 64
 

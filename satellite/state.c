@@ -12,10 +12,11 @@
 #include "satellite/inject.h"
 #include "wire/base/sodium_once.h"
 #include "wire/codec/codec.h"
+#include "wire/def/versions.h"
 
 #define STATE_NAME "satellite.state"
 #define TERM_NAME "satellite.term"
-#define MAGIC "OUTRSAT1"
+#define MAGIC "OUTRSAT" XSTR(SAT_STATE_FORMAT)
 #define MAGIC_SIZE 8
 #define HASH_SIZE 32
 #define FRAME_SIZE (MAGIC_SIZE + 8 + HASH_SIZE)

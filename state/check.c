@@ -12,9 +12,6 @@
 #include "state/writeset_internal.h"
 #include "wire/def/types.h"
 
-/* Ids of types that are stored as rows; the others only travel. */
-enum { STORED_ID_MAX = 149 };
-
 void check_finding(struct checker *c, const char *fmt, ...)
 {
         char line[1024];
@@ -162,7 +159,7 @@ static void check_forward(
 {
         struct index_rows rows;
         if (!index_has(row->type)) return;
-        int err = index_extract(row->type, row->obj, a, &rows);
+        int err = index_extract(c->tx, row->type, row->obj, a, &rows);
         if (err != 0) {
                 c->err = err;
                 return;
@@ -254,13 +251,14 @@ int state_check(struct tx *tx, state_check_report_fn *report, void *arg)
 struct yields {
         struct blob key, value; /* value.p NULL: any */
         bool found;
+        struct tx *tx;
 };
 
 static bool visit_yields(void *arg, struct checked_row *row, struct arena *a)
 {
         struct yields *y = arg;
         struct index_rows rows;
-        if (index_extract(row->type, row->obj, a, &rows) != 0) return false;
+        if (index_extract(y->tx, row->type, row->obj, a, &rows) != 0) return false;
         for (uint32_t i = 0; i < rows.n; i++) {
                 if (blob_cmp(rows.rows[i].key, y->key) != 0) continue;
                 if (y->value.p == NULL || blob_cmp(rows.rows[i].value, y->value) == 0) y->found = true;
@@ -271,7 +269,7 @@ static bool visit_yields(void *arg, struct checked_row *row, struct arena *a)
 /* Does an object exist that the index row follows from? */
 static bool has_source(struct checker *c, const struct checked_row *row)
 {
-        struct yields y = { .key = row->key, .value = row->value };
+        struct yields y = { .key = row->key, .value = row->value, .tx = c->tx };
         const struct type_desc *t;
         for (unsigned i = 0; !y.found && (t = index_source(row->type, i)) != NULL; i++)
                 check_each(c, t, NULL, 0, visit_yields, &y);

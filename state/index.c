@@ -1,8 +1,10 @@
 /* Extractors and upkeep of the secondary indexes, see index.h. */
 #include "state/index.h"
 
+#include <limits.h>
 #include <string.h>
 
+#include "state/level.h"
 #include "wire/codec/codec.h"
 #include "wire/def/types.h"
 
@@ -213,9 +215,11 @@ static void index_member_idx_member_cert(const struct member *o, struct emitter 
 
 static const struct index_line {
         const struct type_desc *source, *index;
+        unsigned since; /* feature level */
         void (*run)(const void *o, struct emitter *e);
 } lines[] = {
-#define INDEX(source, index) { &source##_type, &index##_type, run_##source##_##index },
+#define INDEX_SINCE(level, source, index) { &source##_type, &index##_type, level, run_##source##_##index },
+#define INDEX(source, index) INDEX_SINCE(LEVEL_FIRST, source, index)
 #include "wire/def/index.def"
 #undef INDEX
 };
@@ -241,13 +245,31 @@ const struct type_desc *index_source(const struct type_desc *index, unsigned i)
         return NULL;
 }
 
-int index_extract(const struct type_desc *t, const void *obj, struct arena *a, struct index_rows *ret)
+bool index_is_new(const struct type_desc *t, unsigned from, unsigned to)
+{
+        for (size_t i = 0; i < ARRAY_LEN(lines); i++)
+                if (lines[i].source == t && lines[i].since > from && lines[i].since <= to) return true;
+        return false;
+}
+
+/* By the lines of levels above `from` and up to `to`. */
+static int extract(const struct type_desc *t, const void *obj, unsigned from, unsigned to, struct arena *a,
+        struct index_rows *ret)
 {
         *ret = (struct index_rows){ 0 };
         struct emitter e = { .arena = a, .out = ret };
         for (size_t i = 0; i < ARRAY_LEN(lines); i++)
-                if (lines[i].source == t) lines[i].run(obj, &e);
+                if (lines[i].source == t && lines[i].since > from && lines[i].since <= to)
+                        lines[i].run(obj, &e);
         return ret->err;
+}
+
+int index_extract(
+        struct tx *tx, const struct type_desc *t, const void *obj, struct arena *a, struct index_rows *ret)
+{
+        unsigned level = LEVEL_FIRST;
+        if (index_is_new(t, LEVEL_FIRST, UINT_MAX)) level = state_level(tx, NULL);
+        return extract(t, obj, 0, level, a, ret);
 }
 
 static const struct index_row *find_row(const struct index_rows *rows, struct blob key)
@@ -260,8 +282,8 @@ static const struct index_row *find_row(const struct index_rows *rows, struct bl
 int index_update(struct tx *tx, const struct type_desc *t, const void *old, const void *new, struct arena *a)
 {
         struct index_rows was = { 0 }, is = { 0 };
-        int err = old != NULL ? index_extract(t, old, a, &was) : 0;
-        if (err == 0 && new != NULL) err = index_extract(t, new, a, &is);
+        int err = old != NULL ? index_extract(tx, t, old, a, &was) : 0;
+        if (err == 0 && new != NULL) err = index_extract(tx, t, new, a, &is);
         if (err != 0) return tx_fail(tx, err);
         for (uint32_t i = 0; i < is.n; i++) { /* refuse before anything is written */
                 struct blob there;
@@ -282,4 +304,19 @@ int index_update(struct tx *tx, const struct type_desc *t, const void *old, cons
                 if (err != 0) return err;
         }
         return 0;
+}
+
+int index_catch_up(struct tx *tx, const struct type_desc *t, const void *obj, unsigned from, unsigned to,
+        struct arena *a)
+{
+        struct index_rows is;
+        int err = extract(t, obj, from, to, a, &is);
+        if (err != 0) return tx_fail(tx, err);
+        for (uint32_t i = 0; i < is.n && err == 0; i++) {
+                struct blob there;
+                err = tx_get(tx, is.rows[i].key, &there);
+                if (err == 0 && blob_cmp(there, is.rows[i].value) != 0) return tx_fail(tx, E_EXISTS);
+                if (err == 0 || err == E_NOT_FOUND) err = tx_put(tx, is.rows[i].key, is.rows[i].value);
+        }
+        return err;
 }

@@ -26,10 +26,15 @@ bool index_has(const struct type_desc *t);
 bool index_is(const struct type_desc *t);
 /* The i-th type that rows of the index follow from, NULL when there are no more. */
 const struct type_desc *index_source(const struct type_desc *index, unsigned i);
-/* The index rows that follow from obj, of type t, in no particular order. 0, E_LIMIT or an error of encoding.
- */
-int index_extract(
-        const struct type_desc *t, const void *obj, struct arena *a, struct index_rows *ret) MUST_USE;
+/* The index rows that follow from obj, of type t, at the feature level of tx, in no particular order. 0, E_LIMIT or an
+ * error of encoding. */
+int index_extract(struct tx *tx, const struct type_desc *t, const void *obj, struct arena *a,
+        struct index_rows *ret) MUST_USE;
+/* Does an index of a level above `from` and up to `to` follow from rows of type t? */
+bool index_is_new(const struct type_desc *t, unsigned from, unsigned to);
+/* Writes the rows of those indexes for one object that exists: for the raise of the level. As index_update. */
+int index_catch_up(struct tx *tx, const struct type_desc *t, const void *obj, unsigned from, unsigned to,
+        struct arena *a);
 /* Replaces the index rows of old (NULL: none) by those of new (NULL: none); rows that stay are not written.
  * E_EXISTS (sticks to tx) when a unique index row belongs to another object. */
 int index_update(struct tx *tx, const struct type_desc *t, const void *old, const void *new, struct arena *a);

@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "state/level.h"
+
 static int key_of(const struct type_desc *t, const void *key_obj, struct buf *out)
 {
         enc_key(t, key_obj, out);
@@ -98,11 +100,30 @@ static int proof_read(const struct type_desc *t, struct blob key, struct blob va
         return err != 0 ? E_INVALID : 0;
 }
 
+/* The row's bytes. What came after the level of the state is left out: members of the release before could not
+ * read it. */
+static int encode(struct tx *tx, const struct type_desc *t, const void *obj, struct buf *out)
+{
+        unsigned need = obj_level(t, obj);
+        if (need == LEVEL_FIRST || t->id > STORED_ID_MAX) return enc_msgpack(t, obj, out);
+        int err;
+        unsigned level = state_level(tx, &err);
+        if (err != 0 || need <= level) return err != 0 ? err : enc_msgpack(t, obj, out);
+        struct arena a = { 0 };
+        const char *name;
+        void *copy = arena_alloc(&a, t->size);
+        err = obj_copy(t, obj, &a, copy);
+        if (err == 0) err = obj_strip(t, copy, level, &name);
+        if (err == 0) err = enc_msgpack(t, copy, out);
+        arena_done(&a);
+        return err;
+}
+
 int row_put(struct tx *tx, const struct type_desc *t, const void *obj)
 {
         struct buf key = { 0 }, value = { 0 };
         int err = tx->err != 0 ? tx->err : key_of(t, obj, &key);
-        if (err == 0) err = enc_msgpack(t, obj, &value);
+        if (err == 0) err = encode(tx, t, obj, &value);
         if (err == 0) err = value.err;
         if (err == 0 && key.n > TX_KEY_MAX) err = E_TOO_LARGE;
         if (err == 0 && !key_is_marked(t, obj)) err = E_INVALID;

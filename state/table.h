@@ -10,13 +10,18 @@
 #include "state/tx.h"
 #include "wire/codec/codec.h"
 
+/* Ids of types that are rows of the replicated state; the others travel only, or are rows of a store of one
+ * process, to which feature levels mean nothing. */
+#define STORED_ID_MAX 149
+
 /* The row whose key fields equal those of key_obj (an object of the same type; only its FF_KEY fields are
  * read). 0, E_NOT_FOUND, or a sticky error. */
 int row_get(struct tx *tx, const struct type_desc *t, const void *key_obj, struct arena *a,
         void *ret_obj) MUST_USE;
 bool row_exists(struct tx *tx, const struct type_desc *t, const void *key_obj);
 /* Inserts or replaces, and maintains the declared indexes (state/index.h). The result also sticks to tx:
- * E_TOO_LARGE (the key fields exceed TX_KEY_MAX), E_INVALID (the row could not be read again: a required
+ * E_TOO_LARGE (the key fields exceed TX_KEY_MAX), E_LEVEL (a type or enum value that came after the feature level of
+ * the state; fields and flags that did are left out), E_INVALID (the row could not be read again: a required
  * field is missing), E_EXISTS (a unique index row belongs to another object). */
 int row_put(struct tx *tx, const struct type_desc *t, const void *obj);
 /* Removes the row and its index entries. E_NOT_FOUND when absent. */

@@ -8,8 +8,8 @@
 
 #include "state/overlay.h"
 #include "wire/base/buf.h"
+#include "wire/def/versions.h"
 
-#define WRITESET_VERSION 1
 /* Keys that begin with these two bytes (below every type id) are the store's own: the applied state. They
  * travel in snapshots, never in a write-set. */
 #define STATE_META_PREFIX "\0\0"

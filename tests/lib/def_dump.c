@@ -74,14 +74,16 @@ static void put_rest(struct buf *out)
 #define EBEGIN put_enum(&XCAT(T, _enum), out);
 #define E(ident)
 #define ENAMED(ident, json)
+#define ESINCE(level, ident, json)
 #define EEND
 #define FBEGIN put_flag_set(&XCAT(T, _flags), out);
 #define F(ident, bits)
+#define FSINCE(level, ident, bits)
 #define FEND
 #include ENUMS_DEF
 #include "wire/def/undef_pass.h"
 
-#define TYPE(type_id, json, doc)
+#define TYPE_(since_, type_id, json, doc)
 #define FIELD_(tag, kind, decl, m, off_n, json, fl, sub, doc)
 #define RESERVED(tag) buf_printf(out, "field %s %d RESERVED\n", XSTR(T), (tag));
 #define END

@@ -77,7 +77,9 @@ static void on_join(
 {
 }
 
-static const struct transport_ops ops = { on_receive, on_link, on_check, on_join };
+static const struct transport_ops ops = {
+        .receive = on_receive, .link = on_link, .check = on_check, .join = on_join
+};
 
 static void start(unsigned i, bool again)
 {

@@ -98,6 +98,16 @@ void *objmap_get(const struct type_desc *t, const struct objmap *m, const char *
 /* The value of key to be filled in: the one that is there (in place), or a new zeroed one. */
 void *objmap_add(const struct type_desc *t, struct objmap *m, const char *key, struct arena *a);
 
+/* ---- feature levels (SINCE, TYPE_SINCE, ESINCE, FSINCE in the declarations) ---- */
+/* The level from which on a field is stored. */
+unsigned field_since(const struct field_desc *f);
+/* The lowest level at which every member can read o: LEVEL_FIRST unless something in it came later. Observed
+ * fields do not count: they are never stored. */
+unsigned obj_level(const struct type_desc *t, const void *o);
+/* Takes fields and flags out of o, in place, that came after that level. *ret_name: one of them, NULL when there was
+ * none. E_LEVEL: the whole type, or the value of an enum, came later, *ret_name says which; it has no older form. */
+int obj_strip(const struct type_desc *t, void *o, unsigned level, const char **ret_name) MUST_USE;
+
 /* ---- description ---- */
 /* JSON schema object (OpenAPI 3) of one type, references as #/components/schemas/NAME. */
 void enc_schema(const struct type_desc *t, struct buf *out);

@@ -14,6 +14,10 @@
  * IMAP STRS U64S. With a sub type: KIND(tag, sub, member, "json", flags, "doc") with ENUM FLAGS OBJ LIST
  * OMAP. Tags ascend within a type and are never used twice; there are 64 fields at most.
  *
+ * What a later release adds says the feature level (wire/def/versions.h) from which on it is stored: a field
+ * has SINCE(n) among its flags, a type begins with TYPE_SINCE(n, id, ...), an enum value is ESINCE(n, NAME,
+ * "json"), a flag FSINCE(n, NAME, bits). Such fields are never required and never part of a key.
+ *
  * Threads: constants. Ownership: descriptors are static; what structs point to belongs to whoever made them,
  * as a rule to one arena. */
 #ifndef WIRE_CODEC_SCHEMA_H
@@ -54,6 +58,9 @@ enum field_flag {
         FF_OBSERVED = 1 << 5, /* filled in for replies; never stored, ignored in input */
         FF_INTERNAL = 1 << 6, /* stored, never in JSON */
 };
+/* Among the flags: the feature level from which on the field is stored; none = from the first on. */
+#define SINCE(level) ((level) << 8)
+#define LEVEL_FIRST 1
 
 /* n pairs, kv[2*i] key, kv[2*i+1] value; sorted by key (strcmp), keys unique. */
 struct strmap {
@@ -75,10 +82,12 @@ struct enum_desc {
         const char *name;
         uint32_t n;
         const char *const *names;
+        const uint8_t *since; /* feature levels of the values, by number */
 };
 struct flag_name {
         uint64_t bits; /* shown when all of them are set */
         const char *name;
+        unsigned since; /* feature level */
 };
 struct flags_desc {
         const char *name;
@@ -102,6 +111,7 @@ struct type_desc {
         const char *doc;
         uint16_t id; /* table id when stored; unique, never reused */
         uint16_t n_fields;
+        uint16_t since; /* feature level from which on there are rows of it */
         uint32_t size;
         const struct field_desc *fields; /* ascending tag; the n-th one owns presence bit n */
 };

@@ -7,6 +7,7 @@
 #define EBEGIN enum T {
 #define E(ident) XCAT(T, _##ident),
 #define ENAMED(ident, json) XCAT(T, _##ident),
+#define ESINCE(level, ident, json) XCAT(T, _##ident),
 #define EEND \
         XCAT(T, _N) \
         } \
@@ -17,12 +18,13 @@
 #define F(ident, bits) \
         enum { XCAT(T, _##ident) = (bits) }; \
         _Static_assert((bits) > 0, "write bit 31 and above as UINT64_C(1) << n");
+#define FSINCE(level, ident, bits) F(ident, bits)
 #define FEND
 #include ENUMS_DEF
 #include "wire/def/undef_pass.h"
 
 /* Names first, so that a type may refer to one that is declared later, or to itself. */
-#define TYPE(type_id, json, doc) \
+#define TYPE_(since_, type_id, json, doc) \
         struct T; \
         extern const struct type_desc XCAT(T, _type);
 #define FIELD_(tag, kind, decl, m, off_n, json, fl, sub, doc)
@@ -32,7 +34,7 @@
 #include TYPES_DEF
 #include "wire/def/undef_pass.h"
 
-#define TYPE(type_id, json, doc) \
+#define TYPE_(since_, type_id, json, doc) \
         struct T { \
                 uint64_t has;
 #define FIELD_(tag, kind, decl, m, off_n, json, fl, sub, doc) decl
@@ -45,7 +47,7 @@
 #include "wire/def/undef_pass.h"
 
 /* T_ord_member: the number of its presence bit. */
-#define TYPE(type_id, json, doc) enum {
+#define TYPE_(since_, type_id, json, doc) enum {
 #define FIELD_(tag, kind, decl, m, off_n, json, fl, sub, doc) XCAT(T, _ord_##m),
 #define RESERVED(tag)
 #define END \
@@ -59,7 +61,7 @@
 
 /* T_tag_member, and T_min_member: an enumerator without a value is one more than the last, here the least tag
  * that may come next. */
-#define TYPE(type_id, json, doc) enum { XCAT(T, _min) = 0,
+#define TYPE_(since_, type_id, json, doc) enum { XCAT(T, _min) = 0,
 #define FIELD_(tag, kind, decl, m, off_n, json, fl, sub, doc) XCAT(T, _min_##m), XCAT(T, _tag_##m) = (tag),
 #define RESERVED(tag) XCAT(T, _min_rsv##tag), XCAT(T, _rsv##tag) = (tag),
 #define END \
@@ -69,12 +71,13 @@
 #include TYPES_DEF
 #include "wire/def/undef_pass.h"
 
-#define TYPE(type_id, json, doc) _Static_assert((type_id) > 0 && (type_id) <= UINT16_MAX, "type id");
+#define TYPE_(since_, type_id, json, doc) _Static_assert((type_id) > 0 && (type_id) <= UINT16_MAX, "type id");
 #define FIELD_(tag, kind, decl, m, off_n, json, fl, sub, doc) \
         _Static_assert((tag) >= XCAT(T, _min_##m) && (tag) <= UINT16_MAX, "tags ascend: " json); \
         _Static_assert(!((fl)&FF_KEY) || FK_IS_KEY_(kind), "a key field is a string or an integer: " json); \
         _Static_assert(!((fl)&FF_NOCASE) || FK_##kind == FK_STR, "only strings have a case: " json); \
-        _Static_assert(!((fl)&FF_KEY) || !((fl)&FF_OBSERVED), "keys are stored: " json);
+        _Static_assert(!((fl)&FF_KEY) || !((fl)&FF_OBSERVED), "keys are stored: " json); \
+        _Static_assert((fl) < SINCE(2) || !((fl) & (FF_KEY | FF_REQ)), "older rows do not have it: " json);
 #define FK_IS_KEY_(kind) \
         (FK_##kind == FK_STR || FK_##kind == FK_U64 || FK_##kind == FK_I64 || FK_##kind == FK_ENUM || \
                 FK_##kind == FK_BOOL)

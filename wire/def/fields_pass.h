@@ -1,9 +1,13 @@
 /* Turns every line of a type declaration into one call of the hook FIELD_, which a pass (decl_pass.h, desc_pass.h, the
- * dump of tests) defines together with TYPE, END and RESERVED:
+ * dump of tests) defines together with TYPE_, END and RESERVED:
  *
  *   FIELD_(tag, KIND, declaration of the member, member, offset of the count, "json", flags, sub descriptor, doc)
  *
+ * TYPE_ is TYPE and TYPE_SINCE alike: TYPE_(since, id, "json", doc).
+ *
  * No include guard: a pass includes it, then the declarations, then undef_pass.h. */
+#define TYPE(type_id, json, doc) TYPE_(LEVEL_FIRST, type_id, json, doc)
+#define TYPE_SINCE(level, type_id, json, doc) TYPE_(level, type_id, json, doc)
 #define BOOL(tag, m, json, fl, doc) FIELD_(tag, BOOL, bool m;, m, 0, json, fl, NULL, doc)
 #define I64(tag, m, json, fl, doc) FIELD_(tag, I64, int64_t m;, m, 0, json, fl, NULL, doc)
 #define U64(tag, m, json, fl, doc) FIELD_(tag, U64, uint64_t m;, m, 0, json, fl, NULL, doc)

@@ -1,5 +1,7 @@
 /* Ends a pass. No include guard. */
 #undef TYPE
+#undef TYPE_
+#undef TYPE_SINCE
 #undef END
 #undef RESERVED
 #undef FIELD_
@@ -21,7 +23,9 @@
 #undef EBEGIN
 #undef E
 #undef ENAMED
+#undef ESINCE
 #undef EEND
 #undef FBEGIN
 #undef F
+#undef FSINCE
 #undef FEND

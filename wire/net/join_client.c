@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "wire/codec/codec.h"
+#include "wire/def/versions.h"
 #include "wire/net/conn.h"
 #include "wire/net/join_token.h"
 #include "wire/net/kinds.h"
@@ -212,6 +213,9 @@ static int make_request(const struct join_config *c, const struct join_ticket *t
         if (c->address != NULL) SET(&r, join_request, address, c->address);
         if (c->raft_id != 0) SET(&r, join_request, raft_id, c->raft_id);
         if (c->is_volatile) SET(&r, join_request, is_volatile, true);
+        SET(&r, join_request, level_min, LEVEL_MIN);
+        SET(&r, join_request, level_max, LEVEL_MAX);
+        SET(&r, join_request, software, SOFTWARE_VERSION);
         if (c->sans_n > 0) {
                 SET(&r, join_request, sans, (const char **)c->sans);
                 r.sans_n = c->sans_n;
