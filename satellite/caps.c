@@ -25,17 +25,13 @@ static void fill_providers(struct arena *a, struct sat_hello_reply *ret)
 {
         const char **names = arena_alloc(a, provider_kind_N * sizeof *names);
         uint32_t n = 0;
-        bool loops = access("/dev/loop-control", R_OK | W_OK) == 0;
         for (unsigned k = 0; k < provider_kind_N; k++) {
                 const char *name = enum_name(&provider_kind_enum, k);
                 const struct provider *prov = provider_by_kind((enum provider_kind)k);
+                const char *missing = prov != NULL && prov->missing != NULL ? prov->missing(a) : NULL;
                 if (prov == NULL)
                         add_reason(&ret->unsupported_providers, name, arena_printf(a, not_built, name), a);
-                else if (prov->backed && !loops)
-                        add_reason(&ret->unsupported_providers, name,
-                                "/dev/loop-control cannot be opened: run as root and load the kernel module "
-                                "with 'modprobe loop'",
-                                a);
+                else if (missing != NULL) add_reason(&ret->unsupported_providers, name, missing, a);
                 else names[n++] = name;
         }
         SET_N(ret, sat_hello_reply, storage_providers, names, n);

@@ -128,6 +128,11 @@ static bool layers_known(struct planner *p)
         return true;
 }
 
+static uint64_t round_up(uint64_t size_kib, uint64_t granule_kib)
+{
+        return (size_kib + granule_kib - 1) / granule_kib * granule_kib;
+}
+
 /* Finds out where a wanted volume belongs and how large it is to be. 0, or E_INVALID with a trouble added. */
 static int resolve(struct planner *p, const struct sat_vlm *v, struct target *ret)
 {
@@ -164,8 +169,7 @@ static int resolve(struct planner *p, const struct sat_vlm *v, struct target *re
                 trouble_cause(t, "The report of pool %s says why.", ret->pool->name);
                 return E_INVALID;
         }
-        ret->size_kib =
-                (v->size_kib + prov->allocation_kib - 1) / prov->allocation_kib * prov->allocation_kib;
+        ret->size_kib = round_up(v->size_kib, prov->allocation_kib);
         return 0;
 }
 
@@ -200,20 +204,22 @@ static const struct dev *dev_elsewhere(const struct plan_input *in, const struct
 static void plan_present(struct planner *p, const struct target *g, const struct dev *d, bool active)
 {
         uint64_t group = g->v->volume_number;
+        uint64_t size_kib = d->granule_kib > 1 ? round_up(g->size_kib, d->granule_kib) : g->size_kib;
         bool may_shrink = HAS(g->v, sat_vlm, may_shrink) && g->v->may_shrink;
         bool changed = false;
+        if (d->raw) add_step(p, STEP_CREATE, group, d, size_kib);
         if (d->vlm_uuid == NULL && g->v->uuid != NULL && g->v->uuid[0] != '\0') {
                 struct dev named = *d;
                 named.vlm_uuid = g->v->uuid;
                 add_step(p, STEP_ADOPT, group, &named, 0);
         }
-        if (d->size_kib < g->size_kib) {
-                add_step(p, STEP_GROW, group, d, g->size_kib);
+        if (d->size_kib < size_kib) {
+                add_step(p, STEP_GROW, group, d, size_kib);
                 changed = true;
-        } else if (d->size_kib > g->size_kib && may_shrink) {
+        } else if (d->size_kib > size_kib && may_shrink) {
                 /* Down meanwhile: that alone is refused when anybody has the device open. */
                 if (d->attached) add_step(p, STEP_DETACH, group, d, 0);
-                add_step(p, STEP_SHRINK, group, d, g->size_kib);
+                add_step(p, STEP_SHRINK, group, d, size_kib);
                 if (active) add_step(p, STEP_ATTACH, group, d, 0);
                 return;
         }

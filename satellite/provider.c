@@ -4,7 +4,13 @@
 #include <string.h>
 #include <strings.h>
 
-static const struct provider *const providers[] = { &provider_diskless, &provider_file, &provider_file_thin };
+static const struct provider *const providers[] = {
+        &provider_diskless,
+        &provider_file,
+        &provider_file_thin,
+        &provider_lvm,
+        &provider_lvm_thin,
+};
 
 const struct provider *provider_by_kind(enum provider_kind kind)
 {

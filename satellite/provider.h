@@ -34,10 +34,12 @@ struct dev {
         /* Seen. */
         bool unknown;  /* could not look: nothing below is valid, and nothing may be concluded */
         bool exists;   /* the backing (file, logical volume) */
+        bool raw;      /* exists, but its making was interrupted: create() goes on with it */
         bool marked;   /* it carries its owner's uuid itself */
         bool attached; /* a block device is there */
         bool lost;     /* attached, but the backing was deleted: the data lives as long as the device does */
         bool in_use;   /* the block device has holders or is mounted */
+        uint64_t granule_kib;     /* sizes here are multiples of this; 0 = as the provider says */
         uint64_t size_kib;        /* of the backing */
         uint64_t device_kib;      /* of the block device when attached */
         uint64_t allocated_kib;   /* taken from the pool */
@@ -47,14 +49,18 @@ struct dev {
 
 struct pool_info {
         uint64_t free_kib, total_kib;
+        uint64_t granule_kib; /* sizes are multiples of this; 0 = as the provider says */
         bool snapshots;
 };
 
 struct provider {
         enum provider_kind kind;
-        bool backed;             /* false: its volumes have no device on this node, and no function below but
+        bool backed; /* false: its volumes have no device on this node, and no function below but
                                     place and pool_info is set */
-        uint64_t allocation_kib; /* sizes are multiples of this */
+        uint64_t
+                allocation_kib; /* sizes are multiples of this at least; dev.granule_kib and pool_info.granule_kib say more */
+        /* What the node lacks to use the kind (a program, a kernel module), with the remedy; NULL: nothing. May itself be NULL. */
+        const char *(*missing)(struct arena *a);
         /* The place that the pool's properties name, as the provider writes it. */
         int (*place)(const struct strmap *props, struct arena *a, const char **ret, struct trouble *t);
         /* E_NO_SPACE never; an unusable place is an error. */
@@ -76,6 +82,8 @@ struct provider {
 
 extern const struct provider provider_file;
 extern const struct provider provider_file_thin;
+extern const struct provider provider_lvm;
+extern const struct provider provider_lvm_thin;
 extern const struct provider provider_diskless;
 
 /* NULL when this build cannot drive the kind. */

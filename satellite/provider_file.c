@@ -20,6 +20,7 @@
 
 #include "satellite/inject.h"
 #include "satellite/loopdev.h"
+#include "satellite/wipe.h"
 #include "wire/codec/codec.h"
 
 #define MARK_NAME "user.outrigger.uuid"
@@ -28,8 +29,6 @@
 #define SUFFIX ".img"
 #define FILE_NAME_SIZE (BACKING_ID_SIZE + sizeof SUFFIX)
 #define ALLOCATION_KIB 4
-#define WIPE_HEAD_BYTES 65536 /* file system and LUKS headers, partition tables */
-#define WIPE_TAIL_BYTES 4096  /* DRBD and RAID metadata, backup partition tables */
 
 static int file_place(const struct strmap *props, struct arena *a, const char **ret, struct trouble *t)
 {
@@ -226,6 +225,14 @@ static int list_one(int dir, const char *place, const char *real, const char *na
         struct loop_state loop;
         if (loop_find_in(table, &st, full_path(a, real, name), &loop) == 0) take_loop(d, &loop, a);
         return 0;
+}
+
+static const char *file_missing(struct arena *a)
+{
+        (void)a;
+        if (access("/dev/loop-control", R_OK | W_OK) == 0) return NULL;
+        return "/dev/loop-control cannot be opened: run as root and load the kernel module with 'modprobe "
+               "loop'";
 }
 
 static int file_list(const char *place, struct arena *a, struct dev **ret, uint32_t *ret_n, struct trouble *t)
@@ -474,21 +481,6 @@ static int file_detach(const struct dev *d, struct trouble *t)
         return err;
 }
 
-/* 0 or a positive errno. A full file system may refuse to write into the holes of a thin image: nothing is
- * there to be wiped then. */
-static int wipe(int fd, uint64_t size)
-{
-        static const char zeros[4096];
-        uint64_t head = MIN(size, (uint64_t)WIPE_HEAD_BYTES);
-        for (uint64_t at = 0; at < head; at += sizeof zeros)
-                if (pwrite(fd, zeros, (size_t)MIN(sizeof zeros, head - at), (off_t)at) < 0 && errno != ENOSPC)
-                        return errno;
-        if (size > WIPE_TAIL_BYTES && pwrite(fd, zeros, sizeof zeros, (off_t)(size - WIPE_TAIL_BYTES)) < 0 &&
-                errno != ENOSPC)
-                return errno;
-        return fsync(fd) == 0 ? 0 : errno;
-}
-
 static int file_remove(const struct dev *d, struct trouble *t)
 {
         int dir = open_dir(d->place, t);
@@ -504,7 +496,7 @@ static int file_remove(const struct dev *d, struct trouble *t)
         else if (loop_find(&st, real_path(&a, d->place, name), &loop) != E_NOT_FOUND)
                 err = trouble_errno(t, EBUSY, "Image %s/%s is attached", d->place, name);
         else {
-                int failed = wipe(fd, (uint64_t)st.st_size);
+                int failed = wipe_fd(fd, (uint64_t)st.st_size);
                 inject_point(INJECT_FILE_WIPED);
                 if (failed == 0 && fstatat(dir, name, &again, AT_SYMLINK_NOFOLLOW) != 0) failed = errno;
                 if (failed == 0 && (again.st_ino != st.st_ino || again.st_dev != st.st_dev)) failed = EAGAIN;
@@ -520,12 +512,12 @@ static int file_remove(const struct dev *d, struct trouble *t)
         return err;
 }
 
-#define FILE_PROVIDER(kind_)                                                                           \
-        {                                                                                              \
-                .kind = kind_, .backed = true, .allocation_kib = ALLOCATION_KIB, .place = file_place,  \
-                .pool_info = file_info, .list = file_list, .probe = file_probe, .create = file_create, \
-                .resize = file_resize, .attach = file_attach, .refresh = file_refresh,                 \
-                .detach = file_detach, .remove = file_remove, .adopt = file_adopt,                     \
+#define FILE_PROVIDER(kind_)                                                                                \
+        {                                                                                                   \
+                .kind = kind_, .backed = true, .allocation_kib = ALLOCATION_KIB, .missing = file_missing,   \
+                .place = file_place, .pool_info = file_info, .list = file_list, .probe = file_probe,        \
+                .create = file_create, .resize = file_resize, .attach = file_attach,                        \
+                .refresh = file_refresh, .detach = file_detach, .remove = file_remove, .adopt = file_adopt, \
         }
 const struct provider provider_file = FILE_PROVIDER(provider_kind_FILE);
 const struct provider provider_file_thin = FILE_PROVIDER(provider_kind_FILE_THIN);

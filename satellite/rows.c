@@ -153,7 +153,9 @@ int row_of_pool(const struct pool *p, const char *node_name, struct arena *a, st
         SET(ret, obs_pool, node_name, node_name);
         SET(ret, obs_pool, storage_pool_name, p->want.storage_pool_name);
         const struct provider *prov = provider_by_kind(p->want.provider_kind);
-        if (prov != NULL) SET(ret, obs_pool, allocation_kib, prov->allocation_kib);
+        if (prov != NULL)
+                SET(ret, obs_pool, allocation_kib,
+                        p->info.granule_kib != 0 ? p->info.granule_kib : prov->allocation_kib);
         const struct trouble *t = p->place == NULL ? &p->place_trouble : &p->scan_trouble;
         if (p->place == NULL || p->scanned) SET(ret, obs_pool, revision, p->want.revision);
         if (p->scanned && p->usable) {

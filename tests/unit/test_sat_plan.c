@@ -14,7 +14,8 @@ static const struct plan_pool pools[] = {
         { "thick", provider_kind_FILE, "/p/thick" },
         { "thin", provider_kind_FILE_THIN, "/p/thin" },
         { "broken", provider_kind_FILE, NULL },
-        { "lvm", provider_kind_LVM, NULL },
+        { "spdk", provider_kind_SPDK, NULL },
+        { "vg", provider_kind_LVM, "vg0" },
         { "none", provider_kind_DISKLESS, "" },
 };
 
@@ -31,7 +32,7 @@ struct have {
         unsigned nr;
         const char *pool, *id;
         uint64_t size_kib, device_kib; /* size 0: does not exist; device 0: not attached */
-        char flags[4];                 /* m made, u unknown, l lost */
+        char flags[4];                 /* m made, u unknown, l lost, r raw, g extents of 4 MiB */
         const char *vlm_uuid;
 };
 struct row {
@@ -57,6 +58,19 @@ static const struct row rows[] = {
         { "two new volumes", UUID_A, .want = { { 0, "thick", 8 }, { 1, "thin", 8 } },
                 .have = { { "?", 0, "thick", "r_00000" }, { "?", 1, "thin", "r_00001" } },
                 .steps = "create:0:8 attach:0 create:1:8 attach:1", .troubles = "" },
+        { "as large as whole extents are", UUID_A, .want = { { 0, "vg", 5000 } },
+                .have = { { UUID_A, 0, "vg", "r_00000", 8192, 8192, "g" } }, .steps = "", .troubles = "" },
+        { "grown to whole extents", UUID_A, .want = { { 0, "vg", 9000 } },
+                .have = { { UUID_A, 0, "vg", "r_00000", 8192, 8192, "g" } },
+                .steps = "grow:0:12288 refresh:0", .troubles = "" },
+        { "not shrunk below whole extents", UUID_A, .want = { { 0, "vg", 5000, true } },
+                .have = { { UUID_A, 0, "vg", "r_00000", 12288, 12288, "g" } },
+                .steps = "detach:0 shrink:0:8192 attach:0", .troubles = "" },
+        { "made half: the making goes on", UUID_A, .want = { { 0, "vg", 8192 } },
+                .have = { { UUID_A, 0, "vg", "r_00000", 8192, 8192, "rg" } }, .steps = "create:0:8192",
+                .troubles = "" },
+        { "made half and deleted: taken away", .have = { { UUID_A, 0, "vg", "r_00000", 8192, 8192, "rg" } },
+                .gone = { UUID_A }, .steps = "detach:0 remove:0", .troubles = "" },
         { "all is well", UUID_A, .want = { { 0, "thick", 8 } },
                 .have = { { UUID_A, 0, "thick", "r_00000", 8, 8, "m" } }, .steps = "", .troubles = "" },
         { "after a reboot", UUID_A, .want = { { 0, "thick", 8 } },
@@ -149,7 +163,7 @@ static const struct row rows[] = {
                 .steps = "", .troubles = "" },
         { "pool not known", UUID_A, .want = { { 0, "elsewhere", 8 } }, .steps = "", .troubles = "990" },
         { "pool not usable", UUID_A, .want = { { 0, "broken", 8 } }, .steps = "", .troubles = "990" },
-        { "kind not supported", UUID_A, .want = { { 0, "lvm", 8 } }, .steps = "", .troubles = "989" },
+        { "kind not supported", UUID_A, .want = { { 0, "spdk", 8 } }, .steps = "", .troubles = "989" },
         { "layer not supported", UUID_A, .layer = "DRBD", .want = { { 0, "thick", 8 } },
                 .have = { { "?", 0, "thick", "r_00000" } }, .steps = "", .troubles = "988" },
         { "size zero", UUID_A, .want = { { 0, "thick", 0 } }, .steps = "", .troubles = "206" },
@@ -263,6 +277,8 @@ static uint32_t make_devs(struct arena *a, const struct row *r, struct dev *out)
                         .made = strchr(h->flags, 'm') != NULL,
                         .unknown = strchr(h->flags, 'u') != NULL,
                         .lost = strchr(h->flags, 'l') != NULL,
+                        .raw = strchr(h->flags, 'r') != NULL,
+                        .granule_kib = strchr(h->flags, 'g') != NULL ? 4096 : 0,
                 };
         }
         return n;

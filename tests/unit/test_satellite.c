@@ -131,9 +131,9 @@ static void test_life(void **state)
         assert_string_equal(c.hello.node_name, NODE);
         assert_int_equal(c.hello.storage_providers_n, 3);
         assert_int_equal(c.hello.resource_layers_n, 1);
-        const struct str_list *why = objmap_get(&str_list_type, &c.hello.unsupported_providers, "LVM");
+        const struct str_list *why = objmap_get(&str_list_type, &c.hello.unsupported_providers, "SPDK");
         assert_non_null(why);
-        assert_contains(why->items[0], "LVM is not supported");
+        assert_contains(why->items[0], "SPDK is not supported");
         assert_int_equal(want_one(&c, b, 1, 10, U1, 3, 4096, "thick"), 0);
         assert_int_equal(c.reply.revision, 10);
         const struct obs_rsc *r = ctl_await(&c, "r", 10, sat_step_state_DONE);
