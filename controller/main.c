@@ -13,6 +13,7 @@
 #include "controller/notify.h"
 #include "wire/base/log.h"
 #include "wire/base/mem.h"
+#include "wire/base/sabotage.h"
 #include "wire/codec/config.h"
 #include "wire/def/versions.h"
 
@@ -81,7 +82,7 @@ static int parse(struct options *o, int argc, char **argv, struct fail *f)
                         err = config_print(&table, opt == OPT_SAMPLE, stdout);
                         return err != 0 ? err : 1;
                 } else if (opt == 'V') {
-                        (void)puts("outrigger-controller " SOFTWARE_VERSION);
+                        (void)printf("outrigger-controller %s%s\n", SOFTWARE_VERSION, SABOTAGE_NOTICE);
                         return 1;
                 } else if (opt == '?') return fail_set(f, E_INVALID, "try --help");
         }
@@ -187,7 +188,8 @@ static int run(const struct options *o, struct fail *f)
         err = start_signals(&p, f);
         if (err == 0) err = app_open(&ac, &p.app, f);
         if (err == 0) {
-                log_info(LOG, "outrigger-controller %s runs as member %s", SOFTWARE_VERSION, app_name(p.app));
+                log_info(LOG, "outrigger-controller %s runs as member %s%s", SOFTWARE_VERSION,
+                        app_name(p.app), SABOTAGE_NOTICE);
                 notify_manager("READY=1\nSTATUS=member %s", app_name(p.app));
         } else if (p.app != NULL) {
                 stop(&p);

@@ -257,7 +257,6 @@ struct key_reader {
         struct blob key;
         size_t at;
 };
-static unsigned key_type(struct blob key) { return key.n < 2 ? 0 : (unsigned)key.p[0] << 8 | key.p[1]; }
 static const char *key_str(struct key_reader *k)
 {
         if (k->at >= k->key.n) return NULL;
@@ -296,7 +295,7 @@ static void tell_group(struct tx *tx, const char *group, struct arena *a, sat_ch
 void sat_wanted_key(struct tx *tx, struct blob key, struct arena *a, sat_change_fn *fn, void *arg)
 {
         struct key_reader k = { .key = key, .at = 2 };
-        unsigned type = key_type(key);
+        unsigned type = row_type_id(key);
         if (type == ctrl_props_type.id || type == cluster_type.id) {
                 tell(fn, arg, SAT_CHANGE_ALL, NULL, NULL, NULL);
                 return;

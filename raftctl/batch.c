@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "raftctl/driver_int.h"
+#include "wire/base/sabotage.h"
 
 /* ---- requests that are known ---- */
 
@@ -209,7 +210,7 @@ static bool evaluate(struct driver *d, struct overlay *layer, struct op *op, uin
         if (err == 0 && c.writes_n > 0)
                 err = request_record(overlay_tx(layer), op->id, index, buf_blob(&reply));
         if (err == 0 && overlay_tx(layer)->err) err = overlay_tx(layer)->err;
-        if (err < 0) overlay_rollback(layer);
+        if (err < 0 && !SABOTAGE(KEEP_REFUSED)) overlay_rollback(layer);
         else overlay_release(layer);
         op->err = err == E_INVALID ? 0 : err; /* a refusal is an answer */
         op->reply = buf_take(&reply, &op->reply_n);
@@ -225,7 +226,8 @@ static bool answer_known(struct driver *d, struct tx *tx, struct op *op)
         uint64_t index;
 
         arena_reset(&d->eval);
-        if (request_find(tx, op->id, &index, &reply, &d->eval) != 0) return false;
+        if (SABOTAGE(FORGET_REQUESTS) || request_find(tx, op->id, &index, &reply, &d->eval) != 0)
+                return false;
         op->index = index;
         op->term = step_term_of(d, index);
         op->reply = reply.n ? xmemdup(reply.p, reply.n) : NULL;
@@ -290,7 +292,7 @@ static void park(struct driver *d, struct batch *b, uint64_t seen_index)
 {
         overlay_free(b->layer);
         b->layer = NULL;
-        b->index = seen_index;
+        b->index = SABOTAGE(ANSWER_ON_DROPPED) ? 0 : seen_index;
         b->epoch = read_epoch_for_noop(d);
         LIST_FOREACH(it, &b->ops) container_of(it, struct op, node)->state = OP_NOOP;
         list_push_back(&d->noops, &b->node);
@@ -360,7 +362,7 @@ void batch_commit(struct driver *d)
         {
                 struct batch *b = container_of(it, struct batch, node);
                 if (b->answered) continue;
-                if (b->index > commit) break;
+                if (b->index > commit && !SABOTAGE(ANSWER_BEFORE_COMMIT)) break;
                 b->answered = true;
                 d->batches_n--;
                 while (!list_empty(&b->ops)) op_answer(d, list_first(&b->ops, struct op, node));

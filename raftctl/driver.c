@@ -6,6 +6,7 @@
 
 #include "raftctl/driver_int.h"
 #include "raftctl/level.h"
+#include "wire/base/sabotage.h"
 
 uint64_t drv_random(struct driver *d)
 {
@@ -359,6 +360,7 @@ int driver_open(const struct driver_config *config, struct driver **ret, struct 
                 return err;
         }
         d->applied = d->start.applied;
+        if (SABOTAGE(APPLY_TWICE)) d->applied.index = d->start.snapshot.index;
         d->applied_told = d->applied.index;
         hash_note(d, &d->applied);
         if (raft_init(&d->raft, NULL, NULL, d->id, d->address) != 0) abort();

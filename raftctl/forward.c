@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "raftctl/driver_int.h"
+#include "wire/base/sabotage.h"
 
 static void request_free(struct driver *d, struct drv_request *r)
 {
@@ -70,6 +71,7 @@ static void send_one(struct driver *d, struct drv_request *r, uint64_t leader, u
         r->attempt = ++d->attempt;
         r->sent_ms = now;
         r->state = REQUEST_SENT;
+        if (SABOTAGE(RETRY_NEW_ID) && r->uncertain) r->id[0]++;
         r->uncertain++;
         d->sent_n++;
         list_remove(&r->node);

@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "wire/base/sabotage.h"
+
 uint32_t guards_off;
 
 static const char *const names[GUARD_N] = {
@@ -9,6 +11,21 @@ static const char *const names[GUARD_N] = {
 #include "raftctl/guards.def"
 #undef GUARD
 };
+
+#ifdef ENABLE_SABOTAGE
+bool guard_skipped(enum guard g)
+{
+        switch (g) {
+#define GUARD(name, doc)   \
+        case GUARD_##name: \
+                return SABOTAGE(SKIP_##name);
+#include "raftctl/guards.def"
+#undef GUARD
+        case GUARD_N:
+        default: return false;
+        }
+}
+#endif
 
 const char *guard_name(enum guard g) { return (unsigned)g < GUARD_N ? names[g] : "?"; }
 

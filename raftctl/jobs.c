@@ -5,8 +5,10 @@
 
 #include "raftctl/driver_int.h"
 #include "raftctl/level.h"
+#include "wire/base/sabotage.h"
 
 static void job_done(struct store_job *sj, int err);
+static void persisted(struct driver *d, const struct job *j);
 
 void jobs_init(struct driver *d)
 {
@@ -217,8 +219,8 @@ void jobs_pump(struct driver *d)
         j->to = 0;
         if (d->vote_dirty) {
                 j->sj.set_vote = true;
-                j->sj.term = raft_current_term(&d->raft);
-                j->sj.voted_for = raft_voted_for(&d->raft);
+                j->sj.term = SABOTAGE(TERM_NOT_WRITTEN) ? d->start.term : raft_current_term(&d->raft);
+                j->sj.voted_for = SABOTAGE(VOTE_NOT_WRITTEN) ? 0 : raft_voted_for(&d->raft);
         }
         if (d->install_ready && (guard_on(GUARD_N2) || apply_target(d) <= d->applied.index)) {
                 build_install(d, j);
@@ -236,6 +238,7 @@ void jobs_pump(struct driver *d)
         j->busy = true;
         j->no = d->job_no++;
         d->store->ops->submit(d->store, &j->sj);
+        if (SABOTAGE(ACK_BEFORE_SYNC) && j->sj.entries_n) persisted(d, j);
 }
 
 /* ---- finished ---- */

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "raftctl/driver_int.h"
+#include "wire/base/sabotage.h"
 
 struct peer *peer_find(struct driver *d, uint64_t id)
 {
@@ -41,7 +42,7 @@ void peer_send(
         if (!p || d->fatal) return;
         h.seq = ++p->seq_out[channel];
         frame_encode(&d->frame, &h, msg);
-        if (list_empty(&d->held) && d->gate_no <= d->durable_no) {
+        if (SABOTAGE(SPEAK_BEFORE_SYNC) || (list_empty(&d->held) && d->gate_no <= d->durable_no)) {
                 d->ops.send(d->arg, to, channel, buf_blob(&d->frame));
                 return;
         }

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "raftctl/driver_int.h"
+#include "wire/base/sabotage.h"
 
 void driver_read(struct driver *d, uint64_t deadline_ms, driver_read_fn *cb, void *arg)
 {
@@ -77,6 +78,19 @@ static void ask_voters(struct driver *d)
         for (unsigned i = 0; i < c->n; i++)
                 if (c->servers[i].role == RAFT_VOTER && c->servers[i].id != d->id)
                         peer_send(d, c->servers[i].id, CHANNEL_RAFT, raft_frame_CONFIRM, &m);
+        for (unsigned i = 0; SABOTAGE(READ_FROM_REMOVED) && i < d->peers_n; i++)
+                if (!conf_is_voter(c, d->peers[i].id))
+                        peer_send(d, d->peers[i].id, CHANNEL_RAFT, raft_frame_CONFIRM, &m);
+}
+
+static uint64_t removed_epoch(const struct driver *d) /* of no voter, for READ_FROM_REMOVED */
+{
+        uint64_t e = 0;
+        for (unsigned i = 0; i < d->peers_n; i++)
+                if (!conf_is_voter(&d->raft.configuration, d->peers[i].id) &&
+                        d->peers[i].epoch_acked_term == d->lead_term)
+                        e = MAX(e, d->peers[i].epoch_acked);
+        return e;
 }
 
 static uint64_t confirmed_epoch(struct driver *d)
@@ -92,6 +106,7 @@ static uint64_t confirmed_epoch(struct driver *d)
                 if (c->servers[i].id == d->id) e = d->epoch;
                 else if ((p = peer_find(d, c->servers[i].id)) && p->epoch_acked_term == d->lead_term)
                         e = p->epoch_acked;
+                if (SABOTAGE(READ_FROM_REMOVED)) e = MAX(e, removed_epoch(d));
                 unsigned at = n++;
                 while (at > 0 && epochs[at - 1] < e) {
                         epochs[at] = epochs[at - 1];
@@ -104,7 +119,7 @@ static uint64_t confirmed_epoch(struct driver *d)
 
 static void confirm(struct driver *d)
 {
-        uint64_t epoch = confirmed_epoch(d);
+        uint64_t epoch = SABOTAGE(READ_UNCONFIRMED) ? d->epoch : confirmed_epoch(d);
 
         while (!list_empty(&d->read_batches)) {
                 struct read_batch *b = list_first(&d->read_batches, struct read_batch, node);
@@ -228,6 +243,8 @@ void read_pump(struct driver *d)
         uint64_t leader = drv_leader(d), now = drv_now(d);
 
         if (d->fatal) return;
+        if (SABOTAGE(READ_LOCAL) && !list_empty(&d->reads_new))
+                index_known(d, &d->reads_new, d->applied.index, d->applied.term);
         if (can_confirm(d)) {
                 if (!list_empty(&d->reads_new) || !list_empty(&d->remotes_new)) open_batch(d);
         } else if (leader != 0 && leader != d->id && !d->read_asked && !list_empty(&d->reads_new)) {

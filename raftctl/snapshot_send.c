@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "raftctl/driver_int.h"
+#include "wire/base/sabotage.h"
 
 #define SNAP_IDLE_TIMEOUTS 10 /* election timeouts without an ack */
 #define SNAP_TOTAL_MS (20 * 60 * 1000)
@@ -59,7 +60,7 @@ static bool open_transfer(struct driver *d, struct peer *p)
         if (ok) {
                 SET(&m, rf_snap_begin, transfer, s->transfer);
                 SET(&m, rf_snap_begin, term, d->lead_term);
-                SET(&m, rf_snap_begin, index, s->reader.applied.index);
+                SET(&m, rf_snap_begin, index, s->reader.applied.index - SABOTAGE(SNAPSHOT_LATER_READ));
                 SET(&m, rf_snap_begin, last_term, s->reader.applied.term);
                 SET(&m, rf_snap_begin, conf_index, conf_index);
                 SET(&m, rf_snap_begin, conf, buf_blob(&conf));

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "raftctl/driver_int.h"
+#include "wire/base/sabotage.h"
 
 #define ADDRESS "-" /* the core hands addresses through; frames go by id */
 #define APPEND_MAX 64
@@ -93,10 +94,11 @@ static void send_result(struct driver *d, const struct raft_message *m)
         struct rf_append_result f = { 0 };
 
         SET(&f, rf_append_result, term, r->term);
-        SET(&f, rf_append_result, rejected, r->rejected);
+        SET(&f, rf_append_result, rejected, SABOTAGE(ACK_HOLE) ? 0 : r->rejected);
         /* When the term is refused the core leaves the field unset. */
         uint64_t last = raft_last_index(&d->raft);
         SET(&f, rf_append_result, last_index, d->stale_append ? last : MIN(r->last_log_index, last));
+        if (SABOTAGE(ACK_HOLE) && r->rejected) f.last_index = r->rejected;
         if (p && p->epoch_seen_term == r->term) SET(&f, rf_append_result, epoch, p->epoch_seen);
         if (d->store->ops->is_full(d->store)) SET(&f, rf_append_result, full, true);
         hash_fill(d, &f);
@@ -400,6 +402,23 @@ static void on_append(struct driver *d, struct peer *p, const struct rf_append *
         d->stale_append = false;
 }
 
+/* For COMMIT_OLD_TERM and, with standbys, STANDBY_COUNTS. */
+static void commit_by_count(struct driver *d, bool standbys)
+{
+        const struct raft_configuration *c = &d->raft.configuration;
+        raft_index at[CONF_MEMBERS_MAX] = { 0 };
+
+        for (unsigned i = 0; i < c->n; i++)
+                if (c->servers[i].role == RAFT_VOTER || standbys)
+                        (void)raft_match_index(&d->raft, c->servers[i].id, &at[i]);
+        for (unsigned i = 0; i < c->n; i++) {
+                unsigned n = 0;
+                for (unsigned k = 0; k < c->n; k++) n += at[k] >= at[i];
+                if (n > conf_voters(c) / 2 && (!standbys || step_term_of(d, at[i]) == d->lead_term))
+                        d->raft.commit_index = MAX(d->raft.commit_index, at[i]);
+        }
+}
+
 static void on_result(struct driver *d, struct peer *p, const struct rf_append_result *m)
 {
         struct raft_message msg = { .type = RAFT_APPEND_ENTRIES_RESULT };
@@ -418,6 +437,8 @@ static void on_result(struct driver *d, struct peer *p, const struct rf_append_r
                 if (m->rejected <= match) return;
         }
         receive(d, &msg, p->id);
+        if ((SABOTAGE(COMMIT_OLD_TERM) || SABOTAGE(STANDBY_COUNTS)) && d->leading)
+                commit_by_count(d, SABOTAGE(STANDBY_COUNTS));
         if (d->leading && m->term == d->lead_term) {
                 read_ack(d, p, m->term, m->epoch);
                 hash_on_report(d, p, m);
@@ -438,7 +459,7 @@ static void on_vote(struct driver *d, struct peer *p, const struct rf_vote *m)
         msg.request_vote.term = m->term;
         msg.request_vote.candidate_id = p->id;
         msg.request_vote.last_log_index = m->last_index;
-        msg.request_vote.last_log_term = m->last_term;
+        msg.request_vote.last_log_term = SABOTAGE(VOTE_BEHIND) ? m->term : m->last_term;
         msg.request_vote.disrupt_leader = m->disrupt;
         msg.request_vote.pre_vote = m->pre;
         /* V1: the core of a standby refuses to vote, yet a leader that has made it a voter and lost its place
@@ -517,6 +538,7 @@ void step_start(struct driver *d)
 
         log_cache_reset(&d->log, start_index);
         if (s->entries_n) entries = xcalloc(s->entries_n, sizeof(*entries));
+        if (SABOTAGE(CUT_TAIL) && s->entries_n > 1) s->entries_n--;
         for (uint64_t i = 0; i < s->entries_n; i++) {
                 const struct log_entry *le = &s->entries[i];
                 entries[i].term = le->term;

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "raftctl/tool.h"
+#include "wire/base/sabotage.h"
 #include "wire/codec/config.h"
 #include "wire/def/versions.h"
 #include "wire/net/kinds.h"
@@ -296,7 +297,9 @@ static int run(struct tool *t, int argc, char **argv)
         int id, rc = read_config(t, argc, argv);
         while (rc == 0 && (id = getopt_long(argc, argv, "h", options, NULL)) != -1) {
                 if (id == OPT_HELP || id == 'h') return help(optind < argc ? argv[optind] : NULL);
-                if (id == OPT_VERSION) return puts("raftctl " SOFTWARE_VERSION) < 0 ? TOOL_FAILED : TOOL_OK;
+                if (id == OPT_VERSION)
+                        return printf("raftctl %s%s\n", SOFTWARE_VERSION, SABOTAGE_NOTICE) < 0 ? TOOL_FAILED
+                                                                                               : TOOL_OK;
                 rc = one_option(t, id, optarg);
         }
         if (rc != 0) return rc;
@@ -306,7 +309,8 @@ static int run(struct tool *t, int argc, char **argv)
         t->args_n = argc - optind;
         if (strcmp(name, "help") == 0) return help(t->args_n > 0 ? t->args[0] : NULL);
         if (strcmp(name, "version") == 0)
-                return puts("raftctl " SOFTWARE_VERSION) < 0 ? TOOL_FAILED : TOOL_OK;
+                return printf("raftctl %s%s\n", SOFTWARE_VERSION, SABOTAGE_NOTICE) < 0 ? TOOL_FAILED
+                                                                                       : TOOL_OK;
         const struct command *c = find_command(name);
         return c != NULL ? c->run(t) : tool_usage("there is no such command");
 }

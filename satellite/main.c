@@ -16,6 +16,7 @@
 #include "satellite/inject.h"
 #include "wire/base/log.h"
 #include "wire/base/mem.h"
+#include "wire/base/sabotage.h"
 #include "wire/def/versions.h"
 #include "wire/net/join_client.h"
 
@@ -87,7 +88,7 @@ static int parse(struct options *o, int argc, char **argv, struct fail *f)
                         err = config_print(&sat_config_table, true, stdout);
                         return err != 0 ? err : 1;
                 } else if (opt == 'V') {
-                        puts("outrigger-satellite " SOFTWARE_VERSION);
+                        printf("outrigger-satellite %s%s\n", SOFTWARE_VERSION, SABOTAGE_NOTICE);
                         return 1;
                 } else if (opt == '?') return fail_set(f, E_INVALID, "try --help");
         }
@@ -199,7 +200,8 @@ static int run(const struct options *o, struct fail *f)
         if (name[0] != '\0' && strcasecmp(name, app_node_name(d.app)) != 0)
                 log_warn(LOG, "the configured name %s is not used: the certificate says %s", name,
                         app_node_name(d.app));
-        log_info(LOG, "outrigger-satellite %s runs as node %s", SOFTWARE_VERSION, app_node_name(d.app));
+        log_info(LOG, "outrigger-satellite %s runs as node %s%s", SOFTWARE_VERSION, app_node_name(d.app),
+                SABOTAGE_NOTICE);
         uv_run(&d.loop, UV_RUN_DEFAULT);
         return uv_loop_close(&d.loop) == 0 ? 0 : fail_set(f, E_BUSY, "something was left open");
 }

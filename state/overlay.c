@@ -3,6 +3,7 @@
  * is a walk over a journal. Tower heights come from a counter, not from chance: the same operations build the
  * same list. */
 #include "state/overlay.h"
+#include "wire/base/sabotage.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -141,6 +142,7 @@ static int change(struct overlay *o, struct blob key, struct blob value, enum sl
 {
         struct rec *r = find_or_add(o, key);
         if (r == NULL) return E_LIMIT;
+        if (SABOTAGE(FIRST_WRITE_WINS) && r->slot == SLOT_PUT && r->epoch != o->epoch) return 0;
         bool fresh_value = slot == SLOT_PUT && (r->value_cap < value.n || (o->saved && r->epoch != o->epoch));
         uint8_t *p = NULL;
         size_t cap = MAX(value.n, (size_t)16);

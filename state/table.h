@@ -61,4 +61,10 @@ int row_decode(const struct type_desc *t, struct blob key, struct blob value, st
 /* Singletons (types without key fields): zeroed when absent; 0 or a sticky error. */
 int row_get_single(struct tx *tx, const struct type_desc *t, struct arena *a, void *ret_obj);
 
+/* The id of the type of the row under key, 0 when it is no row's. */
+static inline unsigned row_type_id(struct blob key)
+{
+        return key.n < 2 ? 0 : (unsigned)key.p[0] << 8 | key.p[1];
+}
+
 #endif

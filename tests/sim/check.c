@@ -2,13 +2,15 @@
  *   election safety           one leader in a term
  *   log matching, commitment  a committed index has one term and content, on every member, for ever
  *   leader completeness       a leader holds the newest entry known to be committed
- *   state machine safety      equal applied index, equal hash
+ *   state machine safety      the applied state's hash is that of the committed entries; equal index, equal rows
  *   exactly once, durability  versions of registers (work.c)
  *   linearizability           a read or write begun after another one ended sees it
  * and after healing: everything converges, every request is answered. */
 #include <stdlib.h>
 #include <string.h>
 
+#include "state/table.h"
+#include "state/writeset_internal.h"
 #include "tests/sim/sim.h"
 
 static uint64_t hash_of(const struct entry *e)
@@ -39,6 +41,29 @@ static void check_leader(struct sim_node *n)
                         (unsigned long long)s->commit_max);
 }
 
+/* What the state's index and hash must be after e, worked out apart from state/apply.c. */
+static void chain(struct sim *s, const struct entry *e)
+{
+        struct applied_seen *before = &s->applieds[e->index - 1], *g = &s->applieds[e->index];
+        struct writeset ws;
+        struct arena a;
+
+        *g = *before;
+        s->chain_n = e->index;
+        if (e->type != LOG_COMMAND) return;
+        if (writeset_decode(BLOB(e->data, e->n), &a, &ws) < 0)
+                sim_fail(s, "entry %llu is no write-set", (unsigned long long)e->index);
+        else if (ws.base_index == before->ws) {
+                crypto_generichash_state st;
+                g->ws = e->index;
+                crypto_generichash_init(&st, NULL, 0, 32);
+                crypto_generichash_update(&st, before->hash, 32);
+                crypto_generichash_update(&st, e->data, e->n);
+                crypto_generichash_final(&st, g->hash, 32);
+        }
+        arena_done(&a);
+}
+
 static void check_commits(struct sim_node *n)
 {
         struct sim *s = n->sim;
@@ -54,6 +79,7 @@ static void check_commits(struct sim_node *n)
                 uint64_t h = hash_of(e);
                 if (s->commits[i].term == 0) {
                         s->commits[i] = (struct committed){ e->term, h };
+                        if (i == s->chain_n + 1) chain(s, e);
                         if (i > s->commit_max) {
                                 s->commit_max = i;
                                 s->commit_max_term = e->term;
@@ -72,19 +98,17 @@ static void check_applied(struct sim_node *n)
 {
         struct sim *s = n->sim;
         const struct applied *a = &n->driver->applied;
-        struct applied_seen *g;
+        const struct applied_seen *g;
 
         if (a->index == n->applied_seen || a->index >= COMMITS_MAX) return;
         n->applied_seen = a->index;
         g = &s->applieds[a->index];
-        if (!g->set) {
-                g->set = 1;
-                g->ws = a->writeset_index;
-                memcpy(g->hash, a->hash, sizeof(g->hash));
-        } else if (g->ws != a->writeset_index || memcmp(g->hash, a->hash, sizeof(g->hash)) != 0) {
-                sim_fail(s, "node %llu has another state at index %llu", (unsigned long long)n->id,
-                        (unsigned long long)a->index);
-        }
+        if (a->index > s->chain_n)
+                sim_fail(s, "node %llu has applied %llu, which nobody has committed",
+                        (unsigned long long)n->id, (unsigned long long)a->index);
+        else if (g->ws != a->writeset_index || memcmp(g->hash, a->hash, sizeof(g->hash)) != 0)
+                sim_fail(s, "node %llu has another state at index %llu than the log makes",
+                        (unsigned long long)n->id, (unsigned long long)a->index);
 }
 
 void check_node(struct sim_node *n)
@@ -173,6 +197,32 @@ bool check_converged(struct sim *s)
         return true;
 }
 
+/* Row by row: members that have converged hold the same, their own rows included. */
+static void check_contents(struct sim *s, struct sim_node *a, struct sim_node *b)
+{
+        struct store *sa = store_mem_store(a->store), *sb = store_mem_store(b->store);
+        struct tx *ta, *tb;
+        struct tx_cursor ca, cb;
+        static const uint8_t lowest[] = { 0 };
+        int ea, eb;
+
+        if (sa->ops->read_begin(sa, &ta) < 0 || sb->ops->read_begin(sb, &tb) < 0) abort();
+        ea = tx_seek(ta, &ca, BLOB(lowest, 1));
+        eb = tx_seek(tb, &cb, BLOB(lowest, 1));
+        while (ea == 0 && eb == 0 && blob_cmp(ca.key, cb.key) == 0 && blob_cmp(ca.value, cb.value) == 0) {
+                ea = tx_next(ta, &ca);
+                eb = tx_next(tb, &cb);
+        }
+        if (ea != E_NOT_FOUND || eb != E_NOT_FOUND)
+                sim_fail(s, "nodes %llu and %llu have applied the same and hold another row of type %u",
+                        (unsigned long long)a->id, (unsigned long long)b->id,
+                        row_type_id(ea == 0 ? ca.key : cb.key));
+        tx_close(ta, &ca);
+        tx_close(tb, &cb);
+        sa->ops->read_end(sa, ta);
+        sb->ops->read_end(sb, tb);
+}
+
 void check_final(struct sim *s)
 {
         struct sim_node *l = settled_leader(s);
@@ -180,6 +230,11 @@ void check_final(struct sim *s)
         uint64_t writes[KEYS_N] = { 0 };
         struct tx *tx;
 
+        for (unsigned i = 0; i < s->nodes_n; i++) {
+                struct sim_node *n = &s->nodes[i];
+                if (n->up && n != l && n->driver->applied.index == l->driver->applied.index)
+                        check_contents(s, l, n);
+        }
         if (store->ops->read_begin(store, &tx) < 0) {
                 sim_fail(s, "no view");
                 return;

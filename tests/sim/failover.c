@@ -21,7 +21,7 @@ static struct sim_node *leader_of(struct sim *s)
 
 static uint64_t one(uint64_t seed, bool reset)
 {
-        struct sim *s = sim_new(seed, &workload_registers);
+        struct sim *s = sim_new(seed, sim_program.work);
         struct sim_node *l;
         uint64_t killed, done;
 
@@ -44,9 +44,9 @@ static uint64_t one(uint64_t seed, bool reset)
         return done;
 }
 
-void failover_measure(unsigned n, bool reset)
+uint64_t failover_measure(unsigned n, bool reset)
 {
-        uint64_t *ms = xcalloc(n, sizeof(*ms));
+        uint64_t *ms = xcalloc(n, sizeof(*ms)), median;
 
         for (unsigned i = 0; i < n; i++) ms[i] = one(i + 1, reset);
         qsort(ms, n, sizeof(*ms), compare);
@@ -55,5 +55,7 @@ void failover_measure(unsigned n, bool reset)
                 reset ? "links reset" : "silence", (unsigned long long)ms[0], (unsigned long long)ms[n / 2],
                 (unsigned long long)ms[n * 9 / 10], (unsigned long long)ms[n * 99 / 100],
                 (unsigned long long)ms[n - 1], n);
+        median = ms[n / 2];
         free(ms);
+        return median;
 }

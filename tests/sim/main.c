@@ -1,5 +1,5 @@
-/* sim [--seeds N] [--first S] [--seconds T] [--guard-off NAME] [--trace] [--jobs N] [--forever]
- * [--until-failure] Last line: "N passed, 0 failed". Exit status 1 when a seed failed. */
+/* The main program of sim and sim_ops: runs seeds in several processes. See usage below. Last line: "N passed, M
+ * failed". Exit status 1 when a seed failed. */
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -10,7 +10,8 @@
 #include "tests/sim/sim.h"
 
 struct totals {
-        uint64_t passed, failed, commits, writes, reads, changes, installs, crashes, elections, unknown;
+        uint64_t passed, failed, commits, writes, reads, changes, installs, crashes, elections, unknown,
+                operations, refused;
 };
 struct worker {
         volatile uint64_t seed; /* being run */
@@ -18,18 +19,35 @@ struct worker {
         pid_t pid;
 };
 struct options {
-        uint64_t seeds, first, seconds, jobs, failover;
+        uint64_t seeds, first, seconds, jobs, failover, limit_s;
         bool trace, forever, until_failure;
         const char *guard_off;
 };
+static struct worker *workers; /* shared by the processes */
+static struct timespec began;
+
+static double seconds_since(void)
+{
+        struct timespec now;
+        (void)clock_gettime(CLOCK_MONOTONIC, &now);
+        return (double)(now.tv_sec - began.tv_sec) + (double)(now.tv_nsec - began.tv_nsec) / 1e9;
+}
+
+static bool over(const struct options *o)
+{
+        uint64_t failed = 0;
+        for (uint64_t i = 0; i < o->jobs; i++) failed += workers[i].t.failed;
+        return (o->until_failure && failed) || (o->limit_s && seconds_since() >= (double)o->limit_s);
+}
 
 static void run_seed(const struct options *o, uint64_t seed, struct totals *t)
 {
-        struct sim *s = sim_new(seed, &workload_registers);
+        struct sim *s = sim_new(seed, sim_program.work);
 
         s->tracing = o->trace;
         s->end_ms = s->now + o->seconds * 1000;
         sim_run(s);
+        if (sim_program.check) sim_program.check(s);
         if (o->trace || o->seeds == 1)
                 printf("seed %llu: trace %016llx, %llu committed, %llu writes, %llu reads, %llu elections, "
                        "%llu crashes, %llu changes, %llu snapshots\n",
@@ -40,9 +58,9 @@ static void run_seed(const struct options *o, uint64_t seed, struct totals *t)
                         (unsigned long long)s->installs_n);
         if (s->failed) {
                 t->failed++;
-                printf("seed %llu FAILED at %llu ms: %s\n  replay: sim --first %llu --seeds 1 --seconds "
+                printf("seed %llu FAILED at %llu ms: %s\n  replay: %s --first %llu --seeds 1 --seconds "
                        "%llu%s%s --trace\n",
-                        (unsigned long long)seed, (unsigned long long)s->now, s->why,
+                        (unsigned long long)seed, (unsigned long long)s->now, s->why, sim_program.name,
                         (unsigned long long)seed, (unsigned long long)o->seconds,
                         o->guard_off ? " --guard-off " : "", o->guard_off ? o->guard_off : "");
         } else {
@@ -56,6 +74,8 @@ static void run_seed(const struct options *o, uint64_t seed, struct totals *t)
         t->crashes += s->crashes_n;
         t->elections += s->elections_n;
         t->unknown += s->unknown_n;
+        t->operations += s->operations_n;
+        t->refused += s->operations_refused_n;
         sim_free(s);
 }
 
@@ -65,7 +85,7 @@ static void work(const struct options *o, struct worker *w, uint64_t from)
         for (uint64_t seed = from; o->forever || seed < o->first + o->seeds; seed += o->jobs) {
                 w->seed = seed;
                 run_seed(o, seed, &w->t);
-                if (o->until_failure && w->t.failed) break;
+                if (over(o)) break;
                 if (o->forever && w->t.passed % 500 == 0)
                         printf("%llu passed, at seed %llu\n", (unsigned long long)w->t.passed,
                                 (unsigned long long)seed);
@@ -87,7 +107,7 @@ static void start_worker(const struct options *o, struct worker *w, uint64_t fro
         w->pid = pid; /* shared memory: the child must not write it */
 }
 
-static void run_workers(const struct options *o, struct worker *workers)
+static void run_workers(const struct options *o)
 {
         unsigned alive = 0;
 
@@ -104,6 +124,7 @@ static void run_workers(const struct options *o, struct worker *workers)
                         printf("seed %llu FAILED: the process died (status %d)\n",
                                 (unsigned long long)w->seed, status);
                         w->t.failed++;
+                        if (over(o)) break;
                         start_worker(o, w, w->seed + o->jobs);
                         alive++;
                         break;
@@ -113,13 +134,16 @@ static void run_workers(const struct options *o, struct worker *workers)
 
 static bool parse(int argc, char **argv, struct options *o)
 {
-        *o = (struct options){ .seeds = 100, .first = 1, .seconds = 5, .jobs = 1 };
+        *o = (struct options){
+                .seeds = sim_program.seeds, .first = 1, .seconds = sim_program.seconds, .jobs = 1
+        };
         for (int i = 1; i < argc; i++) {
                 const char *a = argv[i], *v = i + 1 < argc ? argv[i + 1] : NULL;
                 uint64_t *number = strcmp(a, "--seeds") == 0      ? &o->seeds
                                    : strcmp(a, "--first") == 0    ? &o->first
                                    : strcmp(a, "--seconds") == 0  ? &o->seconds
                                    : strcmp(a, "--jobs") == 0     ? &o->jobs
+                                   : strcmp(a, "--limit") == 0    ? &o->limit_s
                                    : strcmp(a, "--failover") == 0 ? &o->failover
                                                                   : NULL;
                 if (number && v) {
@@ -142,50 +166,61 @@ static bool parse(int argc, char **argv, struct options *o)
         return o->jobs >= 1 && o->jobs <= 64;
 }
 
-int main(int argc, char **argv)
+static void print_totals(const struct options *o, struct totals *t)
 {
-        struct options o;
-        struct totals t = { 0 };
-        struct worker *workers;
-        struct timespec a, b;
-
-        if (!parse(argc, argv, &o)) {
-                fprintf(stderr, "usage: sim [--seeds N] [--first S] [--seconds T] [--guard-off NAME] "
-                                "[--trace] [--jobs N] [--forever] [--until-failure]\n");
-                return 2;
-        }
-        if (o.failover) {
-                failover_measure((unsigned)o.failover, true);
-                failover_measure((unsigned)o.failover, false);
-                return 0;
-        }
-        workers = mmap(
-                NULL, o.jobs * sizeof(*workers), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-        if (workers == MAP_FAILED) return 2;
-        (void)clock_gettime(CLOCK_MONOTONIC, &a);
-        if (o.jobs == 1 && o.seeds == 1) work(&o, workers, o.first);
-        else run_workers(&o, workers);
-        (void)clock_gettime(CLOCK_MONOTONIC, &b);
-        for (uint64_t i = 0; i < o.jobs; i++) {
+        for (uint64_t i = 0; i < o->jobs; i++) {
                 const struct totals *w = &workers[i].t;
-                t.passed += w->passed;
-                t.failed += w->failed;
-                t.commits += w->commits;
-                t.writes += w->writes;
-                t.reads += w->reads;
-                t.changes += w->changes;
-                t.installs += w->installs;
-                t.crashes += w->crashes;
-                t.elections += w->elections;
-                t.unknown += w->unknown;
+                t->passed += w->passed;
+                t->failed += w->failed;
+                t->commits += w->commits;
+                t->writes += w->writes;
+                t->reads += w->reads;
+                t->changes += w->changes;
+                t->installs += w->installs;
+                t->crashes += w->crashes;
+                t->elections += w->elections;
+                t->unknown += w->unknown;
+                t->operations += w->operations;
+                t->refused += w->refused;
         }
         printf("%llu entries committed, %llu writes and %llu reads acknowledged (%llu unknown outcomes "
                "retried), %llu elections, "
                "%llu crashes, %llu membership changes, %llu snapshot transfers, %.1f s\n",
-                (unsigned long long)t.commits, (unsigned long long)t.writes, (unsigned long long)t.reads,
-                (unsigned long long)t.unknown, (unsigned long long)t.elections, (unsigned long long)t.crashes,
-                (unsigned long long)t.changes, (unsigned long long)t.installs,
-                (double)(b.tv_sec - a.tv_sec) + (double)(b.tv_nsec - a.tv_nsec) / 1e9);
-        printf("%llu passed, %llu failed\n", (unsigned long long)t.passed, (unsigned long long)t.failed);
-        return t.failed ? 1 : 0;
+                (unsigned long long)t->commits, (unsigned long long)t->writes, (unsigned long long)t->reads,
+                (unsigned long long)t->unknown, (unsigned long long)t->elections,
+                (unsigned long long)t->crashes, (unsigned long long)t->changes,
+                (unsigned long long)t->installs, seconds_since());
+        if (t->operations)
+                printf("%llu operations evaluated, %llu refused\n", (unsigned long long)t->operations,
+                        (unsigned long long)t->refused);
+        printf("%llu passed, %llu failed\n", (unsigned long long)t->passed, (unsigned long long)t->failed);
+}
+
+int main(int argc, char **argv)
+{
+        struct options o;
+        struct totals t = { 0 };
+
+        if (!parse(argc, argv, &o)) {
+                fprintf(stderr,
+                        "usage: %s [--seeds N] [--first S] [--seconds T] [--guard-off NAME] "
+                        "[--trace] [--jobs N] [--forever] [--until-failure] [--limit SECONDS]\n",
+                        sim_program.name);
+                return 2;
+        }
+        if (o.failover) {
+                uint64_t reset_ms = failover_measure((unsigned)o.failover, true);
+                uint64_t silence_ms = failover_measure((unsigned)o.failover, false);
+                if (reset_ms < silence_ms / 2) return 0;
+                printf("seed 1 FAILED: a reset link from the leader begins no election early\n");
+                return 1;
+        }
+        workers = mmap(
+                NULL, o.jobs * sizeof(*workers), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+        if (workers == MAP_FAILED) return 2;
+        (void)clock_gettime(CLOCK_MONOTONIC, &began);
+        if (o.jobs == 1 && o.seeds == 1) work(&o, workers, o.first);
+        else run_workers(&o);
+        print_totals(&o, &t);
+        return t.failed || t.writes == 0 || (t.operations != 0 && t.operations == t.refused) ? 1 : 0;
 }

@@ -41,6 +41,14 @@ struct workload {
         uint64_t (*executions)(struct tx *tx, const struct work_op *op);
 };
 extern const struct workload workload_registers;
+/* Which of the two programs this is: work.c or work_ops.c says so. */
+struct sim;
+extern const struct sim_program {
+        const char *name;
+        const struct workload *work;
+        uint64_t seeds, seconds;      /* when no option says otherwise */
+        void (*check)(struct sim *s); /* at the end of a seed; may be NULL */
+} sim_program;
 
 /* ---- nodes ---- */
 struct sim;
@@ -91,9 +99,9 @@ struct committed {
         uint64_t term, hash;
 };
 struct applied_seen {
-        uint64_t set;
+        bool set;    /* a member was seen to have applied exactly this much */
+        uint64_t ws; /* index of the last write-set that took effect */
         uint8_t hash[32];
-        uint64_t ws;
 };
 
 struct sim {
@@ -123,11 +131,13 @@ struct sim {
         uint64_t known_index; /* highest index acknowledged */
         struct work_op *acked;
         size_t acked_n, acked_cap;
+        uint64_t operations_n, operations_refused_n; /* of the controller's own, evaluated */
         uint64_t reads_n, writes_n, refusals_n, unknown_n, changes_n, installs_n, crashes_n, elections_n;
         /* the truth */
         struct committed *commits;
         struct applied_seen *applieds;
         uint64_t commit_max, commit_max_term;
+        uint64_t chain_n;    /* applieds are known up to here, from the entries themselves */
         uint64_t *leader_of; /* by term */
         bool change_pending;
         uint64_t last_leader_lost_ms, outage_ms;
@@ -166,8 +176,9 @@ void net_link(struct sim *s, const struct event *e);
 void net_connect(struct sim *s, unsigned a, unsigned b);
 void net_break(struct sim *s, unsigned a, unsigned b, bool reset_at_b);
 
-/* failover.c: kills the leader of a quiet cluster n times and prints how long writes stood still. */
-void failover_measure(unsigned n, bool reset);
+/* failover.c: kills the leader of a quiet cluster n times and prints how long writes stood still. Returns the
+ * median in ms. */
+uint64_t failover_measure(unsigned n, bool reset);
 
 /* client.c */
 void client_event(struct sim *s, unsigned no);

@@ -119,3 +119,4 @@ static uint64_t executions(struct tx *tx, const struct work_op *op) { return exe
 
 const struct workload workload_registers = { "registers", evaluate, draw, is_write, decode, read_register,
         executions };
+const struct sim_program sim_program = { "sim", &workload_registers, 100, 5, NULL };

@@ -14,9 +14,6 @@ enum { WORK_COUNT, WORK_REQUEST };
 #define HEAD_BYTES (2 + 8 + REQUEST_ID_SIZE)
 #define REPLY_BYTES 25
 
-static uint64_t evaluated_n, refused_n;
-static int findings;
-
 static uint64_t get64(const uint8_t *p)
 {
         uint64_t v = 0;
@@ -54,21 +51,19 @@ static uint64_t executions(struct tx *tx, const struct work_op *op)
         return op_gen_number(tx, write_name(op->id).s, "n");
 }
 
-static int run(const struct op_gen *g, struct tx *tx, uint64_t seed, uint64_t index)
+static int run(struct sim *s, const struct op_gen *g, struct tx *tx, uint64_t seed, uint64_t index)
 {
         int found = 0, err = op_gen_run(g, tx, seed, index, &found);
-        if (found != 0) {
-                findings++;
-                (void)fprintf(stderr, "... after %s %.*s %.*s\n", g->method, (int)g->path.n,
+        if (found != 0)
+                sim_fail(s, "an operation broke the state: %s %.*s %.*s", g->method, (int)g->path.n,
                         (const char *)g->path.p, (int)g->body.n, (const char *)g->body.p);
-        }
-        evaluated_n++;
-        refused_n += err != 0;
+        s->operations_n++;
+        s->operations_refused_n += err != 0;
         return err;
 }
 
-static int put_number(
-        struct tx *tx, const char *instance, uint64_t index, const char *fmt, uint64_t a, uint64_t b)
+static int put_number(struct sim *s, struct tx *tx, const char *instance, uint64_t index, const char *fmt,
+        uint64_t a, uint64_t b)
 {
         struct op_gen g = { .method = "PUT" };
         buf_printf(&g.path, "/v1/key-value-store/%s", instance);
@@ -77,7 +72,7 @@ static int put_number(
         else
                 buf_printf(&g.body, "{\"override_props\":{\"version\":\"%llu\",\"value\":\"%llu\"}}",
                         (unsigned long long)a, (unsigned long long)b);
-        int err = run(&g, tx, a, index);
+        int err = run(s, &g, tx, a, index);
         op_gen_done(&g);
         return err;
 }
@@ -88,20 +83,21 @@ static int evaluate(void *arg, struct tx *tx, struct blob request, uint64_t inde
         uint64_t value = get64(request.p + 2);
         const uint8_t *id = request.p + 10;
         struct work_reply r;
+        struct sim *s = ((struct sim_node *)arg)->sim;
         int err;
-        (void)arg;
         read_register(tx, key, &r);
         if (kind == WORK_COUNT) {
                 struct name n = write_name(id);
                 r.executions = op_gen_number(tx, n.s, "n") + 1;
                 r.version++;
                 r.value = value;
-                err = put_number(tx, n.s, index, "n", r.executions, 0);
-                if (err == 0) err = put_number(tx, register_name(key).s, index, "register", r.version, value);
+                err = put_number(s, tx, n.s, index, "n", r.executions, 0);
+                if (err == 0)
+                        err = put_number(s, tx, register_name(key).s, index, "register", r.version, value);
         } else {
                 struct op_gen g = { 0 };
                 err = op_gen_read(&g, BLOB(request.p + HEAD_BYTES, request.n - HEAD_BYTES))
-                              ? run(&g, tx, value, index)
+                              ? run(s, &g, tx, value, index)
                               : E_INVALID;
                 op_gen_done(&g);
         }
@@ -158,40 +154,6 @@ static void check_members(struct sim *s)
                         sim_fail(s, "the state of node %llu has %d faults",
                                 (unsigned long long)s->nodes[i].id, n);
         }
-        if (findings != 0) sim_fail(s, "%d operations broke the state", findings);
-        findings = 0;
 }
 
-static uint64_t option(int argc, char **argv, const char *name, uint64_t fallback)
-{
-        for (int i = 1; i + 1 < argc; i++)
-                if (strcmp(argv[i], name) == 0) return strtoull(argv[i + 1], NULL, 10);
-        return fallback;
-}
-
-int main(int argc, char **argv)
-{
-        uint64_t seeds = option(argc, argv, "--seeds", 300), first = option(argc, argv, "--first", 1),
-                 failed = 0, writes = 0;
-        uint64_t seconds = option(argc, argv, "--seconds", 2);
-        for (uint64_t seed = first; seed < first + seeds; seed++) {
-                struct sim *s = sim_new(seed, &workload_ops);
-                s->tracing = argc > 1 && strcmp(argv[argc - 1], "--trace") == 0;
-                s->end_ms = s->now + seconds * 1000;
-                sim_run(s);
-                check_members(s);
-                if (s->failed)
-                        printf("seed %llu FAILED at %llu ms: %s\n  replay: sim_ops --seeds 1 --seconds %llu "
-                               "--first %llu --trace\n",
-                                (unsigned long long)seed, (unsigned long long)s->now, s->why,
-                                (unsigned long long)seconds, (unsigned long long)seed);
-                failed += s->failed;
-                writes += s->writes_n;
-                sim_free(s);
-        }
-        printf("%llu operations evaluated, %llu refused, %llu counted writes\n",
-                (unsigned long long)evaluated_n, (unsigned long long)refused_n, (unsigned long long)writes);
-        printf("%llu passed, %llu failed\n", (unsigned long long)(seeds - failed),
-                (unsigned long long)failed);
-        return failed != 0 || writes == 0 || evaluated_n == refused_n ? 1 : 0;
-}
+const struct sim_program sim_program = { "sim_ops", &workload_ops, 300, 2, check_members };
