@@ -15,7 +15,7 @@
 #include "raftctl/admin_int.h"
 #include "wire/codec/codec.h"
 
-enum { CLIENT_MS = 120000, BACKLOG = 8 };
+enum { CLIENT_MS = 120000, BACKLOG = 8, PART_MS = 30000 };
 
 static void settle(struct admin *a)
 {
@@ -44,10 +44,18 @@ static void client_settle(struct admin_client *c)
 
 static void on_client_closed(uv_handle_t *h) { client_settle(h->data); }
 
+static void part_done(struct admin_client *c, int err)
+{
+        void (*next)(void *, int) = c->next;
+        c->next = NULL;
+        if (next != NULL) next(c->next_arg, err);
+}
+
 static void client_close(struct admin_client *c)
 {
         if (c->closing) return;
         c->closing = true;
+        part_done(c, E_CLOSED);
         uv_close((uv_handle_t *)&c->pipe, on_client_closed);
         uv_close((uv_handle_t *)&c->timer, on_client_closed);
 }
@@ -122,33 +130,64 @@ static void on_written(uv_write_t *w, int err)
 {
         struct admin_client *c = w->data;
         if (err != 0) client_close(c);
+        if (!c->closing && c->next != NULL) {
+                c->writing = false;
+                part_done(c, 0);
+        }
         client_settle(c);
 }
 
-void admin_reply_to(struct admin *a, uint64_t number, const struct admin_reply *r)
+static struct admin_client *find_client(struct admin *a, uint64_t number)
 {
         LIST_FOREACH(it, &a->clients)
         {
                 struct admin_client *c = container_of(it, struct admin_client, node);
-                if (c->number != number || c->closing || c->writing) continue;
-                struct buf body = { 0 };
-                int err = enc_msgpack(&admin_reply_type, r, &body);
-                buf_put_be(&c->out, body.n + 2, 4);
-                buf_put_be(&c->out, ADMIN_REPLY, 2);
-                buf_put(&c->out, body.p, body.n);
-                if (body.p != NULL) secret_wipe(body.p, body.n);
-                buf_done(&body);
-                uv_buf_t v = uv_buf_init((char *)c->out.p, (unsigned)c->out.n);
-                if (err == 0 && c->out.err == 0)
-                        err = uv_write(&c->write, (uv_stream_t *)&c->pipe, &v, 1, on_written);
-                if (err == 0 && c->out.err == 0) {
-                        c->writing = true;
-                        c->live++;
-                } else {
-                        client_close(c);
-                }
+                if (c->number == number && !c->closing && !c->writing) return c;
+        }
+        return NULL;
+}
+
+static void send_frame(struct admin_client *c, enum admin_kind kind, struct blob content)
+{
+        buf_reset(&c->out);
+        buf_put_be(&c->out, content.n + 2, 4);
+        buf_put_be(&c->out, kind, 2);
+        buf_put(&c->out, content.p, content.n);
+        uv_buf_t v = uv_buf_init((char *)c->out.p, (unsigned)c->out.n);
+        int err = c->out.err;
+        if (err == 0) err = uv_write(&c->write, (uv_stream_t *)&c->pipe, &v, 1, on_written);
+        if (err == 0) {
+                c->writing = true;
+                c->live++;
+        } else {
+                client_close(c);
+        }
+}
+
+void admin_part_to(
+        struct admin *a, uint64_t number, struct blob content, void (*next)(void *arg, int err), void *arg)
+{
+        struct admin_client *c = find_client(a, number);
+        if (c == NULL) {
+                next(arg, E_CLOSED);
                 return;
         }
+        c->next = next;
+        c->next_arg = arg;
+        int rc = uv_timer_start(&c->timer, on_timeout, PART_MS, 0);
+        assert(rc == 0);
+        send_frame(c, ADMIN_PART, content);
+}
+
+void admin_reply_to(struct admin *a, uint64_t number, const struct admin_reply *r)
+{
+        struct admin_client *c = find_client(a, number);
+        struct buf body = { 0 };
+        if (c == NULL) return;
+        if (enc_msgpack(&admin_reply_type, r, &body) == 0) send_frame(c, ADMIN_REPLY, buf_blob(&body));
+        else client_close(c);
+        if (body.p != NULL) secret_wipe(body.p, body.n);
+        buf_done(&body);
 }
 
 int admin_open(struct local_member *m, const char *run_dir, struct admin **ret, struct fail *f)

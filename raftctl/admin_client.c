@@ -2,6 +2,7 @@
 #include <limits.h>
 #include <poll.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -71,39 +72,95 @@ static int read_exactly(int fd, uint8_t *p, size_t n, uint64_t until_ms)
         return 0;
 }
 
-static int exchange(int fd, const struct admin_request *q, uint64_t until_ms, struct arena *a,
-        struct admin_reply *ret, struct fail *f)
+struct asking {
+        int fd;
+        unsigned timeout_ms;
+        uint64_t until_ms;
+        admin_part_fn *fn; /* NULL: no parts are expected */
+        void *arg;
+};
+
+static int ask(struct asking *x, const struct admin_request *q)
 {
         struct buf body = { 0 }, frame = { 0 };
-        uint8_t head[CONN_HEADER_SIZE];
         int err = enc_msgpack(&admin_request_type, q, &body);
         buf_put_be(&frame, body.n + 2, 4);
         buf_put_be(&frame, ADMIN_REQUEST, 2);
         buf_put(&frame, body.p, body.n);
         if (err == 0) err = frame.err;
-        if (err == 0) err = write_all(fd, buf_blob(&frame), until_ms);
+        if (err == 0) err = write_all(x->fd, buf_blob(&frame), x->until_ms);
         buf_done(&body);
         buf_done(&frame);
-        if (err == 0) err = read_exactly(fd, head, sizeof head, until_ms);
-        if (err != 0) return fail_set(f, err, "the controller did not answer: %s", err_text(err));
+        return err;
+}
+
+static int no_answer(struct fail *f, int err)
+{
+        return fail_set(f, err, "the controller did not answer: %s", err_text(err));
+}
+
+/* The size of a frame's content, and its kind. */
+static int read_head(struct asking *x, size_t *ret_n, enum admin_kind *ret_kind, struct fail *f)
+{
+        uint8_t head[CONN_HEADER_SIZE];
+        int err = read_exactly(x->fd, head, sizeof head, x->until_ms);
+        if (err != 0) return no_answer(f, err);
         uint32_t len = (uint32_t)head[0] << 24 | (uint32_t)head[1] << 16 | (uint32_t)head[2] << 8 | head[3];
-        if (len < 2 || len > ADMIN_FRAME_MAX || head[4] != 0 || head[5] != ADMIN_REPLY)
+        bool part = x->fn != NULL && head[5] == ADMIN_PART;
+        if (len < 2 || len > (part ? ADMIN_PART_MAX : ADMIN_FRAME_MAX) || head[4] != 0 ||
+                (head[5] != ADMIN_REPLY && !part))
                 return fail_set(
                         f, E_PROTOCOL, "the controller's answer cannot be understood (another version?)");
-        uint8_t *p = arena_try(a, len);
+        *ret_n = len - 2;
+        *ret_kind = part ? ADMIN_PART : ADMIN_REPLY;
+        return 0;
+}
+
+static int read_part(struct asking *x, size_t n, struct fail *f)
+{
+        uint8_t *p = xmalloc(n + 1);
+        int err = read_exactly(x->fd, p, n, x->until_ms);
+        if (err != 0) (void)no_answer(f, err);
+        if (err == 0) err = x->fn(x->arg, BLOB(p, n));
+        secret_wipe(p, n);
+        free(p);
+        return err;
+}
+
+static int exchange(struct asking *x, const struct admin_request *q, struct arena *a, struct admin_reply *ret,
+        struct fail *f)
+{
+        enum admin_kind kind = ADMIN_PART;
+        size_t n = 0;
+        int err = ask(x, q);
+        if (err != 0) return no_answer(f, err);
+        while ((err = read_head(x, &n, &kind, f)) == 0 && kind == ADMIN_PART) {
+                err = read_part(x, n, f);
+                if (err != 0) return err;
+                x->until_ms = env_real()->now_ms(env_real()) + x->timeout_ms;
+        }
+        if (err != 0) return err;
+        uint8_t *p = arena_try(a, n + 2);
         if (p == NULL) return fail_set(f, E_LIMIT, "the controller's answer is too large");
-        err = read_exactly(fd, p, len - 2, until_ms);
-        if (err != 0) return fail_set(f, err, "the controller did not answer: %s", err_text(err));
-        return dec_msgpack(&admin_reply_type, BLOB(p, len - 2), DEC_TOLERANT, a, ret, f);
+        err = read_exactly(x->fd, p, n, x->until_ms);
+        if (err != 0) return no_answer(f, err);
+        return dec_msgpack(&admin_reply_type, BLOB(p, n), DEC_TOLERANT, a, ret, f);
+}
+
+int admin_ask_parts(const char *run_dir, const struct admin_request *request, unsigned timeout_ms,
+        admin_part_fn *fn, void *arg, struct arena *a, struct admin_reply *ret, struct fail *f)
+{
+        *ret = (struct admin_reply){ 0 };
+        struct asking x = { .fd = connect_to(run_dir, f), .timeout_ms = timeout_ms, .fn = fn, .arg = arg };
+        if (x.fd < 0) return x.fd;
+        x.until_ms = env_real()->now_ms(env_real()) + timeout_ms;
+        int err = exchange(&x, request, a, ret, f);
+        (void)close(x.fd);
+        return err;
 }
 
 int admin_ask(const char *run_dir, const struct admin_request *request, unsigned timeout_ms, struct arena *a,
         struct admin_reply *ret, struct fail *f)
 {
-        *ret = (struct admin_reply){ 0 };
-        int fd = connect_to(run_dir, f);
-        if (fd < 0) return fd;
-        int err = exchange(fd, request, env_real()->now_ms(env_real()) + timeout_ms, a, ret, f);
-        (void)close(fd);
-        return err;
+        return admin_ask_parts(run_dir, request, timeout_ms, NULL, NULL, a, ret, f);
 }

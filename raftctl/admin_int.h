@@ -14,6 +14,9 @@ struct admin_client {
         struct buf in, out;
         uint8_t rx[4096];
         bool asked, closing, writing;
+        /* of an answer in parts: next is called when a part has left, with an error when the client has gone */
+        void (*next)(void *arg, int err);
+        void *next_arg;
         unsigned live;
         struct list node;
 };
@@ -33,6 +36,13 @@ struct admin {
 /* ---- admin.c ---- */
 /* Answers the client with that number, if it is still there. */
 void admin_reply_to(struct admin *a, uint64_t number, const struct admin_reply *r);
+/* Sends one part. next is called once, perhaps before this returns: 0 when it has left and the client is there for
+ * the next part, else an error. Content is copied. */
+void admin_part_to(
+        struct admin *a, uint64_t number, struct blob content, void (*next)(void *arg, int err), void *arg);
+/* ---- admin_backup.c ---- */
+/* Answers a BACKUP request wholly. */
+void admin_backup(struct admin *a, uint64_t number, bool stale);
 /* ---- admin_verbs.c ---- */
 void admin_dispatch(struct admin *a, uint64_t number, struct blob request);
 

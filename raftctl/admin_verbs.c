@@ -448,6 +448,11 @@ void admin_dispatch(struct admin *a, uint64_t number, struct blob request)
         case admin_verb_CLIENT_CERT: verb_client_cert(c); return;
         case admin_verb_CHECK_TIMING: verb_timing(c); return;
         case admin_verb_LEVEL_RAISE: verb_level(c); return;
+        case admin_verb_BACKUP:
+                admin_backup(a, number, c->q.stale);
+                arena_done(&c->arena);
+                free(c);
+                return;
         case admin_verb_N: break;
         }
         refuse(c, E_UNSUPPORTED, "this controller does not know that request",

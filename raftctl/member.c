@@ -16,6 +16,7 @@
 #include "raftctl/level.h"
 #include "raftctl/member_int.h"
 #include "raftctl/store_lmdb.h"
+#include "raftctl/takeover.h"
 #include "wire/codec/codec.h"
 #include "wire/net/kinds.h"
 
@@ -161,7 +162,31 @@ static void net_peer_release(void *arg, uint64_t peer, const struct release *r)
         if (m->driver != NULL && !m->closing) driver_peer_release(m->driver, peer, r);
 }
 
+static bool net_lineage(void *arg, uint64_t *ret_epoch)
+{
+        struct local_member *m = arg;
+        struct tx *tx;
+        bool known = false;
+        if (m->witness || m->closing || m->store->ops->read_begin(m->store, &tx) != 0) return false;
+        if (lineage_get(tx, ret_epoch, &known) != 0) known = false;
+        m->store->ops->read_end(m->store, tx);
+        return known;
+}
+
+static void net_outdated(void *arg, uint64_t epoch)
+{
+        struct local_member *m = arg;
+        (void)snprintf(m->outdated, sizeof m->outdated,
+                "the cluster was restored or recovered without this member (history %llu): what it holds "
+                "belongs to "
+                "the past. To go on with the cluster: move %.150s away, and 'raftctl join' with a new token",
+                (unsigned long long)epoch, m->dir);
+        fatal(m, E_STALE, m->outdated);
+}
+
 static const struct transport_ops transport_ops = {
+        .lineage = net_lineage,
+        .outdated = net_outdated,
         .release = net_release,
         .peer_release = net_peer_release,
         .receive = net_receive,

@@ -61,6 +61,7 @@ struct local_member {
         uint64_t incarnation, op_counter;
         unsigned ops; /* member_submit()s under way */
         bool fatal, closing, driver_state_changed;
+        char outdated[400]; /* why it stopped, when it belongs to an earlier history */
         unsigned live;
         void (*closed_cb)(void *arg);
         void *closed_arg;

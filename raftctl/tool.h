@@ -7,7 +7,14 @@
 #include "raftctl/member.h"
 #include "wire/codec/config.h"
 
-enum { TOOL_OK = 0, TOOL_FAILED = 1, TOOL_USAGE = 2, TOOL_SANS_MAX = 14, TOOL_PEERS_MAX = 8 };
+enum {
+        TOOL_OK = 0,
+        TOOL_FAILED = 1,
+        TOOL_USAGE = 2,
+        TOOL_SANS_MAX = 14,
+        TOOL_PEERS_MAX = 8,
+        TOOL_LOST_MAX = 16
+};
 
 struct tool {
 /* settings */
@@ -21,6 +28,11 @@ struct tool {
         const char *sans[TOOL_SANS_MAX], *peers[TOOL_PEERS_MAX];
         uint32_t sans_n, peers_n;
         bool json, wait;
+        /* of backup, restore, recover */
+        const char *passphrase_file, *lost[TOOL_LOST_MAX];
+        uint32_t lost_n;
+        uint64_t above_term;
+        bool verify, stale, no_secrets, new_ca, force;
         /* arguments behind the command */
         char **args;
         int args_n;
@@ -31,7 +43,8 @@ struct tool {
 
 typedef int tool_fn(struct tool *t);
 tool_fn tool_init, tool_join, tool_rejoin, tool_token, tool_status, tool_timing, tool_remove, tool_promote,
-        tool_demote, tool_transfer, tool_level, tool_client_cert, tool_check;
+        tool_demote, tool_transfer, tool_level, tool_client_cert, tool_check, tool_backup, tool_restore,
+        tool_recover;
 
 /* Prints "raftctl: text" and returns TOOL_FAILED. */
 int tool_fail(const struct fail *f);
@@ -41,5 +54,7 @@ int tool_own_name(struct tool *t);
 int tool_own_address(struct tool *t);
 /* Asks the member on this machine; a refusal is printed with its remedy. 0 or an exit code. */
 int tool_ask(struct tool *t, const struct admin_request *q, struct admin_reply *ret);
+/* Prints a refusal with its remedy. 0 or an exit code. */
+int tool_answer(const struct admin_reply *r);
 
 #endif

@@ -92,6 +92,48 @@ static const struct command {
                 "have\n"
                 "known the next one for raft.level_raise_s, a day unless set otherwise.\n",
                 tool_level },
+        { "backup", "FILE [--passphrase-file FILE | --no-secrets] [--stale] [--force] | --verify FILE",
+                "save the cluster's state to a file",
+                "Asks the leader for the newest state, and writes what this member then has, while the "
+                "cluster "
+                "serves. FILE appears\n"
+                "when it is complete, with mode 0600. It is encrypted with a passphrase, from a file or the "
+                "terminal, and holds the\n"
+                "key of the certificate authority, so that satellites obey the restored cluster. "
+                "--no-secrets "
+                "leaves that key out and\n"
+                "needs no passphrase; satellites must then join the restored cluster anew. --stale: do not "
+                "ask "
+                "the leader.\n"
+                "--verify checks a file: all of it with --passphrase-file, else only that it is undamaged. "
+                "--force "
+                "replaces FILE.\n",
+                tool_backup },
+        { "restore",
+                "FILE --address IP[:3372] [--name NAME] [--passphrase-file FILE] [--new-ca] [--above-term T]",
+                "make a new cluster from a backup",
+                "Makes this machine the only member of a cluster with the state of the backup, in a data "
+                "directory "
+                "that is empty or\n"
+                "does not exist. Members of the former cluster are removed for good. With the key of the "
+                "certificate authority in the\n"
+                "backup, satellites obey this cluster from its start on, and NOT the former one: to look at "
+                "a "
+                "backup while the former\n"
+                "cluster runs, use --new-ca. --above-term: when satellites say that they know of a higher "
+                "term.\n",
+                tool_restore },
+        { "recover", "--lost NAME... [--force] [--above-term T]",
+                "go on with this member alone after a majority was lost for good",
+                "Offline, on a survivor. Without --lost it shows what this member has and what may be "
+                "missing, and "
+                "changes nothing.\n"
+                "Each other voter must be named by --lost. Writes that only they had are lost; the lost "
+                "members "
+                "are removed for\n"
+                "good; further survivors join anew. --force: also when something answers at the address of "
+                "one.\n",
+                tool_recover },
         { "check-timing", "[--json]", "measure disk and network against the timeouts",
                 "Syncs a small file in the data directory 50 times, and shows the round trips to the other "
                 "members.\n",
@@ -176,6 +218,14 @@ enum option_id {
         OPT_JSON,
         OPT_TIMEOUT,
         OPT_CLUSTER_NAME,
+        OPT_PASSPHRASE_FILE,
+        OPT_NO_SECRETS,
+        OPT_VERIFY,
+        OPT_STALE,
+        OPT_NEW_CA,
+        OPT_ABOVE_TERM,
+        OPT_LOST,
+        OPT_FORCE,
         OPT_HELP,
         OPT_VERSION
 };
@@ -195,6 +245,14 @@ static const struct option options[] = {
         { "json", no_argument, NULL, OPT_JSON },
         { "timeout", required_argument, NULL, OPT_TIMEOUT },
         { "cluster-name", required_argument, NULL, OPT_CLUSTER_NAME },
+        { "passphrase-file", required_argument, NULL, OPT_PASSPHRASE_FILE },
+        { "no-secrets", no_argument, NULL, OPT_NO_SECRETS },
+        { "verify", no_argument, NULL, OPT_VERIFY },
+        { "stale", no_argument, NULL, OPT_STALE },
+        { "new-ca", no_argument, NULL, OPT_NEW_CA },
+        { "above-term", required_argument, NULL, OPT_ABOVE_TERM },
+        { "lost", required_argument, NULL, OPT_LOST },
+        { "force", no_argument, NULL, OPT_FORCE },
         { "help", no_argument, NULL, OPT_HELP },
         { "version", no_argument, NULL, OPT_VERSION },
         { NULL, 0, NULL, 0 },
@@ -204,6 +262,35 @@ static void replace(char **at, const char *s)
 {
         free(*at);
         *at = xstrdup(s);
+}
+
+static int parse_term(const char *s, uint64_t *ret)
+{
+        char *end = NULL;
+        errno = 0;
+        unsigned long long v = strtoull(s, &end, 10);
+        if (*s < '0' || *s > '9' || *end != '\0' || errno != 0 || v > UINT64_MAX >> 1) return E_INVALID;
+        *ret = v;
+        return 0;
+}
+
+static int disaster_option(struct tool *t, int id, const char *value)
+{
+        switch (id) {
+        case OPT_PASSPHRASE_FILE: t->passphrase_file = value; return 0;
+        case OPT_NO_SECRETS: t->no_secrets = true; return 0;
+        case OPT_VERIFY: t->verify = true; return 0;
+        case OPT_STALE: t->stale = true; return 0;
+        case OPT_NEW_CA: t->new_ca = true; return 0;
+        case OPT_FORCE: t->force = true; return 0;
+        case OPT_ABOVE_TERM:
+                return parse_term(value, &t->above_term) == 0 ? 0 : tool_usage("--above-term: a number");
+        case OPT_LOST:
+                if (t->lost_n >= TOOL_LOST_MAX) return tool_usage("too many --lost");
+                t->lost[t->lost_n++] = value;
+                return 0;
+        default: return TOOL_USAGE; /* getopt has said why */
+        }
 }
 
 static int one_option(struct tool *t, int id, const char *value)
@@ -238,7 +325,7 @@ static int one_option(struct tool *t, int id, const char *value)
                         return tool_usage("--timeout: a number with s, m, h or d");
                 t->timeout_ms = (unsigned)ms;
                 return 0;
-        default: return TOOL_USAGE; /* getopt has said why */
+        default: return disaster_option(t, id, value);
         }
 }
 
@@ -280,16 +367,21 @@ int tool_own_address(struct tool *t)
         return 0;
 }
 
+int tool_answer(const struct admin_reply *r)
+{
+        if (r->err == 0) return 0;
+        (void)fprintf(stderr, "raftctl: %s\n", r->text != NULL ? r->text : err_text((int)r->err));
+        if (r->remedy != NULL && r->remedy[0] != '\0') (void)fprintf(stderr, "  %s\n", r->remedy);
+        return TOOL_FAILED;
+}
+
 int tool_ask(struct tool *t, const struct admin_request *q, struct admin_reply *ret)
 {
         struct fail f = { 0 };
         if (admin_ask(t->controller_run_dir, q, t->timeout_ms != 0 ? t->timeout_ms : ASK_MS, &t->arena, ret,
                     &f) != 0)
                 return tool_fail(&f);
-        if (ret->err == 0) return 0;
-        (void)fprintf(stderr, "raftctl: %s\n", ret->text != NULL ? ret->text : err_text((int)ret->err));
-        if (ret->remedy != NULL && ret->remedy[0] != '\0') (void)fprintf(stderr, "  %s\n", ret->remedy);
-        return TOOL_FAILED;
+        return tool_answer(ret);
 }
 
 static int run(struct tool *t, int argc, char **argv)

@@ -49,6 +49,12 @@ static void link_up(struct link *l, struct end *e)
         t->ops->link(t->arg, l->peer->id, true, false); /* last: it may change peers */
 }
 
+/* Histories of a cluster (raftctl/takeover.h) do not mix. */
+static bool own_lineage(struct transport *t, uint64_t *ret)
+{
+        return t->ops->lineage != NULL && t->ops->lineage(t->arg, ret);
+}
+
 static void own_release(const struct transport *t, struct release *ret)
 {
         *ret = (struct release){ .level_min = LEVEL_MIN, .level_max = LEVEL_MAX, .level = LEVEL_FIRST };
@@ -82,6 +88,8 @@ void transport_hello_send(struct end *e)
         SET(&h, peer_hello, channel, (uint64_t)l->channel);
         SET(&h, peer_hello, incarnation, e->t->incarnation);
         SET(&h, peer_hello, dial, l->dial);
+        uint64_t epoch = 0;
+        if (own_lineage(e->t, &epoch)) SET(&h, peer_hello, lineage, epoch);
         /* a failed send ends the connection, or the deadline of the call does */
         (void)send_obj(e, KIND_HELLO, &peer_hello_type, &h);
 }
@@ -100,6 +108,8 @@ static void answer(struct end *e, int err, const char *text, uint64_t void_dial)
         SET(&r, peer_hello_reply, level, own.level);
         SET(&r, peer_hello_reply, software, own.software);
         if (void_dial != 0) SET(&r, peer_hello_reply, void_dial, void_dial);
+        uint64_t epoch = 0;
+        if (own_lineage(e->t, &epoch)) SET(&r, peer_hello_reply, lineage, epoch);
         int sent = send_obj(e, KIND_HELLO_REPLY, &peer_hello_reply_type, &r);
         if (err == 0) return;
         if (sent == 0) conn_finish(e->conn); /* on_end drops it */
@@ -138,6 +148,13 @@ static int judge(struct end *e, const struct peer_hello *h, const char **ret_tex
         if (id->role != PKI_CONTROLLER && id->role != PKI_WITNESS) {
                 *ret_text = "the certificate is not that of a controller or witness";
                 return E_AUTH;
+        }
+        uint64_t epoch = 0;
+        if (HAS(h, peer_hello, lineage) && own_lineage(t, &epoch) && h->lineage != epoch) {
+                *ret_text = h->lineage < epoch
+                                    ? "this cluster was restored or recovered since, without that member"
+                                    : "this member belongs to an earlier history of the cluster";
+                return E_STALE;
         }
         if (h->to != t->id) {
                 *ret_text = "another member lives at this address now";
@@ -183,6 +200,13 @@ static void take_call(struct end *e, struct link *l, const struct peer_hello *h)
         link_up(l, e);
 }
 
+/* The last thing that a function does: the callback may close the transport. */
+static void heard_lineage(struct transport *t, uint64_t theirs)
+{
+        uint64_t epoch = 0;
+        if (own_lineage(t, &epoch) && theirs > epoch) t->ops->outdated(t->arg, theirs);
+}
+
 void transport_hello_accept(struct end *e, struct blob payload)
 {
         struct arena a;
@@ -211,6 +235,7 @@ void transport_hello_accept(struct end *e, struct blob payload)
         if (err != 0) {
                 answer(e, err, text, 0);
                 if (err == E_LEVEL) tell_release(t, h.from, &theirs);
+                if (HAS(&h, peer_hello, lineage)) heard_lineage(t, h.lineage);
                 return;
         }
         tell_release(t, h.from, &theirs);
@@ -229,6 +254,7 @@ void transport_hello_reply(struct end *e, struct blob payload)
         arena_init(&a, HELLO_ARENA);
         int err = dec_msgpack(&peer_hello_reply_type, payload, DEC_TOLERANT, &a, &r, &f);
         release_set(&theirs, r.level_min, r.level_max, r.level, err == 0 ? r.software : NULL);
+        uint64_t history = err == 0 && HAS(&r, peer_hello_reply, lineage) ? r.lineage : 0;
         if (err == 0 && r.err == 0) {
                 if (r.incarnation != l->their_incarnation) l->their_void_dial = 0;
                 l->their_incarnation = r.incarnation;
@@ -246,4 +272,5 @@ void transport_hello_reply(struct end *e, struct blob payload)
         transport_end_drop(e);
         if (l->up == NULL) transport_retry(l, err == E_AUTH || err == E_FORMAT || err == E_LEVEL);
         if (err == E_LEVEL) tell_release(t, id, &theirs);
+        heard_lineage(t, history);
 }
