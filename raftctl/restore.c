@@ -14,6 +14,7 @@
 #include "raftctl/conf.h"
 #include "raftctl/member_int.h"
 #include "raftctl/store_lmdb.h"
+#include "wire/def/versions.h"
 #include "wire/net/kinds.h"
 
 struct build {
@@ -324,6 +325,13 @@ int member_restore(const struct restoring *config, struct restored *ret, struct 
         b.tmp = xasprintf("%.*s.restoring", (int)n, c.dir);
         err = pass(&b, &r, &fd, f);
         b.head = &r.head;
+        if (err == 0 && r.head.feature_level > LEVEL_MAX)
+                err = fail_set(f, E_LEVEL,
+                        "%s is of a cluster of feature level %llu, this release knows %d: install the "
+                        "release that "
+                        "wrote it (%s), or a later one, on the machine that restores it",
+                        c.file, (unsigned long long)r.head.feature_level, LEVEL_MAX,
+                        r.head.program != NULL ? r.head.program : "?");
         if (err == 0) {
                 ret->new_ca = b.pki.ca_key.n == 0;
                 ret->index = r.head.index;

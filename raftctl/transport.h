@@ -43,14 +43,14 @@ struct transport_ops {
          * because the releases do not fit. NULL: nothing, as the first release. */
         void (*release)(void *arg, struct release *ret);
         void (*peer_release)(void *arg, uint64_t peer, const struct release *r);
-        /* Epoch of this member's state (raftctl/takeover.h). false: it has no state yet. */
-        bool (*lineage)(void *arg, uint64_t *ret_epoch);
-        /* A member of a later history of the same cluster was met: this one belongs to the past. */
-        void (*outdated)(void *arg, uint64_t epoch);
         /* Somebody wants to join; caller identifies the connection for transport_reply(). id: NULL without
          * certificate. */
         void (*join)(void *arg, uint64_t caller, const struct pki_identity *id, const char *address,
                 struct blob request);
+        /* May be NULL, as outdated. Epoch of this member's state (raftctl/takeover.h). false: it has no state yet. */
+        bool (*lineage)(void *arg, uint64_t *ret_epoch);
+        /* A member of a later history of the same cluster was met: this one belongs to the past. */
+        void (*outdated)(void *arg, uint64_t epoch);
 };
 
 struct transport_config {
