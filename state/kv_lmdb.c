@@ -36,7 +36,9 @@ struct kv_lmdb_txn {
 struct kv_lmdb {
         MDB_env *mdb;
         MDB_dbi dbis[KV_LMDB_DBS_MAX];
+        MDB_dbi main; /* holds the others, and the number of the transaction */
         unsigned dbs_n;
+        bool unsynced;
         uint64_t map_bytes;
         char *dir; /* for statvfs */
         pthread_mutex_t mutex;
@@ -202,17 +204,31 @@ int kv_lmdb_write(struct kv_lmdb *env, struct kv_lmdb_txn **ret)
         return 0;
 }
 
+static int put_txn_row(const struct kv_lmdb *env, MDB_txn *txn)
+{
+        uint8_t row[LMDB_TXN_ROW_SIZE];
+        MDB_val k = { .mv_size = sizeof LMDB_TXN_KEY - 1, .mv_data = (void *)(uintptr_t)LMDB_TXN_KEY },
+                raw = { .mv_size = sizeof row, .mv_data = row };
+        lmdb_txn_row(mdb_txn_id(txn), row);
+        return mdb_put(txn, env->main, &k, &raw, 0);
+}
+
 int kv_lmdb_commit(struct kv_lmdb_txn *t)
 {
         struct kv_lmdb *env = t->env;
-        int err = 0;
+        uint64_t writes = 0;
+        int err = 0, rc = 0;
         assert(t->write);
-        for (unsigned i = 0; err == 0 && i < env->dbs_n; i++) err = t->views[i].tx.err;
-        if (err != 0) {
-                kv_lmdb_end(t);
-                return err;
+        for (unsigned i = 0; err == 0 && i < env->dbs_n; i++) {
+                err = t->views[i].tx.err;
+                writes += t->views[i].tx.write_count;
         }
-        int rc = mdb_txn_commit(t->mdb);
+        if (err == 0 && writes != 0 && !env->unsynced) rc = put_txn_row(env, t->mdb);
+        if (err != 0 || rc != 0) {
+                kv_lmdb_end(t);
+                return err != 0 ? err : translate(env, rc);
+        }
+        rc = mdb_txn_commit(t->mdb);
         free(t);
         return translate(env, rc);
 }
@@ -318,6 +334,7 @@ static int open_dbs(struct kv_lmdb *env, const struct kv_lmdb_config *config)
         MDB_txn *txn;
         int rc = mdb_txn_begin(env->mdb, NULL, config->read_only ? MDB_RDONLY : 0, &txn);
         if (rc != 0) return rc;
+        rc = mdb_dbi_open(txn, NULL, 0, &env->main);
         for (unsigned i = 0; rc == 0 && i < config->dbs_n; i++)
                 rc = mdb_dbi_open(txn, config->dbs[i], config->read_only ? 0 : MDB_CREATE, &env->dbis[i]);
         if (rc != 0) {
@@ -328,13 +345,28 @@ static int open_dbs(struct kv_lmdb *env, const struct kv_lmdb_config *config)
         return mdb_txn_commit(txn);
 }
 
+/* The library maps its lock file and writes there. Where that is a hole and the disk is full, the kernel kills the
+ * process: so all of it is allocated first. An errno. */
+static int make_lock_file(const char *path)
+{
+        enum { LINE = 64, HEADER = 4096 };
+        char *name = xasprintf("%s-lock", path);
+        int fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC, 0600), rc = fd < 0 ? errno : 0;
+        if (rc == 0) rc = posix_fallocate(fd, 0, HEADER + KV_LMDB_READERS_MAX * LINE);
+        if (rc == EOPNOTSUPP || rc == EINVAL) rc = 0;
+        if (fd >= 0) close(fd);
+        free(name);
+        return rc;
+}
+
 static int open_env(struct kv_lmdb *env, const struct kv_lmdb_config *config)
 {
         unsigned flags = MDB_NOSUBDIR | MDB_NOTLS;
         int dead;
         if (config->read_only) flags |= MDB_RDONLY | MDB_NOLOCK;
         if (config->unsynced) flags |= MDB_NOSYNC;
-        int rc = mdb_env_create(&env->mdb);
+        int rc = config->read_only ? 0 : make_lock_file(config->path);
+        if (rc == 0) rc = mdb_env_create(&env->mdb);
         if (rc == 0) rc = mdb_env_set_mapsize(env->mdb, (size_t)env->map_bytes);
         if (rc == 0) rc = mdb_env_set_maxdbs(env->mdb, KV_LMDB_DBS_MAX);
         if (rc == 0) rc = mdb_env_set_maxreaders(env->mdb, KV_LMDB_READERS_MAX);
@@ -368,6 +400,7 @@ int kv_lmdb_open(const struct kv_lmdb_config *config, struct kv_lmdb **ret, stru
         pthread_mutex_init(&env->mutex, NULL);
         env->dir = dir_of(config->path);
         env->map_bytes = map_bytes & ~UINT64_C(0xffff);
+        env->unsynced = config->unsynced;
         int rc = open_env(env, config);
         if (rc != 0) {
                 err = rc == MDB_NOTFOUND ? E_CORRUPT : translate(env, rc);

@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "state/checksum.h"
 #include "state/tx.h"
 
 enum {
@@ -45,7 +46,9 @@ struct verifier {
         int fd;
         uint64_t file_bytes, last_pgno;
         uint32_t page_bytes;
-        uint8_t *seen; /* a bit for each page */
+        uint8_t *seen;  /* a bit for each page */
+        uint64_t txnid; /* of the meta page whose trees are walked */
+        bool txn_row;   /* lmdb_txn_row was found, and is of that transaction */
         struct db subs[SUB_DBS_MAX];
         unsigned subs_n;
 };
@@ -142,14 +145,16 @@ static int check_key(struct walk *w, uint64_t pgno, struct blob key)
         return 0;
 }
 
-/* A list of free pages: a count, then page numbers. */
+/* A list of free pages: a count, then page numbers, descending: the library finds runs by that. */
 static int check_free_list(struct verifier *v, uint64_t pgno, struct blob list)
 {
-        uint64_t n = list.n >= 8 ? u64(list.p) : PAGE_NONE;
+        uint64_t n = list.n >= 8 ? u64(list.p) : PAGE_NONE, above = PAGE_NONE;
         if (n > list.n / 8 || (n + 1) * 8 > list.n) return bad(v, pgno, "list of free pages");
         for (uint64_t i = 1; i <= n; i++) {
-                int err = claim(v, u64(list.p + 8 * i), false);
+                uint64_t page = u64(list.p + 8 * i);
+                int err = page < above ? claim(v, page, false) : bad(v, pgno, "order of free pages");
                 if (err != 0) return err;
+                above = page;
         }
         return 0;
 }
@@ -184,6 +189,23 @@ static struct db get_db(const uint8_t *p)
         };
 }
 
+void lmdb_txn_row(uint64_t txnid, uint8_t ret[LMDB_TXN_ROW_SIZE])
+{
+        for (unsigned i = 0; i < 8; i++) ret[i] = (uint8_t)(txnid >> (56 - 8 * i));
+        uint64_t sum = checksum64(BLOB(LMDB_TXN_KEY, sizeof LMDB_TXN_KEY - 1), BLOB(ret, 8));
+        for (unsigned i = 0; i < 8; i++) ret[8 + i] = (uint8_t)(sum >> (56 - 8 * i));
+}
+
+static int check_txn_row(struct verifier *v, uint64_t pgno, struct blob row)
+{
+        uint8_t want[LMDB_TXN_ROW_SIZE];
+        lmdb_txn_row(v->txnid, want);
+        if (blob_cmp(row, BLOB(want, sizeof want)) != 0)
+                return bad(v, pgno, "it is of another transaction than the meta page");
+        v->txn_row = true;
+        return 0;
+}
+
 static int check_leaf_node(struct walk *w, uint64_t pgno, const uint8_t *node, size_t room)
 {
         struct verifier *v = w->v;
@@ -200,7 +222,11 @@ static int check_leaf_node(struct walk *w, uint64_t pgno, const uint8_t *node, s
                 v->subs[v->subs_n++] = get_db(data);
                 return 0;
         }
+        struct blob key = BLOB(node + NODE_HEADER, key_n), txn = BLOB(LMDB_TXN_KEY, sizeof LMDB_TXN_KEY - 1);
+        if (flags == 0 && w->is_main && blob_cmp(key, txn) == 0)
+                return check_txn_row(v, pgno, BLOB(data, size));
         if (flags != 0 || w->is_main) return bad(v, pgno, "node flags");
+        if (w->is_free && u64(key.p) > v->txnid) return bad(v, pgno, "freed by a later transaction");
         return w->is_free ? check_free_list(v, pgno, BLOB(data, size)) : 0;
 }
 
@@ -275,8 +301,16 @@ static int walk_tree(struct verifier *v, const struct db *db, bool is_main, bool
         return err;
 }
 
-/* The newer meta page, as the library picks it. */
-static int pick_meta(struct verifier *v, uint8_t ret_meta[META_SIZE])
+/* Each page is of the transactions that the library writes there: even ones, odd ones. Both are 0 in a new file.
+ */
+static bool meta_numbers_fit(uint64_t even, uint64_t odd)
+{
+        if (even == 0 && odd == 0) return true;
+        return even % 2 == 0 && odd % 2 == 1 && (even > odd ? even - odd : odd - even) == 1;
+}
+
+/* Both meta pages, the newer one first, as the library picks it. */
+static int read_metas(struct verifier *v, uint8_t ret_meta[2][META_SIZE])
 {
         uint8_t page[2][PAGE_HEADER + META_SIZE];
         const uint8_t *meta[2] = { page[0] + PAGE_HEADER, page[1] + PAGE_HEADER };
@@ -297,26 +331,42 @@ static int pick_meta(struct verifier *v, uint8_t ret_meta[META_SIZE])
                 if (u32(meta[i] + META_DBS) != v->page_bytes) return bad(v, i, "page size");
         }
         uint64_t a = u64(meta[0] + META_TXNID), b = u64(meta[1] + META_TXNID);
-        if ((a > b ? a - b : b - a) > 1)
-                return bad(v, 0, "the meta pages are not of successive transactions");
-        memcpy(ret_meta, meta[b > a], META_SIZE);
+        if (!meta_numbers_fit(a, b)) return bad(v, 0, "the meta pages are not of successive transactions");
+        memcpy(ret_meta[0], meta[b > a], META_SIZE);
+        memcpy(ret_meta[1], meta[b <= a], META_SIZE);
         return 0;
 }
 
-static int verify(struct verifier *v)
+/* The trees of one meta page. all: else only the main one, which has the number of its transaction. */
+static int verify_meta(struct verifier *v, const uint8_t meta[META_SIZE], bool all)
 {
-        uint8_t meta[META_SIZE] = { 0 };
-        int err = pick_meta(v, meta);
-        if (err != 0) return err;
+        v->txnid = u64(meta + META_TXNID);
+        v->txn_row = false;
+        v->subs_n = 0;
         v->last_pgno = u64(meta + META_LAST);
         if (v->last_pgno < 1 || v->last_pgno > v->file_bytes / v->page_bytes + TAIL_PAGES_MAX)
                 return bad(v, 0, "number of pages");
         v->seen = xcalloc(v->last_pgno / 8 + 1, 1);
         struct db free_db = get_db(meta + META_DBS), main_db = get_db(meta + META_DBS + DB_SIZE);
-        err = walk_tree(v, &main_db, true, false);
-        for (unsigned i = 0; err == 0 && i < v->subs_n; i++) err = walk_tree(v, &v->subs[i], false, false);
-        if (err == 0) err = walk_tree(v, &free_db, false, true);
+        int err = walk_tree(v, &main_db, true, false);
+        for (unsigned i = 0; all && err == 0 && i < v->subs_n; i++)
+                err = walk_tree(v, &v->subs[i], false, false);
+        if (all && err == 0) err = walk_tree(v, &free_db, false, true);
         free(v->seen);
+        return err;
+}
+
+/* The older meta page is looked at for one thing: damage may have made it the older one. What it shows is
+ * whole, too: the library uses its pages again only after the next transaction. */
+static int verify(struct verifier *v)
+{
+        uint8_t meta[2][META_SIZE] = { 0 };
+        int err = read_metas(v, meta);
+        if (err == 0) err = verify_meta(v, meta[0], true);
+        bool newer_has_row = v->txn_row;
+        if (err == 0) err = verify_meta(v, meta[1], false);
+        if (err == 0 && v->txn_row && !newer_has_row)
+                err = bad(v, 0, "the number of the transaction is gone");
         return err;
 }
 

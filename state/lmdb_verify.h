@@ -2,11 +2,14 @@
  * touches it: the library trusts its pages, and damage would make it crash or lose rows in silence. Found
  * are: pages that are not what they claim, nodes outside of their page, keys out of order, separators that
  * lead astray, pages used twice or used and free, a file that ends too early, wrong row counts. Contents are
- * covered by the rows' checksums.
+ * covered by the rows' checksums. The meta pages have no checksum, and damage could make the older one look newer:
+ * so each transaction also writes its number into a row of the main database, which has to agree.
  *
  * Threads: pure but for reading the file; nobody may write to it meanwhile. */
 #ifndef STATE_LMDB_VERIFY_H
 #define STATE_LMDB_VERIFY_H
+
+#include <stdint.h>
 
 #include "wire/base/err.h"
 
@@ -14,5 +17,11 @@
  * (cannot be read). Time: one read of every page in use. Where pointers do not have 64 bits it checks
  * nothing. */
 int lmdb_verify(const char *path, struct fail *f) MUST_USE;
+
+/* The row of the main database that holds the number of the transaction. It may be missing in files of older
+ * versions, and in the older of the two meta pages. */
+#define LMDB_TXN_KEY "txn"
+enum { LMDB_TXN_ROW_SIZE = 16 };
+void lmdb_txn_row(uint64_t txnid, uint8_t ret[LMDB_TXN_ROW_SIZE]);
 
 #endif
