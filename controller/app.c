@@ -14,6 +14,18 @@ static void on_fatal(void *arg, int err, const char *why)
         _exit(APP_EXIT_FATAL); /* no handler may touch the disk any more */
 }
 
+static void on_room(void *arg, bool full)
+{
+        const struct app *a = arg;
+        if (full)
+                log_warn(APP_LOG,
+                        "the file system of %s is full: this member takes no writes and leads no more; the "
+                        "others "
+                        "go on. Make room there; it goes on by itself",
+                        a->config.dir);
+        else log_info(APP_LOG, "there is room again below %s: this member takes part again", a->config.dir);
+}
+
 static int evaluate(void *arg, struct tx *tx, struct blob request, uint64_t index, struct buf *ret_reply)
 {
         struct app *a = arg;
@@ -54,6 +66,7 @@ static const struct member_hooks hooks = {
         .on_state = app_on_state,
         .on_applied = app_on_applied,
         .on_fatal = on_fatal,
+        .on_room = on_room,
         .satellites = satellites,
 };
 

@@ -80,11 +80,26 @@ void member_close(struct local_member *m, void (*cb)(void *arg), void *arg)
 
 /* ---- the driver's calls out ---- */
 
+static const char *remedy(int err)
+{
+        if (err == E_STORAGE)
+                return "; the disk gave an error, and what it did not confirm does not count: look at the "
+                       "kernel's log (dmesg) and replace the disk if it is bad; this member may be started "
+                       "again, the others go on without it";
+        if (err == E_CORRUPT)
+                return "; nothing of it is used any more: start this member again, it then checks its data "
+                       "and "
+                       "fetches it anew from the others when it is damaged";
+        return "";
+}
+
 static void fatal(struct local_member *m, int err, const char *why)
 {
+        char text[PATH_MAX + 600];
         if (m->fatal || m->closing) return;
         m->fatal = true;
-        m->hooks->on_fatal(m->arg, err, why);
+        (void)snprintf(text, sizeof text, "%s/" MEMBER_STORE_DIR ": %s%s", m->dir, why, remedy(err));
+        m->hooks->on_fatal(m->arg, err, text);
 }
 
 static void drv_send(void *arg, uint64_t to, enum raft_channel channel, struct blob frame)
@@ -221,6 +236,10 @@ static void on_turn(uv_prepare_t *h)
                 m->driver_state_changed = false;
                 member_peers_update(m);
                 reconcile_kick(m);
+        }
+        if (m->hooks->on_room != NULL && m->disk_full != m->store->ops->is_full(m->store)) {
+                m->disk_full = !m->disk_full;
+                m->hooks->on_room(m->arg, m->disk_full);
         }
         uint64_t now = member_now_ms(m), due = driver_deadline_ms(m->driver);
         uint64_t wait = due > now ? MIN(due - now, (uint64_t)TICK_MAX_MS) : 0;

@@ -21,7 +21,9 @@ struct member_hooks {
         evaluate_fn *evaluate; /* of requests that are not raftctl/join_op.h's; NULL = there are none */
         void (*on_state)(void *arg);
         void (*on_applied)(void *arg, uint64_t index);
-        /* It cannot go on: log the reason and leave with MEMBER_EXIT_FATAL. */
+        /* The disk has become full or there is room again. May be NULL. */
+        void (*on_room)(void *arg, bool full);
+        /* It cannot go on: log the reason, which has a remedy, and leave with MEMBER_EXIT_FATAL. */
         void (*on_fatal)(void *arg, int err, const char *why);
         /* Somebody joined through this member, and that is committed: satellites are registered now.
          * Borrowed. May be NULL. */

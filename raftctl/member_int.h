@@ -60,7 +60,7 @@ struct local_member {
         uv_timer_t tick;
         uint64_t incarnation, op_counter;
         unsigned ops; /* member_submit()s under way */
-        bool fatal, closing, driver_state_changed;
+        bool fatal, closing, driver_state_changed, disk_full;
         char outdated[400]; /* why it stopped, when it belongs to an earlier history */
         unsigned live;
         void (*closed_cb)(void *arg);

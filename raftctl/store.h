@@ -85,11 +85,12 @@ struct store_ops {
          * .install carries the meta. */
         void (*install_begin)(struct store *s, void (*cb)(void *arg, int err), void *arg);
         void (*install_chunk)(struct store *s, struct blob chunk, void (*cb)(void *arg, int err), void *arg);
-        /* 0 = room for writes; else the free bytes are below the limit. Cheap. */
+        /* Too little room for writes: the free bytes are below the limit, or a job waits for room. Cheap. */
         bool (*is_full)(struct store *s);
         /* The store is unusable at once; cb runs after every callback that is still due. The LMDB store frees itself then. */
         void (*close)(struct store *s, void (*cb)(void *arg), void *arg);
-        /* Blocks until everything queued is done and called back: for founding, tests and tools, not on a running loop. */
+        /* Blocks until everything queued is done and called back: for founding, tests and tools, not on a running loop.
+         * What waits for room on the disk fails with E_NO_SPACE. */
         void (*drain)(struct store *s);
 };
 struct store {

@@ -3,7 +3,9 @@
  * Happy path: submit queues a piece; the writer thread carries it out as one synced transaction and puts it
  * on the done list; uv_async brings it to the loop, where its callback runs. Failures: an error of a piece is
  * kept in `broken`, and every later piece fails with it untried. A damaged snapshot chunk is the sender's
- * fault and breaks nothing. Idle, the writer empties the state that is not current any more, a bounded number
+ * fault and breaks nothing. A piece for which there is no room waits, and is tried anew from its beginning:
+ * the library gave up its transaction, so nothing of it counts, and nothing that it wrote lies in a page that
+ * a committed one uses. Idle, the writer empties the state that is not current any more, a bounded number
  * of rows at a time. */
 #include "raftctl/store_lmdb.h"
 
@@ -19,7 +21,7 @@
 #include "raftctl/store_lmdb_internal.h"
 #include "wire/base/list.h"
 
-enum { CLEAR_ROWS = 4096, ROOM_AGE_MS = 1000 };
+enum { CLEAR_ROWS = 4096, ROOM_AGE_MS = 1000, ROOM_TRY_MS = 200 };
 
 enum piece_kind { PIECE_JOB, PIECE_INSTALL_BEGIN, PIECE_INSTALL_CHUNK, PIECE_CLOSE };
 struct piece {
@@ -50,10 +52,11 @@ struct store_lmdb {
 
         /* both, under mutex */
         pthread_mutex_t mutex;
-        pthread_cond_t todo_cond, done_cond;
+        pthread_cond_t todo_cond, done_cond, leave_cond;
         struct list todo, done;
         size_t pending_n; /* pieces queued and not yet called back */
         bool room_wanted;
+        bool leaving; /* what waits for room fails at once */
 
         /* writer thread; load sets it up before the first piece */
         pthread_t writer;
@@ -63,7 +66,7 @@ struct store_lmdb {
         struct snapshot_parser parser;
         struct buf scratch;
 
-        atomic_bool full;
+        atomic_bool full, waiting;
 };
 
 static struct store_lmdb *lmdb_of(struct store *s) { return container_of(s, struct store_lmdb, store); }
@@ -208,20 +211,53 @@ static void measure_room(struct store_lmdb *s)
         atomic_store(&s->full, full);
 }
 
+/* Until the next try; false: nobody wants to wait any more. */
+static bool wait_for_room(struct store_lmdb *s)
+{
+        struct timespec until;
+        atomic_store(&s->waiting, true);
+        measure_room(s);
+        (void)clock_gettime(CLOCK_MONOTONIC, &until);
+        until.tv_nsec += ROOM_TRY_MS * 1000000L;
+        until.tv_sec += until.tv_nsec / 1000000000L;
+        until.tv_nsec %= 1000000000L;
+        pthread_mutex_lock(&s->mutex);
+        while (!s->leaving && pthread_cond_timedwait(&s->leave_cond, &s->mutex, &until) == 0) {
+        }
+        bool go_on = !s->leaving;
+        pthread_mutex_unlock(&s->mutex);
+        return go_on;
+}
+
 static void run_piece(struct store_lmdb *s, struct piece *p)
 {
         p->err = s->broken;
         if (p->err != 0) return;
         switch (p->kind) {
-        case PIECE_JOB: p->err = run_job(s, p->job); break;
-        case PIECE_INSTALL_BEGIN: p->err = run_install_begin(s); break;
+        case PIECE_JOB:
+                do p->err = run_job(s, p->job);
+                while (p->err == E_NO_SPACE && wait_for_room(s));
+                break;
+        case PIECE_INSTALL_BEGIN:
+                do p->err = run_install_begin(s);
+                while (p->err == E_NO_SPACE && wait_for_room(s));
+                break;
         case PIECE_INSTALL_CHUNK:
                 p->err = run_install_chunk(s, BLOB(p->chunk, p->chunk_n));
-                if (p->err == E_CORRUPT || p->err == E_FORMAT) return;
+                if (p->err == E_CORRUPT || p->err == E_FORMAT || p->err == E_NO_SPACE) return;
                 break;
         case PIECE_CLOSE: break;
         }
+        atomic_store(&s->waiting, false);
         s->broken = p->err;
+}
+
+/* Nobody waits for it: without room it has time. */
+static void clear_idle(struct store_lmdb *s)
+{
+        int err = clear_some(s, &s->spare_dirty);
+        if (err == E_NO_SPACE) s->spare_dirty = false; /* the next start, or the next snapshot, goes on */
+        else s->broken = err;
 }
 
 /* Waits for a piece; does what is due meanwhile when there is none. Called and returns with the mutex held.
@@ -238,7 +274,7 @@ static struct piece *next_piece(struct store_lmdb *s)
                 s->room_wanted = false;
                 pthread_mutex_unlock(&s->mutex);
                 if (room) measure_room(s);
-                if (clear) s->broken = clear_some(s, &s->spare_dirty);
+                if (clear) clear_idle(s);
                 pthread_mutex_lock(&s->mutex);
         }
 }
@@ -273,6 +309,7 @@ static void store_free(struct store_lmdb *s)
         pthread_mutex_destroy(&s->mutex);
         pthread_cond_destroy(&s->todo_cond);
         pthread_cond_destroy(&s->done_cond);
+        pthread_cond_destroy(&s->leave_cond);
         buf_done(&s->scratch);
         free(s);
 }
@@ -328,6 +365,8 @@ static void enqueue(struct store_lmdb *s, struct piece piece)
         pthread_mutex_lock(&s->mutex);
         list_push_back(&s->todo, &p->link);
         s->pending_n++;
+        if (s->closing) s->leaving = true;
+        if (s->closing) pthread_cond_signal(&s->leave_cond);
         pthread_cond_signal(&s->todo_cond);
         pthread_mutex_unlock(&s->mutex);
 }
@@ -366,7 +405,10 @@ static void lmdb_drain(struct store *store)
         for (;;) {
                 pthread_mutex_lock(&s->mutex);
                 bool idle = s->pending_n == 0;
+                s->leaving = !idle;
+                pthread_cond_signal(&s->leave_cond);
                 while (!idle && list_empty(&s->done)) pthread_cond_wait(&s->done_cond, &s->mutex);
+                s->leaving = false;
                 pthread_mutex_unlock(&s->mutex);
                 if (idle || !deliver(s)) return;
         }
@@ -384,7 +426,7 @@ static bool lmdb_is_full(struct store *store)
                 pthread_cond_signal(&s->todo_cond);
                 pthread_mutex_unlock(&s->mutex);
         }
-        return atomic_load(&s->full);
+        return atomic_load(&s->full) || atomic_load(&s->waiting);
 }
 
 int store_lmdb_read_begin(struct store *store, struct tx **ret)
@@ -584,7 +626,8 @@ static int prepare(struct store_lmdb *s, const char *dir, struct fail *f)
         err = kv_lmdb_write(s->kv, &t);
         if (err == 0) {
                 err = member_meta_get(kv_lmdb_tx(t, DB_META), &meta);
-                if (err == 0) err = member_put_format(kv_lmdb_tx(t, DB_META));
+                /* a full disk does not keep a member from starting */
+                if (err == 0 && !meta.has_format) err = member_put_format(kv_lmdb_tx(t, DB_META));
                 if (err == 0) err = kv_lmdb_commit(t);
                 else kv_lmdb_end(t);
         }
@@ -616,6 +659,11 @@ int store_lmdb_open(
         pthread_mutex_init(&s->mutex, NULL);
         pthread_cond_init(&s->todo_cond, NULL);
         pthread_cond_init(&s->done_cond, NULL);
+        pthread_condattr_t monotonic;
+        pthread_condattr_init(&monotonic);
+        pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+        pthread_cond_init(&s->leave_cond, &monotonic);
+        pthread_condattr_destroy(&monotonic);
         list_init(&s->todo);
         list_init(&s->done);
         char *path = xasprintf("%s/member.mdb", config->dir);

@@ -5,7 +5,8 @@
  *
  * Threads: open, load, submit, install_*, close, drain on the loop thread; one writer thread of its own;
  * read_begin, read_end and read_log on any thread. Callbacks run on the loop. After an error every later job
- * fails with it: a failed sync is never tried again. Ownership: the store frees itself when close has called
+ * fails with it: a failed sync is never tried again. A job for which the disk has no room is no error: it
+ * waits for room, and is_full says so meanwhile; drain ends the waiting with E_NO_SPACE. Ownership: the store frees itself when close has called
  * back. */
 #ifndef RAFTCTL_STORE_LMDB_H
 #define RAFTCTL_STORE_LMDB_H
