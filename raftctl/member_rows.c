@@ -47,11 +47,10 @@ int member_current(struct tx *meta, enum member_db *ret)
         return 0;
 }
 
-static int check_format(struct tx *meta, bool *ret_present)
+static int check_format(struct tx *meta)
 {
         struct blob row;
         int err = get_row(meta, "format", &row);
-        *ret_present = err == 0 && row.n != 0;
         if (err != 0 || row.n == 0) return err;
         if (row.n != 8) return E_CORRUPT;
         return get_be64(row.p) == MEMBER_FORMAT ? 0 : E_FORMAT;
@@ -61,7 +60,7 @@ int member_meta_get(struct tx *meta, struct member_meta *ret)
 {
         struct blob row;
         *ret = (struct member_meta){ .current = DB_STATE0 };
-        int err = check_format(meta, &ret->has_format);
+        int err = check_format(meta);
         if (err == 0) err = member_current(meta, &ret->current);
         if (err == 0) err = get_row(meta, "vote", &row);
         if (err != 0) return err;

@@ -40,6 +40,7 @@ struct store_lmdb {
         struct kv_lmdb *kv;
         int lock_fd, seq_fd;
         uint64_t reserve_bytes;
+        unsigned room_try_ms;
 
         /* loop thread */
         uv_loop_t *loop;
@@ -218,7 +219,7 @@ static bool wait_for_room(struct store_lmdb *s)
         atomic_store(&s->waiting, true);
         measure_room(s);
         (void)clock_gettime(CLOCK_MONOTONIC, &until);
-        until.tv_nsec += ROOM_TRY_MS * 1000000L;
+        until.tv_nsec += s->room_try_ms * 1000000L;
         until.tv_sec += until.tv_nsec / 1000000000L;
         until.tv_nsec %= 1000000000L;
         pthread_mutex_lock(&s->mutex);
@@ -614,7 +615,35 @@ static int sync_dir(const char *dir, const char *below, struct fail *f)
         return err;
 }
 
-/* Checks that the environment is not older than it was, and its format, which is written into a new one. */
+/* A new store is made under another name: it is there as a whole or not at all. */
+static int make_new(const struct kv_lmdb_config *config, struct fail *f)
+{
+        struct kv_lmdb_config c = *config;
+        struct kv_lmdb *kv;
+        struct kv_lmdb_txn *t;
+        if (access(config->path, F_OK) == 0) return 0;
+        char *path = xasprintf("%s.new", config->path), *lock = xasprintf("%s.new-lock", config->path);
+        (void)unlink(path); /* of an attempt that was interrupted */
+        c.path = path;
+        int err = kv_lmdb_open(&c, &kv, f);
+        if (err == 0) {
+                err = kv_lmdb_write(kv, &t);
+                if (err == 0) {
+                        (void)member_put_format(kv_lmdb_tx(t, DB_META)); /* sticks */
+                        err = kv_lmdb_commit(t);
+                }
+                if (err != 0) (void)fail_set(f, err, "%s: %s", path, err_text(err));
+                kv_lmdb_close(kv);
+        }
+        if (err == 0 && rename(path, config->path) != 0)
+                err = fail_set(f, E_STORAGE, "%s: %s", config->path, strerror(errno));
+        (void)unlink(lock);
+        free(path);
+        free(lock);
+        return err;
+}
+
+/* Checks that the environment is not older than it was, and its format. */
 static int prepare(struct store_lmdb *s, const char *dir, struct fail *f)
 {
         struct kv_lmdb_txn *t;
@@ -623,13 +652,10 @@ static int prepare(struct store_lmdb *s, const char *dir, struct fail *f)
         if (err != 0) return fail_set(f, err, "%s/seq: %s", dir, strerror(errno));
         if (member_seq_get(s->seq_fd) > kv_lmdb_last_txn(s->kv))
                 return fail_set(f, E_CORRUPT, "%s/member.mdb: damaged, or replaced by an old copy", dir);
-        err = kv_lmdb_write(s->kv, &t);
+        err = kv_lmdb_read(s->kv, &t);
         if (err == 0) {
                 err = member_meta_get(kv_lmdb_tx(t, DB_META), &meta);
-                /* a full disk does not keep a member from starting */
-                if (err == 0 && !meta.has_format) err = member_put_format(kv_lmdb_tx(t, DB_META));
-                if (err == 0) err = kv_lmdb_commit(t);
-                else kv_lmdb_end(t);
+                kv_lmdb_end(t);
         }
         return err == 0 ? 0 : fail_set(f, err, "%s/member.mdb: %s", dir, err_text(err));
 }
@@ -656,6 +682,7 @@ int store_lmdb_open(
         s->seq_fd = -1;
         s->loop = loop;
         s->reserve_bytes = config->reserve_bytes != 0 ? config->reserve_bytes : STORE_LMDB_RESERVE_BYTES;
+        s->room_try_ms = config->room_try_ms != 0 ? MIN(config->room_try_ms, 999u) : ROOM_TRY_MS;
         pthread_mutex_init(&s->mutex, NULL);
         pthread_cond_init(&s->todo_cond, NULL);
         pthread_cond_init(&s->done_cond, NULL);
@@ -670,7 +697,8 @@ int store_lmdb_open(
         struct kv_lmdb_config kc = {
                 .path = path, .dbs = member_dbs, .dbs_n = DB_N, .map_bytes = config->map_bytes
         };
-        err = kv_lmdb_open(&kc, &s->kv, f);
+        err = make_new(&kc, f);
+        if (err == 0) err = kv_lmdb_open(&kc, &s->kv, f);
         free(path);
         if (err == 0) err = prepare(s, config->dir, f);
         if (err == 0) err = sync_dir(config->dir, "", f);

@@ -22,6 +22,7 @@ struct store_lmdb_config {
         const char *dir;        /* created with mode 0700 when it is missing (its parent must exist) */
         uint64_t map_bytes;     /* 0 = 16 GiB */
         uint64_t reserve_bytes; /* 0 = STORE_LMDB_RESERVE_BYTES */
+        unsigned room_try_ms;   /* 0 = 200; how often a job that waits for room is tried */
 };
 /* E_BUSY: another process has the directory. E_CORRUPT, E_FORMAT, E_STORAGE, E_NO_SPACE: f says which file
  * and what. */

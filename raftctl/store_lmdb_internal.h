@@ -15,7 +15,6 @@ struct member_meta {
         struct snapshot_meta snapshot; /* conf points into the store */
         enum member_db current;        /* DB_STATE0 or DB_STATE1 */
         struct store_identity identity;
-        bool has_format;
 };
 /* E_FORMAT: another version wrote it; E_CORRUPT: a row has a wrong size. Rows that are missing leave zeros.
  */

@@ -48,7 +48,6 @@ struct verifier {
         uint32_t page_bytes;
         uint8_t *seen;  /* a bit for each page */
         uint64_t txnid; /* of the meta page whose trees are walked */
-        bool txn_row;   /* lmdb_txn_row was found, and is of that transaction */
         struct db subs[SUB_DBS_MAX];
         unsigned subs_n;
 };
@@ -202,7 +201,6 @@ static int check_txn_row(struct verifier *v, uint64_t pgno, struct blob row)
         lmdb_txn_row(v->txnid, want);
         if (blob_cmp(row, BLOB(want, sizeof want)) != 0)
                 return bad(v, pgno, "it is of another transaction than the meta page");
-        v->txn_row = true;
         return 0;
 }
 
@@ -309,8 +307,9 @@ static bool meta_numbers_fit(uint64_t even, uint64_t odd)
         return even % 2 == 0 && odd % 2 == 1 && (even > odd ? even - odd : odd - even) == 1;
 }
 
-/* Both meta pages, the newer one first, as the library picks it. */
-static int read_metas(struct verifier *v, uint8_t ret_meta[2][META_SIZE])
+/* The newer meta page, as the library picks it. The older one may hold anything: after a failed write the library
+ * leaves the new roots there under the old number. */
+static int pick_meta(struct verifier *v, uint8_t ret_meta[META_SIZE])
 {
         uint8_t page[2][PAGE_HEADER + META_SIZE];
         const uint8_t *meta[2] = { page[0] + PAGE_HEADER, page[1] + PAGE_HEADER };
@@ -332,41 +331,25 @@ static int read_metas(struct verifier *v, uint8_t ret_meta[2][META_SIZE])
         }
         uint64_t a = u64(meta[0] + META_TXNID), b = u64(meta[1] + META_TXNID);
         if (!meta_numbers_fit(a, b)) return bad(v, 0, "the meta pages are not of successive transactions");
-        memcpy(ret_meta[0], meta[b > a], META_SIZE);
-        memcpy(ret_meta[1], meta[b <= a], META_SIZE);
+        memcpy(ret_meta, meta[b > a], META_SIZE);
         return 0;
 }
 
-/* The trees of one meta page. all: else only the main one, which has the number of its transaction. */
-static int verify_meta(struct verifier *v, const uint8_t meta[META_SIZE], bool all)
+static int verify(struct verifier *v)
 {
+        uint8_t meta[META_SIZE] = { 0 };
+        int err = pick_meta(v, meta);
+        if (err != 0) return err;
         v->txnid = u64(meta + META_TXNID);
-        v->txn_row = false;
-        v->subs_n = 0;
         v->last_pgno = u64(meta + META_LAST);
         if (v->last_pgno < 1 || v->last_pgno > v->file_bytes / v->page_bytes + TAIL_PAGES_MAX)
                 return bad(v, 0, "number of pages");
         v->seen = xcalloc(v->last_pgno / 8 + 1, 1);
         struct db free_db = get_db(meta + META_DBS), main_db = get_db(meta + META_DBS + DB_SIZE);
-        int err = walk_tree(v, &main_db, true, false);
-        for (unsigned i = 0; all && err == 0 && i < v->subs_n; i++)
-                err = walk_tree(v, &v->subs[i], false, false);
-        if (all && err == 0) err = walk_tree(v, &free_db, false, true);
+        err = walk_tree(v, &main_db, true, false);
+        for (unsigned i = 0; err == 0 && i < v->subs_n; i++) err = walk_tree(v, &v->subs[i], false, false);
+        if (err == 0) err = walk_tree(v, &free_db, false, true);
         free(v->seen);
-        return err;
-}
-
-/* The older meta page is looked at for one thing: damage may have made it the older one. What it shows is
- * whole, too: the library uses its pages again only after the next transaction. */
-static int verify(struct verifier *v)
-{
-        uint8_t meta[2][META_SIZE] = { 0 };
-        int err = read_metas(v, meta);
-        if (err == 0) err = verify_meta(v, meta[0], true);
-        bool newer_has_row = v->txn_row;
-        if (err == 0) err = verify_meta(v, meta[1], false);
-        if (err == 0 && v->txn_row && !newer_has_row)
-                err = bad(v, 0, "the number of the transaction is gone");
         return err;
 }
 

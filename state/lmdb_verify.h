@@ -19,7 +19,8 @@
 int lmdb_verify(const char *path, struct fail *f) MUST_USE;
 
 /* The row of the main database that holds the number of the transaction. It may be missing in files of older
- * versions, and in the older of the two meta pages. */
+ * versions. What it cannot tell is a newest meta page that was damaged into an older one: the caller has to know
+ * the number of a transaction that must be there (raftctl's DIR/seq). */
 #define LMDB_TXN_KEY "txn"
 enum { LMDB_TXN_ROW_SIZE = 16 };
 void lmdb_txn_row(uint64_t txnid, uint8_t ret[LMDB_TXN_ROW_SIZE]);

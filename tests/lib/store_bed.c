@@ -43,7 +43,7 @@ int bed_try_open(struct bed *b, struct fail *f)
         }
         assert_int_equal(uv_loop_init(&b->loop), 0);
         struct store_lmdb_config config = {
-                .dir = b->dir, .map_bytes = UINT64_C(1) << 30, .reserve_bytes = 1
+                .dir = b->dir, .map_bytes = UINT64_C(1) << 30, .reserve_bytes = 1, .room_try_ms = 1
         };
         int err = store_lmdb_open(&b->loop, &config, &b->s, f);
         if (err != 0) assert_int_equal(uv_loop_close(&b->loop), 0);
@@ -233,6 +233,53 @@ void expect_load(struct bed *b, struct model *m)
         arena_done(&a);
 }
 
+static bool same_state(struct bed *b, struct model *m, int *ret_err)
+{
+        struct tx *tx, *ref = kv_mem_read(m->state);
+        struct tx_cursor c = { 0 }, r = { 0 };
+        *ret_err = b->s->ops->read_begin(b->s, &tx);
+        if (*ret_err != 0) return false;
+        int err = tx_seek(tx, &c, BLOB("\0", 1)), want = tx_seek(ref, &r, BLOB("\0", 1));
+        bool same = true;
+        while (same && err == 0 && want == 0) {
+                same = blob_cmp(c.key, r.key) == 0 && blob_cmp(c.value, r.value) == 0;
+                err = tx_next(tx, &c);
+                want = tx_next(ref, &r);
+        }
+        tx_close(tx, &c);
+        tx_close(ref, &r);
+        b->s->ops->read_end(b->s, tx);
+        kv_mem_end(ref);
+        *ret_err = err == E_NOT_FOUND ? 0 : err;
+        return same && err == want;
+}
+
+static bool same_start(const struct store_start *st, const struct model *m)
+{
+        if (st->term != (m->begun ? m->term : 0) || st->voted_for != m->voted_for) return false;
+        if (st->snapshot.index != m->snapshot_index || st->snapshot.term != m->snapshot_term) return false;
+        if (st->applied.index != m->applied.index || memcmp(st->applied.hash, m->applied.hash, 32) != 0)
+                return false;
+        if (st->entries_n != m->last - m->first + 1) return false;
+        for (uint64_t i = 0; i < st->entries_n; i++) {
+                const struct log_entry *a = &st->entries[i], *b = &m->log[m->first + i];
+                if (a->index != b->index || a->term != b->term || a->type != b->type) return false;
+                if (blob_cmp(a->data, b->data) != 0) return false;
+        }
+        return true;
+}
+
+int bed_compare(struct bed *b, struct model *m, bool *ret_same)
+{
+        struct arena a = { 0 };
+        struct store_start st;
+        int err = b->s->ops->load(b->s, &a, &st, NULL);
+        *ret_same = err == 0 && same_start(&st, m);
+        if (*ret_same) *ret_same = same_state(b, m, &err);
+        arena_done(&a);
+        return err == E_CORRUPT || err == E_FORMAT || err == E_STORAGE ? err : 0;
+}
+
 void expect_read_log(struct bed *b, struct model *m)
 {
         struct arena a = { 0 };
@@ -251,8 +298,7 @@ void expect_read_log(struct bed *b, struct model *m)
         arena_done(&a);
 }
 
-/* One random job that a driver could make. */
-void random_job(struct bed *b, struct model *m)
+struct store_job next_job(struct model *m)
 {
         struct store_job job = { 0 };
         if (!m->begun || rnd(6) == 0) {
@@ -291,6 +337,12 @@ void random_job(struct bed *b, struct model *m)
                 job.trim_to = m->snapshot_index - rnd((uint32_t)MIN(m->snapshot_index, (uint64_t)20));
                 m->first = MAX(m->first, job.trim_to + 1);
         }
+        return job;
+}
+
+void random_job(struct bed *b, struct model *m)
+{
+        struct store_job job = next_job(m);
         assert_int_equal(run_job(b, &job), 0);
         if (job.apply_n != 0) assert_same_applied(&job.applied, &m->applied);
 }

@@ -60,7 +60,11 @@ void model_apply(struct model *m, const struct log_entry *e);
 void expect_state(struct bed *b, struct model *m);
 void expect_load(struct bed *b, struct model *m);
 void expect_read_log(struct bed *b, struct model *m);
+/* One random job that a driver could make; the model has it done. */
+struct store_job next_job(struct model *m);
 void random_job(struct bed *b, struct model *m);
+/* Loads everything: 0, and whether it is what the model holds; or the damage that was found. */
+int bed_compare(struct bed *b, struct model *m, bool *ret_same);
 void fill(struct bed *b, struct model *m, unsigned jobs);
 
 #endif
