@@ -56,6 +56,8 @@ static void lead_begin(struct driver *d)
         d->ready = false;
         d->lead_term = raft_current_term(&d->raft);
         d->lead_ms = drv_now(d);
+        d->heard_term = d->lead_term; /* what it has stored counts for itself */
+        d->refused_n = 0;
         d->handover_ms = 0;
         /* The core's own no-op serves, if it made one. */
         d->barrier_index = last && last->term == d->lead_term ? last->index : 0;
@@ -245,7 +247,7 @@ void driver_link(struct driver *d, uint64_t peer, bool up, bool reset)
         if (d->started && drv_leader(d) == peer) {
                 forward_leader_changed(d);
                 read_leader_changed(d);
-                if (!up && reset && guard_on(GUARD_FAST)) step_early_election(d);
+                if (!up && reset && guard_on(GUARD_FAST)) elect_early(d);
         }
         d->state_changed = true;
         drv_leave(d);

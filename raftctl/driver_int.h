@@ -2,6 +2,7 @@
  *
  *   driver.c         open, close, calls in, the pump, callbacks out, status
  *   step.c           raft_step and what its updates demand; receiving
+ *   elect.c          when to stand for election, and lessons for those that lack entries
  *   jobs.c           store jobs: one in flight, the next one collecting
  *   peers.c          frames out (gated by durability of the vote), frames in order, links
  *   batch.c          leader: evaluation, layers, requests that are known, answers
@@ -252,6 +253,11 @@ struct driver {
         struct buf frame;
         struct arena rx;
         uint64_t leader_heard_ms, fast_ms /* of the last early election */;
+        uint64_t heard_term; /* newest term of which a leader's entries may have been acknowledged */
+        uint64_t round_ms;   /* the last round of an election began */
+        unsigned refused_n;  /* rounds since a leader was heard in which somebody refused */
+        bool round_refused;  /* in this round */
+        bool learning;       /* entries of a lesson are not durable yet */
         bool stale_append; /* while an append of an older term is refused: the core leaves its answer half empty */
 
         /* role */
@@ -306,8 +312,13 @@ int step_core(struct driver *d, struct raft_event *e);
 int step_submit(struct driver *d, uint8_t type, struct blob data, uint64_t *ret_index);
 void step_timeout(struct driver *d, uint64_t now);
 void step_receive(struct driver *d, struct peer *p, enum raft_frame kind, const void *msg);
-/* The leader's process is known to be gone: an election soon, without waiting for the timer. */
-void step_early_election(struct driver *d);
+/* Reads the core's timer anew. */
+void step_set_timer(struct driver *d, uint64_t now);
+/* Sends so many entries of the own log, in as many frames of that kind (of type rf_append) as it takes. */
+void step_send_entries(
+        struct driver *d, uint64_t to, enum raft_frame kind, const struct raft_append_entries *a);
+/* Hands entries to the core as if a leader had sent them. */
+void step_feed(struct driver *d, struct peer *p, const struct rf_append *m);
 void step_conf_commit(struct driver *d);
 /* A heartbeat of our own: lets a member that waits with a read learn the commit index before the core's next
  * one. */
@@ -316,6 +327,21 @@ uint64_t step_term_of(const struct driver *d, uint64_t index);
 /* The configuration in force at an applied index; false while it cannot be told. */
 bool step_conf_at(
         const struct driver *d, uint64_t index, const struct raft_configuration **ret, uint64_t *ret_index);
+
+/* elect.c */
+/* The leader's process is known to be gone: an election soon, without waiting for the timer. */
+void elect_early(struct driver *d);
+void elect_first(struct driver *d);
+/* The timer has fired: a round of an election begins with the step that comes next. */
+void elect_round(struct driver *d, uint64_t now);
+/* A vote, or the promise of one, was refused. */
+void elect_refused(struct driver *d);
+/* An append of the current term or a newer one is here. */
+void elect_leader_heard(struct driver *d);
+void elect_teach(struct driver *d, struct peer *p, const struct rf_vote *m);
+void elect_on_lesson(struct driver *d, struct peer *p, const struct rf_append *m);
+/* Entries have become durable. */
+void elect_stored(struct driver *d);
 
 /* jobs.c */
 void jobs_init(struct driver *d);

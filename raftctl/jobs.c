@@ -257,6 +257,7 @@ static void persisted(struct driver *d, const struct job *j)
         if (last <= d->raft.last_stored) return;
         e.persisted_entries.index = last;
         (void)step_core(d, &e);
+        elect_stored(d);
 }
 
 static void applied(struct driver *d, struct job *j)

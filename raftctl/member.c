@@ -212,13 +212,12 @@ static const struct transport_ops transport_ops = {
 
 /* ---- time ---- */
 
-static void on_tick(uv_timer_t *t)
-{
-        struct local_member *m = t->data;
-        if (!m->closing && !m->fatal) driver_tick(m->driver);
-}
+/* Only wakes the loop: the driver's timers are looked at in on_polled, after what has arrived. A process that was kept
+ * from running for a while would otherwise take its own sleep for the silence of the others, and stand for election or
+ * step down with their heartbeats in its sockets. */
+static void on_tick(uv_timer_t *t) {}
 
-/* Everything that this turn has brought is with the driver; what it has put off for that goes on now. */
+/* Everything that this turn has brought is with the driver; what it has put off for that, and what is due, goes on now. */
 static void on_polled(uv_check_t *h)
 {
         struct local_member *m = h->data;

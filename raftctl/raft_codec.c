@@ -21,6 +21,7 @@ static const struct type_desc *const frame_types[raft_frame_N] = {
         [raft_frame_SNAP_BEGIN] = &rf_snap_begin_type,
         [raft_frame_SNAP_CHUNK] = &rf_snap_chunk_type,
         [raft_frame_SNAP_ACK] = &rf_snap_ack_type,
+        [raft_frame_LESSON] = &rf_append_type,
 };
 
 const struct type_desc *frame_type(enum raft_frame kind)
@@ -108,7 +109,8 @@ static int check(enum raft_frame kind, const void *msg, struct fail *f)
         switch ((unsigned)kind) {
         case raft_frame_VOTE: {
                 const struct rf_vote *m = msg;
-                if (!term_ok(m->term) || !position_ok(m->last_index, m->last_term, m->term))
+                if (!term_ok(m->term) || !position_ok(m->last_index, m->last_term, m->term) ||
+                        !sane(m->commit))
                         return fail_set(f, E_PROTOCOL, "vote");
                 return 0;
         }
@@ -117,6 +119,7 @@ static int check(enum raft_frame kind, const void *msg, struct fail *f)
                                ? 0
                                : fail_set(f, E_PROTOCOL, "vote result");
         case raft_frame_APPEND:
+        case raft_frame_LESSON:
                 return term_ok(((const struct rf_append *)msg)->term)
                                ? check_append(msg, f)
                                : fail_set(f, E_PROTOCOL, "append: term");

@@ -23,9 +23,9 @@ uint64_t step_term_of(const struct driver *d, uint64_t index)
         return index == d->snapshot_index ? d->snapshot_term : 0;
 }
 
-static void send_append(struct driver *d, const struct raft_message *m)
+void step_send_entries(
+        struct driver *d, uint64_t to, enum raft_frame kind, const struct raft_append_entries *a)
 {
-        const struct raft_append_entries *a = &m->append_entries;
         uint64_t prev = a->prev_log_index, prev_term = a->prev_log_term, left = a->n_entries;
         struct rf_entry entries[APPEND_MAX];
         struct arena scratch = { 0 };
@@ -36,9 +36,9 @@ static void send_append(struct driver *d, const struct raft_message *m)
                 uint32_t rows_n = 0, n = 0;
                 size_t bytes = 0;
                 if (left > 0 && !log_cache_get(&d->log, prev + 1)) {
-                        uint64_t to = MIN(prev + left, d->log.first - 1);
-                        if (d->store->ops->read_log(
-                                    d->store, prev + 1, to, FRAME_APPEND_BYTES, &scratch, &rows, &rows_n) < 0)
+                        uint64_t until = MIN(prev + left, d->log.first - 1);
+                        if (d->store->ops->read_log(d->store, prev + 1, until, FRAME_APPEND_BYTES, &scratch,
+                                    &rows, &rows_n) < 0)
                                 break; /* trimmed meanwhile: the core will find that a snapshot is needed */
                 }
                 while (n < left && n < APPEND_MAX && (n == 0 || bytes < FRAME_APPEND_BYTES)) {
@@ -62,7 +62,7 @@ static void send_append(struct driver *d, const struct raft_message *m)
                 SET(&f, rf_append, epoch, d->epoch);
                 if (n) SET(&f, rf_append, entries, entries);
                 f.entries_n = n;
-                peer_send(d, m->server_id, CHANNEL_RAFT, raft_frame_APPEND, &f);
+                peer_send(d, to, CHANNEL_RAFT, kind, &f);
                 prev += n;
                 if (n) prev_term = entries[n - 1].term;
                 left -= n;
@@ -114,6 +114,7 @@ static void send_vote(struct driver *d, const struct raft_message *m)
         SET(&f, rf_vote, last_term, m->request_vote.last_log_term);
         SET(&f, rf_vote, disrupt, m->request_vote.disrupt_leader);
         SET(&f, rf_vote, pre, m->request_vote.pre_vote);
+        SET(&f, rf_vote, commit, raft_commit_index(&d->raft));
         peer_send(d, m->server_id, CHANNEL_RAFT, raft_frame_VOTE, &f);
 }
 
@@ -144,7 +145,9 @@ static void send_timeout_now(struct driver *d, const struct raft_message *m)
 static void send_message(struct driver *d, const struct raft_message *m)
 {
         switch ((unsigned)m->type) {
-        case RAFT_APPEND_ENTRIES: send_append(d, m); break;
+        case RAFT_APPEND_ENTRIES:
+                step_send_entries(d, m->server_id, raft_frame_APPEND, &m->append_entries);
+                break;
         case RAFT_APPEND_ENTRIES_RESULT: send_result(d, m); break;
         case RAFT_REQUEST_VOTE: send_vote(d, m); break;
         case RAFT_REQUEST_VOTE_RESULT: send_vote_result(d, m); break;
@@ -154,7 +157,7 @@ static void send_message(struct driver *d, const struct raft_message *m)
         }
 }
 
-static void set_timer(struct driver *d, uint64_t now)
+void step_set_timer(struct driver *d, uint64_t now)
 {
         uint64_t t = raft_timeout(&d->raft);
 
@@ -184,7 +187,7 @@ int step_core(struct driver *d, struct raft_event *e)
         if (u.flags & (RAFT_UPDATE_SNAPSHOT)) jobs_install(d, &u);
         if (u.flags & (RAFT_UPDATE_MESSAGES))
                 for (unsigned i = 0; i < u.messages.n; i++) send_message(d, &u.messages.batch[i]);
-        set_timer(d, e->time);
+        step_set_timer(d, e->time);
         return 0;
 }
 
@@ -237,47 +240,13 @@ void step_timeout(struct driver *d, uint64_t now)
                         !conf_is_sole_voter(&d->raft.configuration, d->id) &&
                         now < d->leader_heard_ms + 3 * d->election_ms) {
                         d->raft.election_timer_start = now;
-                        set_timer(d, now);
+                        step_set_timer(d, now);
                         return;
                 }
                 sole_voter_term(d);
+                elect_round(d, now);
         }
         (void)step_core(d, &e);
-}
-
-/* Makes a follower stand for election after delay_ms, unless a leader is heard before. */
-static void stand_after(struct driver *d, uint64_t now, uint64_t delay_ms)
-{
-        struct raft *r = &d->raft;
-
-        r->follower_state.current_leader.id = 0;
-        r->election_timer_start =
-                now + delay_ms - r->follower_state.randomized_election_timeout; /* may wrap, and back */
-        set_timer(d, now);
-        d->dirty = true;
-}
-
-void step_early_election(struct driver *d)
-{
-        struct raft *r = &d->raft;
-        uint64_t now = drv_now(d), jitter = d->heartbeat_ms / 5 + drv_random(d) % MAX(1, 2 * d->heartbeat_ms);
-
-        if (r->state != RAFT_FOLLOWER || !conf_is_voter(&r->configuration, d->id)) return;
-        if (d->fast_ms != 0 && now < d->fast_ms + d->election_ms) return;
-        d->fast_ms = now;
-        stand_after(d, now, jitter);
-}
-
-/* A member that has just started knows no leader. When all of them start together there is none, and nothing is gained by
- * a whole election timeout; when there is one, it is heard before, or the question in advance is refused. */
-static void first_election(struct driver *d)
-{
-        struct raft *r = &d->raft;
-        uint64_t delay_ms = 2 * d->heartbeat_ms + drv_random(d) % MAX(1, 4 * d->heartbeat_ms);
-
-        if (!guard_on(GUARD_FAST) || d->lazy || r->state != RAFT_FOLLOWER) return;
-        if (!conf_is_voter(&r->configuration, d->id) || conf_is_sole_voter(&r->configuration, d->id)) return;
-        stand_after(d, drv_now(d), delay_ms);
 }
 
 void step_conf_commit(struct driver *d)
@@ -374,6 +343,11 @@ static void receive_split(struct driver *d, struct peer *p, const struct rf_appe
         } while (at < n && !d->fatal);
 }
 
+void step_feed(struct driver *d, struct peer *p, const struct rf_append *m)
+{
+        receive_split(d, p, m, m->prev_index, m->prev_term, 0);
+}
+
 static void on_append(struct driver *d, struct peer *p, const struct rf_append *m)
 {
         uint64_t prev = m->prev_index, prev_term = m->prev_term, offset = d->raft.trail.offset;
@@ -383,7 +357,8 @@ static void on_append(struct driver *d, struct peer *p, const struct rf_append *
         if (d->raft.state == RAFT_LEADER && m->term == raft_current_term(&d->raft))
                 return; /* cannot be; the core would break */
         if (m->term >= raft_current_term(&d->raft)) {
-                d->leader_heard_ms = drv_now(d);
+                elect_leader_heard(d);
+                d->heard_term = m->term;
                 p->epoch_seen = m->epoch;
                 p->epoch_seen_term = m->term;
         }
@@ -470,6 +445,7 @@ static void on_vote(struct driver *d, struct peer *p, const struct rf_vote *m)
         if (self && guard_on(GUARD_V1)) self->role = RAFT_VOTER;
         receive(d, &msg, p->id);
         if (self) self->role = role;
+        elect_teach(d, p, m);
 }
 
 static void on_vote_result(struct driver *d, struct peer *p, const struct rf_vote_result *m)
@@ -481,6 +457,7 @@ static void on_vote_result(struct driver *d, struct peer *p, const struct rf_vot
         msg.request_vote_result.vote_granted = m->granted;
         msg.request_vote_result.pre_vote = m->pre;
         receive(d, &msg, p->id);
+        if (!m->granted && !d->fatal) elect_refused(d);
 }
 
 static void on_timeout_now(struct driver *d, struct peer *p, const struct rf_timeout_now *m)
@@ -518,6 +495,7 @@ void step_receive(struct driver *d, struct peer *p, enum raft_frame kind, const 
         case raft_frame_READ_REPLY: read_on_reply(d, p, msg); break;
         case raft_frame_FORWARD: forward_on_request(d, p, msg); break;
         case raft_frame_FORWARD_REPLY: forward_on_reply(d, p, msg); break;
+        case raft_frame_LESSON: elect_on_lesson(d, p, msg); break;
         case raft_frame_FENCE: hash_on_fence(d, msg); break;
         case raft_frame_SNAP_BEGIN: snap_on_begin(d, p, msg); break;
         case raft_frame_SNAP_CHUNK: snap_on_chunk(d, p, msg); break;
@@ -566,8 +544,9 @@ void step_start(struct driver *d)
         e.start.n_entries = (unsigned)s->entries_n;
         d->started = true;
         d->leader_heard_ms = drv_now(d);
+        d->heard_term = s->term;
         (void)step_core(d, &e);
-        first_election(d);
+        elect_first(d);
         free(entries);
         arena_done(&d->start_arena);
 }

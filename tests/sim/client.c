@@ -51,6 +51,7 @@ static void on_reply(void *arg, int err, uint64_t index, uint64_t term, struct b
                 return;
         }
         check_ack(s, c, &r, index);
+        c->wrote_begun_ms = c->began_ms;
         finished(s, c);
 }
 
@@ -109,7 +110,7 @@ void client_event(struct sim *s, unsigned no)
                 c->floor_index = s->known_index;
                 c->began_ms = s->now;
         }
-        n = &s->nodes[sim_below(s, s->nodes_n)];
+        n = &s->nodes[c->pinned ? c->no : sim_below(s, s->nodes_n)];
         if (!worth_asking(s, n)) {
                 again(s, c, 5);
                 return;

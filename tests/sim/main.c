@@ -19,7 +19,7 @@ struct worker {
         pid_t pid;
 };
 struct options {
-        uint64_t seeds, first, seconds, jobs, failover, limit_s;
+        uint64_t seeds, first, seconds, jobs, failover, graphs, limit_s;
         bool trace, forever, until_failure;
         const char *guard_off;
 };
@@ -145,6 +145,7 @@ static bool parse(int argc, char **argv, struct options *o)
                                    : strcmp(a, "--jobs") == 0     ? &o->jobs
                                    : strcmp(a, "--limit") == 0    ? &o->limit_s
                                    : strcmp(a, "--failover") == 0 ? &o->failover
+                                   : strcmp(a, "--graphs") == 0   ? &o->graphs
                                                                   : NULL;
                 if (number && v) {
                         *number = strtoull(v, NULL, 10);
@@ -196,6 +197,18 @@ static void print_totals(const struct options *o, struct totals *t)
         printf("%llu passed, %llu failed\n", (unsigned long long)t->passed, (unsigned long long)t->failed);
 }
 
+static int measure_failover(unsigned n)
+{
+        uint64_t reset_ms, silence_ms;
+        int ok = failover_measure(n, true, &reset_ms);
+
+        ok += failover_measure(n, false, &silence_ms);
+        if (reset_ms < silence_ms / 2) ok++;
+        else printf("seed 1 FAILED: a reset link from the leader begins no election early\n");
+        printf("%d passed, %d failed\n", ok, 3 - ok);
+        return ok == 3 ? 0 : 1;
+}
+
 int main(int argc, char **argv)
 {
         struct options o;
@@ -204,17 +217,13 @@ int main(int argc, char **argv)
         if (!parse(argc, argv, &o)) {
                 fprintf(stderr,
                         "usage: %s [--seeds N] [--first S] [--seconds T] [--guard-off NAME] "
-                        "[--trace] [--jobs N] [--forever] [--until-failure] [--limit SECONDS]\n",
+                        "[--trace] [--jobs N] [--forever] [--until-failure] [--limit SECONDS] [--failover N] "
+                        "[--graphs N]\n",
                         sim_program.name);
                 return 2;
         }
-        if (o.failover) {
-                uint64_t reset_ms = failover_measure((unsigned)o.failover, true);
-                uint64_t silence_ms = failover_measure((unsigned)o.failover, false);
-                if (reset_ms < silence_ms / 2) return 0;
-                printf("seed 1 FAILED: a reset link from the leader begins no election early\n");
-                return 1;
-        }
+        if (o.graphs) return graphs_measure((unsigned)o.graphs, o.first) ? 0 : 1;
+        if (o.failover) return measure_failover((unsigned)o.failover);
         workers = mmap(
                 NULL, o.jobs * sizeof(*workers), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
         if (workers == MAP_FAILED) return 2;

@@ -86,3 +86,9 @@ void net_break(struct sim *s, unsigned a, unsigned b, bool reset_at_b)
                 tell(s, b, a, false, reset_at_b, s->now + 1 + sim_below(s, 3));
         if (s->nodes[a].up && s->nodes[a].link[b]) tell(s, a, b, false, false, s->now);
 }
+
+void net_break_later(struct sim *s, unsigned a, unsigned b, uint64_t at)
+{
+        tell(s, a, b, false, false, at);
+        tell(s, b, a, false, false, at);
+}

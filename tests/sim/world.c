@@ -153,6 +153,16 @@ struct sim *sim_new(uint64_t seed, const struct workload *work)
         return s;
 }
 
+void sim_calm(struct sim *s)
+{
+        s->faults = s->membership = s->transfers = s->sole_start = s->volatile_voter = s->slow_disks = false;
+        s->drop_permille = s->leftover_permille = 0;
+        s->delay_ms = 2;
+        s->election_ms = 500;
+        s->heartbeat_ms = 50;
+        s->end_ms = UINT64_MAX;
+}
+
 static uint64_t next_due(struct sim *s, struct sim_node **ret_node)
 {
         uint64_t at = s->heap_n ? s->heap[0]->at : UINT64_MAX;

@@ -451,6 +451,115 @@ static void test_fast(void **state)
         assert_in_range(fast_wait(), 900, 2100);
 }
 
+/* ---- RETRY: an election that was refused is tried again soon, and in advance again ---- */
+
+struct retry {
+        uint64_t wait_ms, term;
+        bool pre;
+};
+static struct retry retry_run(void)
+{
+        struct rig *r = rig_new();
+        struct retry seen;
+        struct rf_vote_result m = { 0 };
+
+        rig_boot(r, 2, "vvv");
+        rig_tick(r, 2, 3000);
+        assert_int_equal(core(r, 2)->state, RAFT_CANDIDATE);
+        SET(&m, rf_vote_result, term, raft_current_term(core(r, 2)) + 1);
+        SET(&m, rf_vote_result, granted, true);
+        SET(&m, rf_vote_result, pre, true);
+        rig_inject(r, 2, 1, raft_frame_VOTE_RESULT, &m, 1);
+        rig_pump(r);
+        assert_false(core(r, 2)->candidate_state.in_pre_vote); /* the others would, and then they do not */
+        SET(&m, rf_vote_result, granted, false);
+        SET(&m, rf_vote_result, pre, false);
+        rig_inject(r, 2, 1, raft_frame_VOTE_RESULT, &m, 2);
+        rig_pump(r);
+        seen.wait_ms = r->nodes[2].driver->timer_ms - r->now;
+        rig_tick(r, 2, 3000);
+        seen.pre = core(r, 2)->candidate_state.in_pre_vote;
+        seen.term = raft_current_term(core(r, 2));
+        rig_free(r);
+        return seen;
+}
+static void test_retry(void **state)
+{
+        struct retry seen = retry_run();
+        assert_in_range(seen.wait_ms, 1, 300);
+        assert_true(seen.pre);
+        assert_int_equal(seen.term, 2);
+        off(GUARD_RETRY);
+        seen = retry_run();
+        assert_in_range(seen.wait_ms, 900, 2100);
+        assert_false(seen.pre);
+        assert_int_equal(seen.term, 3);
+}
+
+/* ---- LEARN: the only member with a majority around it lacks an entry that its voters have ---- */
+
+static bool learn_elects(void)
+{
+        struct rig *r = rig_new();
+        struct rf_entry e[2] = { entry(2, LOG_BARRIER, BLOB("", 0)), entry(2, LOG_BARRIER, BLOB("", 0)) };
+        bool leads = false;
+
+        for (unsigned i = 1; i <= 3; i++) rig_boot(r, i, "vvvvv");
+        append(r, 1, 4, 1, 2, 1, 1, 1, e, 2);
+        append(r, 3, 4, 1, 2, 1, 1, 1, e, 2);
+        append(r, 2, 4, 1, 2, 1, 1, 1, e, 1);
+        rig_links(r, "123");
+        r->allow[1][3] = r->allow[3][1] = false;
+        r->now += 3000;
+        for (unsigned i = 0; i < 12 && !leads; i++) {
+                rig_tick(r, 1 + i % 3, 3000);
+                leads = core(r, 2)->state == RAFT_LEADER;
+        }
+        rig_free(r);
+        return leads;
+}
+static void test_learn(void **state)
+{
+        assert_true(learn_elects());
+        off(GUARD_LEARN);
+        assert_false(learn_elects());
+}
+
+/* A lesson replaces entries in a new term only: in its own term a member may have acknowledged them. */
+static uint64_t lesson_taken(uint64_t term, uint64_t prev, uint64_t entry_term)
+{
+        struct rig *r = rig_new();
+        struct rf_entry e[2] = { entry(entry_term, LOG_BARRIER, BLOB("", 0)),
+                entry(entry_term, LOG_BARRIER, BLOB("", 0)) };
+        struct rf_append m = { 0 };
+        uint64_t got;
+
+        rig_boot(r, 2, "vvv");
+        append(r, 2, 1, 1, 2, 1, 1, 1, e, 0);
+        struct rf_entry mine = entry(2, LOG_BARRIER, BLOB("", 0));
+        append(r, 2, 1, 2, 4, 1, 1, 1, &mine, 1);
+        rig_tick(r, 2, 3000); /* the leader is silent */
+        SET(&m, rf_append, term, term);
+        SET(&m, rf_append, prev_index, prev);
+        SET(&m, rf_append, prev_term, prev == 1 ? 1 : 2);
+        SET(&m, rf_append, entries, e);
+        m.entries_n = 2;
+        rig_inject(r, 2, 3, raft_frame_LESSON, &m, 1);
+        rig_pump(r);
+        got = step_term_of(r->nodes[2].driver, prev + 2);
+        assert_int_equal(raft_commit_index(core(r, 2)), 1);
+        assert_int_equal(rig_status(r, 2).leader_id, 0);
+        rig_free(r);
+        return got;
+}
+static void test_lesson(void **state)
+{
+        assert_int_equal(lesson_taken(4, 2, 3), 3); /* adds */
+        assert_int_equal(lesson_taken(4, 1, 3), 0); /* would replace what the leader of this term counts on */
+        assert_int_equal(lesson_taken(5, 1, 3), 3); /* nothing was acknowledged in that term */
+        assert_int_equal(lesson_taken(5, 1, 1), 0); /* older than what is there */
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
@@ -465,6 +574,9 @@ int main(void)
                 cmocka_unit_test_setup(test_v1, reset),
                 cmocka_unit_test_setup(test_p1, reset),
                 cmocka_unit_test_setup(test_fast, reset),
+                cmocka_unit_test_setup(test_retry, reset),
+                cmocka_unit_test_setup(test_learn, reset),
+                cmocka_unit_test_setup(test_lesson, reset),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }
