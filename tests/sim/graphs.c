@@ -154,7 +154,7 @@ static void explain(struct run *r)
 
 static bool run_one(struct run *r, uint64_t seed)
 {
-        struct sim *s = sim_new(seed, &workload_registers);
+        struct sim *s = sim_new(seed, sim_program.work);
 
         r->s = s;
         sim_calm(s);

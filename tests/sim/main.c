@@ -10,8 +10,8 @@
 #include "tests/sim/sim.h"
 
 struct totals {
-        uint64_t passed, failed, commits, writes, reads, changes, installs, crashes, elections, unknown,
-                operations, refused;
+        uint64_t passed, failed, commits, writes, reads, changes, installs, crashes, elections, lessons,
+                unknown, operations, refused;
 };
 struct worker {
         volatile uint64_t seed; /* being run */
@@ -73,6 +73,7 @@ static void run_seed(const struct options *o, uint64_t seed, struct totals *t)
         t->installs += s->installs_n;
         t->crashes += s->crashes_n;
         t->elections += s->elections_n;
+        t->lessons += s->lessons_n;
         t->unknown += s->unknown_n;
         t->operations += s->operations_n;
         t->refused += s->operations_refused_n;
@@ -180,17 +181,18 @@ static void print_totals(const struct options *o, struct totals *t)
                 t->installs += w->installs;
                 t->crashes += w->crashes;
                 t->elections += w->elections;
+                t->lessons += w->lessons;
                 t->unknown += w->unknown;
                 t->operations += w->operations;
                 t->refused += w->refused;
         }
         printf("%llu entries committed, %llu writes and %llu reads acknowledged (%llu unknown outcomes "
                "retried), %llu elections, "
-               "%llu crashes, %llu membership changes, %llu snapshot transfers, %.1f s\n",
+               "%llu crashes, %llu membership changes, %llu snapshot transfers, %llu lessons, %.1f s\n",
                 (unsigned long long)t->commits, (unsigned long long)t->writes, (unsigned long long)t->reads,
                 (unsigned long long)t->unknown, (unsigned long long)t->elections,
                 (unsigned long long)t->crashes, (unsigned long long)t->changes,
-                (unsigned long long)t->installs, seconds_since());
+                (unsigned long long)t->installs, (unsigned long long)t->lessons, seconds_since());
         if (t->operations)
                 printf("%llu operations evaluated, %llu refused\n", (unsigned long long)t->operations,
                         (unsigned long long)t->refused);

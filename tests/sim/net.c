@@ -25,6 +25,7 @@ void net_send(struct sim_node *from, uint64_t to, enum raft_channel channel, str
         e->x = s->generation[from->slot][n->slot];
         memcpy(e->data, frame.p, frame.n);
         if (frame.n > FRAME_HEADER_BYTES && frame.p[0] == raft_frame_SNAP_BEGIN) s->installs_n++;
+        if (frame.n > FRAME_HEADER_BYTES && frame.p[0] == raft_frame_LESSON) s->lessons_n++;
         if (s->leftover_permille && !s->healed &&
                 sim_chance(s, s->leftover_permille / 10)) { /* a copy that a dead connection holds */
                 struct event *late = sim_event(s, at + sim_below(s, 400), EV_FRAME, frame.n);

@@ -134,7 +134,8 @@ struct sim {
         struct work_op *acked;
         size_t acked_n, acked_cap;
         uint64_t operations_n, operations_refused_n; /* of the controller's own, evaluated */
-        uint64_t reads_n, writes_n, refusals_n, unknown_n, changes_n, installs_n, crashes_n, elections_n;
+        uint64_t reads_n, writes_n, refusals_n, unknown_n, changes_n, installs_n, crashes_n, elections_n,
+                lessons_n;
         /* the truth */
         struct committed *commits;
         struct applied_seen *applieds;
