@@ -81,6 +81,7 @@ static int open_member(struct app *a, struct fail *f)
                 .snapshot_entries = a->config.snapshot_entries,
                 .heartbeat_ms = a->config.heartbeat_ms,
                 .level_raise_ms = a->config.level_raise_ms,
+                .promote_after_ms = a->config.promote_after_s * 1000,
                 .witness = a->config.witness,
                 .hooks = &hooks,
                 .arg = a,

@@ -107,6 +107,7 @@ static int to_app_config(const struct options *o, struct app_config *ac, struct 
                 .snapshot_entries = (unsigned)c->raft_snapshot_entries,
                 .heartbeat_ms = (unsigned)c->raft_heartbeat_ms,
                 .level_raise_ms = (uint64_t)c->raft_level_raise_s * 1000,
+                .promote_after_s = (unsigned)c->raft_promote_after_s,
                 .http_threads = (unsigned)c->rest_threads,
                 .unix_socket = c->rest_unix_socket,
                 .witness = o->witness };

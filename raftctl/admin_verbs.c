@@ -1,5 +1,5 @@
 /* What raftctl can ask. Verbs that change something go through the replicated operations of join_op.h, so
- * that they work on any member; only a transfer must be asked of the leader. */
+ * that they work on any member. */
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,7 +13,6 @@
 enum {
         VERB_ARENA = 512 << 10,
         OP_MS = 20000,
-        TRANSFER_MS = 10000,
         TTL_MS = 3600000,
         TTL_MAX_S = 2592000, /* 30 days */
         EXPIRY_WARN_DAYS = 30,
@@ -89,8 +88,16 @@ static const char *state_text(
         return "follower";
 }
 
+static const char *row_note(struct call *c, const struct member_row *r)
+{
+        if (r->took_over[0] != '\0') return arena_printf(&c->arena, "took over the vote of %s", r->took_over);
+        if (r->stayed_away) return "stayed away: another member took over its vote";
+        return r->held ? "held: votes only when it is promoted by hand" : "";
+}
+
+/* row: NULL for those that are not in the table (any more). */
 static void fill_member(struct call *c, struct admin_member *o, const struct driver_status *s, uint64_t id,
-        const char *name, const char *address, const char *kind)
+        const struct member_row *row, const char *name, const char *address, const char *kind)
 {
         struct local_member *m = c->admin->m;
         const struct driver_member *d = NULL;
@@ -105,6 +112,9 @@ static void fill_member(struct call *c, struct admin_member *o, const struct dri
         SET(o, admin_member, kind, kind);
         SET(o, admin_member, role, role_text(d));
         SET(o, admin_member, state, state_text(s, d, id, up));
+        if (row != NULL && row->zone[0] != '\0')
+                SET(o, admin_member, zone, arena_strdup(&c->arena, row->zone));
+        if (row != NULL && row_note(c, row)[0] != '\0') SET(o, admin_member, note, row_note(c, row));
         SET(o, admin_member, is_self, self);
         SET(o, admin_member, is_leader, id == s->leader_id);
         SET(o, admin_member, link_up, up);
@@ -134,7 +144,7 @@ static void fill_members(struct call *c, struct admin_status *o, const struct dr
         struct admin_member *list = arena_array(&c->arena, struct admin_member, n + s->members_n + 1);
         if (list == NULL) return;
         for (uint32_t i = 0; i < n; i++) {
-                fill_member(c, &list[k++], s, rows[i].raft_id, rows[i].name, rows[i].address,
+                fill_member(c, &list[k++], s, rows[i].raft_id, &rows[i], rows[i].name, rows[i].address,
                         pki_role_name((enum pki_role)rows[i].role));
                 self_seen |= rows[i].raft_id == s->id;
         }
@@ -142,11 +152,12 @@ static void fill_members(struct call *c, struct admin_status *o, const struct dr
                 bool seen = false;
                 for (uint32_t j = 0; j < n; j++) seen |= rows[j].raft_id == s->members[i].id;
                 if (seen) continue;
-                fill_member(c, &list[k++], s, s->members[i].id, "", s->members[i].address, "being removed");
+                fill_member(
+                        c, &list[k++], s, s->members[i].id, NULL, "", s->members[i].address, "being removed");
                 self_seen |= s->members[i].id == s->id;
         }
         const struct member_identity *me = &c->admin->m->identity;
-        if (!self_seen) fill_member(c, &list[k++], s, s->id, me->name, me->address, "");
+        if (!self_seen) fill_member(c, &list[k++], s, s->id, NULL, me->name, me->address, "");
         SET(o, admin_status, members, list);
         o->members_n = k;
 }
@@ -176,6 +187,21 @@ static void warn(struct call *c, struct admin_status *o, const char *text)
         o->warnings_n++;
 }
 
+static void fill_zone_warnings(struct call *c, struct admin_status *o, const struct driver_status *s)
+{
+        struct member_row rows[MEMBER_ROWS_MAX];
+        struct policy_zone z;
+        bool table;
+        uint32_t n = member_rows(c->admin->m, rows, &table);
+        for (unsigned i = 0; policy_zone_risk(s, rows, n, i, &z); i++)
+                warn(c, o,
+                        arena_printf(&c->arena,
+                                "the loss of zone '%s' would lose the quorum: %u of the %u voters stand "
+                                "there; put "
+                                "a controller or a witness into another zone",
+                                z.name, z.voters, z.of));
+}
+
 static void fill_warnings(struct call *c, struct admin_status *o, const struct driver_status *s)
 {
         struct local_member *m = c->admin->m;
@@ -191,6 +217,13 @@ static void fill_warnings(struct call *c, struct admin_status *o, const struct d
                 warn(c, o,
                         "two voters: the loss of either stops all changes; add a third controller or a "
                         "witness");
+        if (voters > 2 && voters % 2 == 0)
+                warn(c, o,
+                        arena_printf(&c->arena,
+                                "%u voters bear the loss of %u, no more than %u would: add one, or demote "
+                                "one",
+                                voters, voters / 2 - 1, voters - 1));
+        fill_zone_warnings(c, o, s);
         if (s->disk_full) warn(c, o, "the disk is full: no changes are taken, make room");
         if (m->level.next > m->level.now)
                 warn(c, o,
@@ -202,6 +235,8 @@ static void fill_warnings(struct call *c, struct admin_status *o, const struct d
                 warn(c, o,
                         arena_printf(&c->arena, "the last change of the configuration failed: %s",
                                 m->reconcile.last));
+        if (s->state == DRIVER_LEADER && m->reconcile.waits[0] != '\0')
+                warn(c, o, arena_printf(&c->arena, "a change is waiting: %s", m->reconcile.waits));
         int64_t left = o->expires_ms - (int64_t)m->env->wall_ms(m->env);
         if (left < (int64_t)EXPIRY_WARN_DAYS * 86400000)
                 warn(c, o,
@@ -271,6 +306,8 @@ static void on_outcome(void *arg, int err, const struct op_outcome *out)
                 refuse(c, (int)out->err, arena_strdup(&c->arena, out->text != NULL ? out->text : "refused"),
                         arena_strdup(&c->arena, out->remedy != NULL ? out->remedy : ""));
         } else {
+                if (out->note != NULL && out->note[0] != '\0')
+                        SET(&c->r, admin_reply, note, arena_strdup(&c->arena, out->note));
                 answer(c);
         }
 }
@@ -299,6 +336,15 @@ static void token_addresses(struct call *c, struct join_ticket *t)
         t->addresses_n = k;
 }
 
+static void role_of_replaced(struct call *c)
+{
+        struct member_row rows[MEMBER_ROWS_MAX];
+        bool table;
+        uint32_t n = member_rows(c->admin->m, rows, &table);
+        for (uint32_t i = 0; i < n; i++)
+                if (strcasecmp(rows[i].name, c->q.replaces) == 0) c->q.role = rows[i].role;
+}
+
 static void verb_token(struct call *c)
 {
         struct local_member *m = c->admin->m;
@@ -309,6 +355,7 @@ static void verb_token(struct call *c)
         struct buf text = { 0 };
         struct fail f = { 0 };
         int64_t ttl = HAS(&c->q, admin_request, ttl_ms) ? c->q.ttl_ms : TTL_MS;
+        if (c->q.replaces != NULL && !HAS(&c->q, admin_request, role)) role_of_replaced(c);
         if (c->q.role == cert_role_CLIENT || ttl <= 0 || ttl / 1000 > TTL_MAX_S) {
                 refuse(c, E_INVALID,
                         "tokens are for the roles controller, witness and satellite, and live up to 30 days",
@@ -347,6 +394,8 @@ static void verb_token(struct call *c)
         SET(&op, token_op, role, c->q.role);
         if (c->q.name != NULL) SET(&op, token_op, name, c->q.name);
         SET(&op, token_op, expires_ms, expires);
+        if (c->q.replaces != NULL) SET(&op, token_op, replaces, c->q.replaces);
+        if (c->q.force) SET(&op, token_op, force, true);
         member_submit(m, JOIN_OP_TOKEN, &token_op_type, &op, OP_MS, on_token, c);
 }
 
@@ -354,35 +403,24 @@ static void verb_member(struct call *c)
 {
         struct member_op op = { 0 };
         SET(&op, member_op, name, c->q.name != NULL ? c->q.name : "");
-        if (c->q.verb == admin_verb_REMOVE) SET(&op, member_op, remove, true);
+        if (c->q.verb == admin_verb_SET_ZONE) SET(&op, member_op, zone, c->q.zone != NULL ? c->q.zone : "");
+        else if (c->q.verb == admin_verb_REMOVE) SET(&op, member_op, remove, true);
         else SET(&op, member_op, standby, c->q.verb == admin_verb_DEMOTE);
+        if (c->q.force) SET(&op, member_op, force, true);
+        if (c->q.hold) SET(&op, member_op, hold, true);
         member_submit(c->admin->m, JOIN_OP_MEMBERS, &member_op_type, &op, OP_MS, on_outcome, c);
 }
 
-static void on_transfer(void *arg, int err, const char *why)
-{
-        struct call *c = arg;
-        if (err != 0) refuse_driver(c, err, why != NULL ? arena_strdup(&c->arena, why) : NULL);
-        else answer(c);
-}
-
+/* The leader is asked, wherever it is; that leadership has moved is seen in the status. */
 static void verb_transfer(struct call *c)
 {
         struct local_member *m = c->admin->m;
-        struct member_row rows[MEMBER_ROWS_MAX];
-        bool table;
-        uint64_t id = 0;
-        if (c->q.name != NULL && c->q.name[0] != '\0') {
-                uint32_t n = member_rows(m, rows, &table);
-                for (uint32_t i = 0; i < n; i++)
-                        if (strcasecmp(rows[i].name, c->q.name) == 0) id = rows[i].raft_id;
-                if (id == 0) {
-                        refuse(c, E_NOT_FOUND, "there is no member of that name",
-                                "'raftctl status' shows their names");
-                        return;
-                }
-        }
-        driver_change(m->driver, CHANGE_TRANSFER, id, NULL, member_now_ms(m) + TRANSFER_MS, on_transfer, c);
+        struct driver_status s;
+        struct member_op op = { 0 };
+        driver_status(m->driver, &s);
+        SET(&op, member_op, name, c->q.name != NULL ? c->q.name : "");
+        if (s.leader_id != 0) SET(&op, member_op, from_id, s.leader_id);
+        member_submit(m, JOIN_OP_TRANSFER, &member_op_type, &op, OP_MS, on_outcome, c);
 }
 
 static void verb_level(struct call *c)
@@ -443,6 +481,7 @@ void admin_dispatch(struct admin *a, uint64_t number, struct blob request)
         case admin_verb_TOKEN_CREATE: verb_token(c); return;
         case admin_verb_REMOVE:
         case admin_verb_PROMOTE:
+        case admin_verb_SET_ZONE:
         case admin_verb_DEMOTE: verb_member(c); return;
         case admin_verb_TRANSFER: verb_transfer(c); return;
         case admin_verb_CLIENT_CERT: verb_client_cert(c); return;

@@ -197,6 +197,7 @@ static int make_writeset(const struct member_founding *c, const struct member_id
         SET(&m, member, role, cert_role_CONTROLLER);
         SET(&m, member, fingerprint, hex);
         SET(&m, member, joined_ms, now);
+        if (c->zone != NULL) SET(&m, member, zone, c->zone);
         struct kv_mem *kv = kv_mem_new();
         struct tx *base = kv_mem_read(kv);
         struct overlay *o = overlay_new(base);
@@ -251,6 +252,10 @@ static int check_founding(const struct member_founding *c, struct fail *f)
                 return fail_set(f, E_INVALID,
                         "'%s' is not an IP address with a port (as 10.0.0.1:3372 or [fd00::1]:3372)",
                         c->address);
+        if (c->zone != NULL && (!pki_name_valid(c->zone) || strlen(c->zone) > POLICY_ZONE_MAX))
+                return fail_set(f, E_INVALID,
+                        "'%s' is not a valid name of a zone: up to 63 letters, digits, '.', '_' and '-'",
+                        c->zone);
         if (c->sans_n > MEMBER_SANS_MAX) return fail_set(f, E_LIMIT, "more than %d names", MEMBER_SANS_MAX);
         int err = pki_dir_load(c->dir, &old, &none);
         if (err == E_NOT_FOUND) return 0;
@@ -331,6 +336,8 @@ int member_join(const struct member_joining *c, struct fail *f)
                 .name = c->name,
                 .role = t.role,
                 .address = c->address,
+                .zone = c->zone,
+                .standby = c->standby,
                 .raft_id = id.raft_id,
                 .sans = c->sans,
                 .sans_n = c->sans_n,

@@ -149,6 +149,10 @@ static int check_request(struct joining *j, const struct pki_identity *id, struc
         if (q->role != cert_role_SATELLITE && (q->address == NULL || strlen(q->address) > 127 ||
                                                       conn_parse_address(q->address, RAFT_PORT, &a) != 0))
                 return fail_set(f, E_INVALID, "the address is not an IP address with a port");
+        if (q->zone != NULL && q->zone[0] != '\0' &&
+                (!pki_name_valid(q->zone) || strlen(q->zone) > POLICY_ZONE_MAX))
+                return fail_set(f, E_INVALID,
+                        "the name of the zone is not up to 63 letters, digits, '.', '_' and '-'");
         if (q->token_id != NULL)
                 return q->secret.n == TOKEN_SECRET_SIZE ? 0 : fail_set(f, E_INVALID, "the token is damaged");
         /* a member comes back: its certificate, and nothing else, says who it is */
@@ -172,6 +176,8 @@ static int prepare(struct joining *j, const struct pki_identity *id, struct blob
         if (HAS(q, join_request, level_min)) SET(&j->op, join_op, level_min, q->level_min);
         if (HAS(q, join_request, level_max)) SET(&j->op, join_op, level_max, q->level_max);
         if (q->software != NULL) SET(&j->op, join_op, software, q->software);
+        if (q->zone != NULL && q->zone[0] != '\0') SET(&j->op, join_op, zone, q->zone);
+        if (q->standby) SET(&j->op, join_op, standby, true);
         if (q->token_id == NULL) {
                 SET(&j->op, join_op, fingerprint, hex_of(&j->arena, id->fingerprint, sizeof id->fingerprint));
                 return 0;

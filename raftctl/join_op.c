@@ -29,6 +29,9 @@ struct join_eval {
         struct op_outcome out;
         join_op_raise_fn *raise;
         void *arg;
+        const struct policy_view *view;          /* NULL = not known */
+        struct member_row rows[MEMBER_ROWS_MAX]; /* scratch */
+        struct member replaced;                  /* by the one who joins; without a name: nobody */
 };
 
 static int refuse(struct join_eval *e, int err, const char *text, const char *remedy)
@@ -48,6 +51,65 @@ static const char *when(struct join_eval *e, int64_t ms)
         return arena_strdup(&e->arena, text);
 }
 
+/* ---- who answers, who votes ---- */
+
+static bool answers(const struct join_eval *e, uint64_t id)
+{
+        const struct driver_member *m = e->view != NULL ? policy_find(e->view->status, id) : NULL;
+        return m != NULL && policy_answers(e->view, m);
+}
+
+/* Refuses to take the vote of m where no majority of the voters that remain answers. */
+static int check_quorum(struct join_eval *e, const struct member *m, bool force)
+{
+        struct policy_quorum q;
+        const struct driver_member *d = e->view != NULL ? policy_find(e->view->status, m->raft_id) : NULL;
+        if (d == NULL || d->role != MEMBER_VOTER) return 0;
+        uint32_t n = policy_rows(e->tx, e->rows);
+        if (policy_keeps_quorum(e->view, e->rows, n, m->raft_id, &q)) return 0;
+        if (q.voters == 0)
+                return refuse(e, E_INVALID,
+                        arena_printf(&e->arena,
+                                "'%s' is the only voter: without it nobody could decide anything", m->name),
+                        "let another controller join, and wait until 'raftctl status' shows it as voter");
+        if (force) return 0;
+        return refuse(e, E_NO_QUORUM,
+                arena_printf(&e->arena,
+                        "without '%s' only %u of %u voters would answer: that is no majority, and nothing "
+                        "could be "
+                        "changed any more (no answer from: %s)",
+                        m->name, q.answering, q.voters, q.missing),
+                arena_printf(&e->arena,
+                        "start %s again, or remove what is gone for good first ('raftctl remove NAME'); "
+                        "--force does it all the same, and the cluster stands still until they are back",
+                        q.missing));
+}
+
+static unsigned voting_rows(struct join_eval *e, uint32_t *ret_rows)
+{
+        unsigned k = 0;
+        uint32_t n = policy_rows(e->tx, e->rows);
+        for (uint32_t i = 0; i < n; i++) k += !e->rows[i].standby;
+        if (ret_rows != NULL) *ret_rows = n;
+        return k;
+}
+
+/* What the administrator should know about the number of voters that there are now. */
+static void note_voters(struct join_eval *e)
+{
+        unsigned n = voting_rows(e, NULL);
+        if (n == 1)
+                SET(&e->out, op_outcome, note,
+                        "one voter remains: when it is away nothing can be changed, and only its disk is "
+                        "sure to hold everything");
+        else if (n % 2 == 0)
+                SET(&e->out, op_outcome, note,
+                        arena_printf(&e->arena, "%u voters bear the loss of %u, no more than %u would", n,
+                                n / 2 - 1, n - 1));
+}
+
+/* ---- tokens ---- */
+
 static void sweep_tokens(struct join_eval *e)
 {
         struct row_scan s;
@@ -60,6 +122,35 @@ static void sweep_tokens(struct join_eval *e)
         row_scan_close(&s);
 }
 
+static int token_replaces(struct join_eval *e, const struct token_op *op, struct join_token *t)
+{
+        struct member m = { 0 };
+        SET(&m, member, name, op->replaces);
+        int err = row_get(e->tx, &member_type, &m, &e->arena, &m);
+        if (err == E_NOT_FOUND)
+                return refuse(e, E_NOT_FOUND,
+                        arena_printf(&e->arena, "there is no member named '%s' to replace", op->replaces),
+                        "'raftctl status' shows their names; if it was removed already, make a token without "
+                        "--replaces");
+        if (err != 0) return err;
+        if (m.role != op->role)
+                return refuse(e, E_INVALID,
+                        arena_printf(&e->arena, "'%s' is a %s: only a %s replaces it", m.name,
+                                pki_role_name((enum pki_role)m.role), pki_role_name((enum pki_role)m.role)),
+                        "leave --role out, or add the new machine first and remove the old one then");
+        if (answers(e, m.raft_id) && !op->force)
+                return refuse(e, E_EXISTS, arena_printf(&e->arena, "'%s' answers: it is not dead", m.name),
+                        arena_printf(&e->arena,
+                                "to exchange a member that works, let the new one join first and then "
+                                "'raftctl "
+                                "remove %s'; --force removes it when the new one joins",
+                                m.name));
+        SET(t, join_token, replaces, m.name);
+        SET(t, join_token, replaces_id, m.raft_id);
+        SET(t, join_token, forced, op->force);
+        return 0;
+}
+
 static int eval_token(struct join_eval *e, const struct token_op *op)
 {
         struct join_token t = { 0 };
@@ -70,6 +161,10 @@ static int eval_token(struct join_eval *e, const struct token_op *op)
         if (op->secret_hash.n != TOKEN_HASH_SIZE || op->expires_ms <= e->req.wall_ms)
                 return refuse(
                         e, E_INVALID, "the token would not be usable", "give a time to live above zero");
+        if (op->replaces != NULL && op->replaces[0] != '\0') {
+                int err = token_replaces(e, op, &t);
+                if (err != 0) return err;
+        }
         SET(&t, join_token, secret_hash, op->secret_hash);
         SET(&t, join_token, role, op->role);
         SET(&t, join_token, name, op->name != NULL ? op->name : "");
@@ -125,7 +220,7 @@ static void sweep_removed(struct join_eval *e)
 }
 
 /* Notes that m may not come back, and forgets those whose certificates have expired by now. */
-static int put_removed(struct join_eval *e, const struct member *m)
+static int put_removed(struct join_eval *e, const struct member *m, bool forced, const char *by)
 {
         struct removed_member r = { 0 };
         sweep_removed(e);
@@ -133,6 +228,8 @@ static int put_removed(struct join_eval *e, const struct member *m)
         SET(&r, removed_member, name, m->name);
         if (m->fingerprint != NULL) SET(&r, removed_member, fingerprint, m->fingerprint);
         SET(&r, removed_member, removed_ms, e->req.wall_ms);
+        if (forced) SET(&r, removed_member, forced, true);
+        if (by != NULL) SET(&r, removed_member, replaced_by, by);
         return row_put(e->tx, &removed_member_type, &r);
 }
 
@@ -180,6 +277,24 @@ static bool id_taken(struct join_eval *e, uint64_t id, const char *but_name)
                 if (m.raft_id == id && strcmp(m.name, but_name) != 0) taken = true;
         row_scan_close(&s);
         return taken;
+}
+
+/* A new row: what it takes over from the one it replaces, and whether it may vote. */
+static int new_member(struct join_eval *e, const struct join_op *op, struct member *m)
+{
+        uint32_t rows;
+        unsigned voters = voting_rows(e, &rows);
+        const struct member *old = &e->replaced;
+        if (rows >= POLICY_MEMBERS_MAX)
+                return refuse(e, E_LIMIT, arena_printf(&e->arena, "there are %u members already", rows),
+                        "remove those that are not needed any more with 'raftctl remove NAME'");
+        *m = (struct member){ 0 };
+        SET(m, member, name, op->name);
+        SET(m, member, joined_ms, e->req.wall_ms);
+        if (old->zone != NULL) SET(m, member, zone, old->zone);
+        if (old->held) SET(m, member, held, true);
+        SET(m, member, standby, op->standby || old->standby || voters >= POLICY_VOTERS_MAX);
+        return 0;
 }
 
 static void count_voters(struct join_eval *e, struct voters *v)
@@ -237,8 +352,9 @@ static int check_member(struct join_eval *e, const struct join_op *op, bool exis
                 err = refuse(e, E_EXISTS,
                         arena_printf(&e->arena, "a member named '%s' exists already", op->name),
                         arena_printf(&e->arena,
-                                "choose another name, or, if that machine is gone for good, 'raftctl remove "
-                                "%s' first",
+                                "choose another name, or, if that machine is gone for good, join with a "
+                                "token of "
+                                "'raftctl token create --replaces %s'",
                                 op->name));
         if (err != 0) return err;
         if (op->is_volatile && op->role != cert_role_WITNESS)
@@ -264,11 +380,8 @@ static int put_member(struct join_eval *e, const struct join_op *op)
         bool exists = err == 0;
         err = check_member(e, op, exists, &m);
         if (err != 0) return err;
-        if (!exists) {
-                m = (struct member){ 0 };
-                SET(&m, member, name, op->name);
-                SET(&m, member, joined_ms, e->req.wall_ms);
-        }
+        if (!exists && (err = new_member(e, op, &m)) != 0) return err;
+        if (op->zone != NULL && op->zone[0] != '\0') SET(&m, member, zone, op->zone);
         if (op->token_id == NULL && m.raft_id != op->raft_id) {
                 err = put_former_id(e, &m);
                 if (err != 0) return err;
@@ -298,6 +411,27 @@ static int check_release(struct join_eval *e, const struct join_op *op)
                 "install the same release as on the other members; the token can still be used");
 }
 
+/* The member that the token names goes in the same write. One of that name that is another one by now, or none,
+ * is no reason to refuse: what was wanted has happened. */
+static int replace(struct join_eval *e, const struct join_token *t, const struct join_op *op)
+{
+        struct member *old = &e->replaced, key = { 0 };
+        if (t->replaces == NULL || t->replaces[0] == '\0') return 0;
+        SET(&key, member, name, t->replaces);
+        int err = row_get(e->tx, &member_type, &key, &e->arena, old);
+        if (err == E_NOT_FOUND || (err == 0 && old->raft_id != t->replaces_id)) {
+                *old = (struct member){ 0 };
+                return 0;
+        }
+        if (err == 0 && answers(e, old->raft_id) && !t->forced)
+                err = refuse(e, E_EXISTS,
+                        arena_printf(&e->arena, "'%s', which this token replaces, answers again", old->name),
+                        "if it is to go all the same, make a token with --force");
+        if (err == 0) err = check_quorum(e, old, t->forced);
+        if (err == 0) err = put_removed(e, old, t->forced, op->name);
+        return err != 0 ? err : row_del(e->tx, &member_type, old);
+}
+
 static int eval_join(struct join_eval *e, const struct join_op *op)
 {
         struct join_token t = { 0 };
@@ -309,6 +443,7 @@ static int eval_join(struct join_eval *e, const struct join_op *op)
                 err = refuse(
                         e, E_AUTH, "no token was given", "make one with 'raftctl token create' on a member");
         if (err == 0 && op->role != cert_role_SATELLITE) err = check_release(e, op);
+        if (err == 0 && op->role != cert_role_SATELLITE) err = replace(e, &t, op);
         if (err == 0 && op->role != cert_role_SATELLITE) err = put_member(e, op);
         if (err == 0 && op->token_id != NULL && (t.used_by == NULL || t.used_by[0] == '\0')) {
                 SET(&t, join_token, used_by, op->name);
@@ -333,47 +468,151 @@ static uint32_t other_controllers(struct join_eval *e, const char *name)
         return n;
 }
 
-static int eval_member(struct join_eval *e, const struct member_op *op)
+static int find_member(struct join_eval *e, const char *name, struct member *ret)
 {
-        struct member m = { 0 };
-        struct voters before;
-        SET(&m, member, name, op->name);
-        int err = row_get(e->tx, &member_type, &m, &e->arena, &m);
-        if (err == E_NOT_FOUND)
-                return refuse(e, E_NOT_FOUND,
-                        arena_printf(&e->arena, "there is no member named '%s'", op->name),
-                        "'raftctl status' shows their names");
-        if (err != 0) return err;
-        if ((op->remove || op->standby) && m.role == cert_role_CONTROLLER &&
-                other_controllers(e, m.name) == 0)
-                return refuse(e, E_INVALID,
-                        arena_printf(&e->arena, "'%s' is the last controller that may vote", m.name),
-                        "let another controller join first");
-        count_voters(e, &before);
-        if (op->remove) {
-                err = put_removed(e, &m);
-                if (err == 0) err = row_del(e->tx, &member_type, &m);
-        } else {
-                SET(&m, member, standby, op->standby);
-                err = row_put(e->tx, &member_type, &m);
-        }
-        return err != 0 ? err : check_voters(e, &before, op->name);
+        *ret = (struct member){ 0 };
+        SET(ret, member, name, name);
+        int err = row_get(e->tx, &member_type, ret, &e->arena, ret);
+        if (err != E_NOT_FOUND) return err;
+        return refuse(e, E_NOT_FOUND, arena_printf(&e->arena, "there is no member named '%s'", name),
+                "'raftctl status' shows their names");
 }
 
-static bool known_path(const char *path)
+static int last_controller(struct join_eval *e, const struct member *m)
 {
-        return strcmp(path, JOIN_OP_TOKEN) == 0 || strcmp(path, JOIN_OP_JOIN) == 0 ||
-               strcmp(path, JOIN_OP_MEMBERS) == 0 || strcmp(path, LEVEL_OP) == 0;
+        return refuse(e, E_INVALID,
+                arena_printf(&e->arena, "'%s' is the last controller that may vote", m->name),
+                "let another controller join first");
+}
+
+static int set_zone(struct join_eval *e, struct member *m, const char *zone)
+{
+        if (zone[0] != '\0' && (strlen(zone) > POLICY_ZONE_MAX || !pki_name_valid(zone)))
+                return refuse(e, E_INVALID, "not a valid name of a zone",
+                        "up to 63 letters, digits, '.', '_' and '-'; '' for none");
+        SET(m, member, zone, zone);
+        return row_put(e->tx, &member_type, m);
+}
+
+/* The vote of a voter that stays away goes to a stand-by, in one write: their number stays the same. */
+static int take_over(struct join_eval *e, const struct member_op *op, struct member *m)
+{
+        struct member from;
+        struct voters before;
+        int err = find_member(e, op->takes_over, &from);
+        if (err != 0) return err;
+        if (m->raft_id != op->raft_id || from.raft_id != op->from_id || !m->standby || m->held ||
+                from.standby || answers(e, from.raft_id))
+                return refuse(e, E_STALE, "the members have changed meanwhile", "look at 'raftctl status'");
+        if (from.role == cert_role_CONTROLLER && m->role != cert_role_CONTROLLER &&
+                other_controllers(e, from.name) == 0)
+                return last_controller(e, &from);
+        SET(&from, member, standby, true);
+        SET(&from, member, stayed_away, true);
+        SET(&from, member, forced, false);
+        SET(&from, member, took_over, "");
+        count_voters(e, &before);
+        err = row_put(e->tx, &member_type, &from);
+        SET(m, member, standby, false);
+        SET(m, member, stayed_away, false);
+        SET(m, member, took_over, from.name);
+        if (err == 0) err = row_put(e->tx, &member_type, m);
+        return err != 0 ? err : check_voters(e, &before, m->name);
+}
+
+static int set_role(struct join_eval *e, const struct member_op *op, struct member *m)
+{
+        if (!op->standby && m->standby && voting_rows(e, NULL) >= POLICY_VOTERS_MAX)
+                return refuse(e, E_LIMIT,
+                        arena_printf(
+                                &e->arena, "there are %d voters, and more are of no use", POLICY_VOTERS_MAX),
+                        "'raftctl demote NAME' another one first");
+        SET(m, member, standby, op->standby);
+        SET(m, member, held, op->standby && op->hold);
+        SET(m, member, forced, op->standby && op->force);
+        SET(m, member, stayed_away, false);
+        SET(m, member, took_over, "");
+        return row_put(e->tx, &member_type, m);
+}
+
+static int eval_member(struct join_eval *e, const struct member_op *op)
+{
+        struct member m;
+        struct voters before;
+        int err = find_member(e, op->name, &m);
+        if (err != 0) return err;
+        if (HAS(op, member_op, zone)) return set_zone(e, &m, op->zone);
+        if (HAS(op, member_op, takes_over)) return take_over(e, op, &m);
+        if ((op->remove || op->standby) && m.role == cert_role_CONTROLLER &&
+                other_controllers(e, m.name) == 0)
+                return last_controller(e, &m);
+        if ((op->remove || op->standby) && (err = check_quorum(e, &m, op->force)) != 0) return err;
+        count_voters(e, &before);
+        if (op->remove) {
+                err = put_removed(e, &m, op->force, NULL);
+                if (err == 0) err = row_del(e->tx, &member_type, &m);
+        } else {
+                err = set_role(e, op, &m);
+        }
+        if (err == 0) err = check_voters(e, &before, op->name);
+        if (err == 0) note_voters(e);
+        return err;
+}
+
+/* ---- handing leadership over ---- */
+
+static int eval_transfer(struct join_eval *e, const struct member_op *op, uint64_t *ret_id)
+{
+        const struct driver_status *s = e->view->status;
+        struct member m;
+        *ret_id = s->id;
+        if (op->from_id != 0 && op->from_id != s->id) return 0; /* asked twice: it has been done */
+        if (op->name == NULL || op->name[0] == '\0') {
+                *ret_id = 0;
+                return 0;
+        }
+        int err = find_member(e, op->name, &m);
+        const struct driver_member *d = err == 0 ? policy_find(s, m.raft_id) : NULL;
+        if (err != 0) return err;
+        if (d == NULL || d->role != MEMBER_VOTER)
+                return refuse(e, E_INVALID,
+                        arena_printf(&e->arena, "'%s' is not a voter: it cannot lead", m.name),
+                        arena_printf(&e->arena, "'raftctl promote %s' first", m.name));
+        if (m.role == cert_role_WITNESS)
+                return refuse(e, E_INVALID,
+                        arena_printf(&e->arena, "'%s' is a witness: it would hand leadership over at once",
+                                m.name),
+                        "name a controller");
+        if (!policy_answers(e->view, d))
+                return refuse(e, E_INVALID, arena_printf(&e->arena, "'%s' does not answer", m.name),
+                        "'raftctl status' shows who does");
+        *ret_id = m.raft_id;
+        return 0;
+}
+
+static bool path_of(struct blob request, const char *const *paths, size_t n)
+{
+        struct arena a;
+        struct request r = { 0 };
+        bool yes = false;
+        arena_init(&a, ARENA_MAX + 2 * request.n);
+        if (dec_msgpack(&request_type, request, DEC_TOLERANT, &a, &r, NULL) == 0)
+                for (size_t i = 0; i < n; i++) yes |= strcmp(r.path, paths[i]) == 0;
+        arena_done(&a);
+        return yes;
 }
 
 bool join_op_is(struct blob request)
 {
-        struct arena a;
-        struct request r = { 0 };
-        arena_init(&a, ARENA_MAX + 2 * request.n);
-        bool yes = dec_msgpack(&request_type, request, DEC_TOLERANT, &a, &r, NULL) == 0 && known_path(r.path);
-        arena_done(&a);
-        return yes;
+        static const char *const own[] = { JOIN_OP_TOKEN, JOIN_OP_JOIN, JOIN_OP_MEMBERS, JOIN_OP_TRANSFER,
+                LEVEL_OP };
+        return path_of(request, own, ARRAY_LEN(own));
+}
+
+bool join_op_is_transfer(struct blob request)
+{
+        static const char *const own[] = { JOIN_OP_TRANSFER };
+        return path_of(request, own, ARRAY_LEN(own));
 }
 
 static int dispatch(struct join_eval *e)
@@ -393,6 +632,8 @@ static int dispatch(struct join_eval *e)
         } else if (strcmp(e->req.path, LEVEL_OP) == 0) {
                 err = dec_msgpack(&level_op_type, e->req.body, DEC_TOLERANT, &e->arena, &level, &f);
                 if (err == 0 && e->raise != NULL) return e->raise(e->arg, e->tx, &level, &e->arena, &e->out);
+        } else if (strcmp(e->req.path, JOIN_OP_MEMBERS) != 0) {
+                return refuse(e, E_UNSUPPORTED, "nothing is written for this", "");
         } else {
                 err = dec_msgpack(&member_op_type, e->req.body, DEC_TOLERANT, &e->arena, &member, &f);
                 if (err == 0) return eval_member(e, &member);
@@ -400,21 +641,38 @@ static int dispatch(struct join_eval *e)
         return refuse(e, err, arena_printf(&e->arena, "the request cannot be read: %s", f.text), "");
 }
 
-int join_op_evaluate(
-        struct tx *tx, struct blob request, join_op_raise_fn *raise, void *arg, struct buf *ret_reply)
+static int finish(struct join_eval *e, int err, struct buf *ret_reply)
 {
-        struct join_eval e = { .tx = tx, .raise = raise, .arg = arg };
+        if (err == 0 || err == E_INVALID) { /* others: storage, sticks to tx as well */
+                int enc = enc_msgpack(&op_outcome_type, &e->out, ret_reply);
+                if (enc != 0) err = enc;
+        }
+        arena_done(&e->arena);
+        return err;
+}
+
+int join_op_evaluate(
+        struct tx *tx, struct blob request, const struct join_context *ctx, struct buf *ret_reply)
+{
+        struct join_eval e = { .tx = tx };
+        if (ctx != NULL) e.view = ctx->view, e.raise = ctx->raise, e.arg = ctx->arg;
         struct fail f = { 0 };
         arena_init(&e.arena, ARENA_MAX + 2 * request.n);
         int err = dec_msgpack(&request_type, request, DEC_TOLERANT, &e.arena, &e.req, &f);
         err = err == 0 ? dispatch(&e) : refuse(&e, err, "the request cannot be read", "");
-        if (err != 0 && err != E_INVALID) { /* storage: sticks to tx as well */
-                arena_done(&e.arena);
-                return err;
-        }
-        int enc = enc_msgpack(&op_outcome_type, &e.out, ret_reply);
-        arena_done(&e.arena);
-        return enc != 0 ? enc : err;
+        return finish(&e, err, ret_reply);
+}
+
+int join_op_transfer(struct tx *tx, struct blob request, const struct policy_view *view, uint64_t *ret_id,
+        struct buf *ret_reply)
+{
+        struct join_eval e = { .tx = tx, .view = view };
+        struct member_op op = { 0 };
+        arena_init(&e.arena, ARENA_MAX + 2 * request.n);
+        int err = dec_msgpack(&request_type, request, DEC_TOLERANT, &e.arena, &e.req, NULL);
+        if (err == 0) err = dec_msgpack(&member_op_type, e.req.body, DEC_TOLERANT, &e.arena, &op, NULL);
+        err = err == 0 ? eval_transfer(&e, &op, ret_id) : refuse(&e, err, "the request cannot be read", "");
+        return finish(&e, err, ret_reply);
 }
 
 int join_op_encode(const char *path, const struct type_desc *body_type, const void *body, uint64_t wall_ms,

@@ -115,10 +115,27 @@ static int raise_level(
         return level_op_evaluate(m->driver, tx, op, a, ret);
 }
 
+/* Operations about members are judged by what the leader sees. A transfer is begun by the reconciler. */
+static int evaluate_own(struct local_member *m, struct tx *tx, struct blob request, struct buf *ret_reply)
+{
+        struct driver_status s;
+        struct policy_view view = member_view(m, &s);
+        struct join_context ctx = { .view = &view, .raise = raise_level, .arg = m };
+        uint64_t to = 0;
+        if (!join_op_is_transfer(request)) return join_op_evaluate(tx, request, &ctx, ret_reply);
+        int err = join_op_transfer(tx, request, &view, &to, ret_reply);
+        if (err == 0 && to != s.id) {
+                m->reconcile.transfer = true;
+                m->reconcile.transfer_to = to;
+                reconcile_kick(m);
+        }
+        return err;
+}
+
 static int drv_evaluate(void *arg, struct tx *tx, struct blob request, uint64_t index, struct buf *ret_reply)
 {
         struct local_member *m = arg;
-        if (join_op_is(request)) return join_op_evaluate(tx, request, raise_level, m, ret_reply);
+        if (join_op_is(request)) return evaluate_own(m, tx, request, ret_reply);
         return m->hooks->evaluate != NULL ? m->hooks->evaluate(m->arg, tx, request, index, ret_reply)
                                           : E_UNSUPPORTED;
 }
@@ -295,8 +312,8 @@ static int refuse_amnesia(struct local_member *m, const char *store_dir, struct 
         if (!m->identity.started || access(path, F_OK) == 0) return 0;
         return fail_set(f, E_STALE,
                 "%s is gone, but '%s' has voted before. Here: 'raftctl rejoin', and it comes back under a "
-                "new id; or "
-                "on another member: 'raftctl remove %s'",
+                "new id; or, for another machine, "
+                "on another member: 'raftctl token create --replaces %s'",
                 path, m->identity.name, m->identity.name);
 }
 
@@ -393,6 +410,7 @@ int member_open(
         m->snapshot_entries = config->snapshot_entries != 0 ? config->snapshot_entries : SNAPSHOT_ENTRIES;
         m->witness = config->witness;
         m->level_raise_ms = config->level_raise_ms;
+        m->promote_after_ms = config->promote_after_ms;
         m->heartbeat_ms = config->heartbeat_ms != 0 ? config->heartbeat_ms : HEARTBEAT_MS;
         m->incarnation = env_random_u64(m->env);
         arena_init(&m->arena, IDENTITY_ARENA);

@@ -42,6 +42,8 @@ struct member_config {
         uint64_t
                 level_raise_ms; /* all members have known the next feature level for so long: the leader raises it;
                                       0 = it does not */
+        unsigned
+                promote_after_ms; /* a stand-by takes over the vote of a voter that stays away so long; 0 = never */
         bool witness; /* never evaluates: requests that come while it leads wait for the next leader */
         const struct member_hooks *hooks;
         void *arg;
@@ -90,6 +92,7 @@ struct member_founding {
         const char *name;
         const char *address; /* host:port */
         const char *cluster_name;
+        const char *zone; /* NULL = none */
         const char *const *sans;
         uint32_t sans_n;
         struct env *env;
@@ -103,6 +106,8 @@ struct member_joining {
         const char *token;
         const char *name;
         const char *address; /* host:port where the other members reach this one */
+        const char *zone;    /* NULL = none */
+        bool standby;        /* it is to be a stand-by */
         const char *const *sans;
         uint32_t sans_n;
         unsigned timeout_ms; /* 0 = 30 s */

@@ -3,6 +3,7 @@
 #define RAFTCTL_MEMBER_INT_H
 
 #include "raftctl/member.h"
+#include "raftctl/policy.h"
 #include "wire/base/list.h"
 #include "wire/net/pki_dir.h"
 
@@ -12,9 +13,14 @@ struct admin;
 
 struct reconcile {
         uv_timer_t timer;
-        bool busy;      /* a read or a change is under way */
-        bool again;     /* something happened meanwhile */
-        char last[160]; /* what went wrong last, for the status */
+        bool busy;                            /* a read or a change is under way */
+        bool again;                           /* something happened meanwhile */
+        char last[160];                       /* what went wrong last, for the status */
+        char waits[160];                      /* what the next change waits for, or "" */
+        uint64_t lead_term, leading_since_ms; /* 0 = does not lead */
+        char zones[256];                      /* the warning that was logged last */
+        uint64_t transfer_to;                 /* a transfer that was asked for: to that member; 0 = none */
+        bool transfer;                        /* to transfer_to, or to the best one */
 };
 
 struct identity_write { /* of the others' addresses, off the loop; one at a time */
@@ -44,6 +50,7 @@ struct local_member {
         bool witness;
         struct arena arena;         /* holds identity */
         struct arena members_arena; /* holds identity.members, once they have changed */
+        unsigned promote_after_ms;  /* 0 = stand-bys are promoted by hand only */
         struct member_identity identity;
         struct pki_dir pki;
         struct tls_ctx *tls;
@@ -81,16 +88,10 @@ uint32_t member_cert_names(const char *name, const char *address, const char *co
 struct member_row;
 void identity_note_members(struct local_member *m, const struct member_row *rows, uint32_t n);
 /* ---- member_table.c ---- */
-struct member_row {
-        char name[PKI_NAME_MAX + 1];
-        char address[128];
-        uint64_t raft_id;
-        enum cert_role role;
-        bool standby;
-};
-#define MEMBER_ROWS_MAX 64
 /* Rows of the table, at most MEMBER_ROWS_MAX; before there is one, what joining told. Returns the count. */
 uint32_t member_rows(struct local_member *m, struct member_row ret[MEMBER_ROWS_MAX], bool *ret_from_table);
+/* Ids of removed members that may go at any price. */
+uint32_t member_forced(struct local_member *m, uint64_t ret[MEMBER_ROWS_MAX]);
 enum transport_known member_check(void *arg, uint64_t id, const struct pki_identity *who);
 /* Tells the transport whom to dial. */
 void member_peers_update(struct local_member *m);
@@ -108,6 +109,8 @@ void member_level_look(struct local_member *m);
 int64_t member_level_due_s(const struct local_member *m);
 void member_level_raise(
         struct local_member *m, unsigned to, unsigned timeout_ms, member_op_fn *cb, void *arg);
+/* What this member sees as the leader, for the policy; s is filled and referred to. */
+struct policy_view member_view(struct local_member *m, struct driver_status *s);
 /* ---- join.c ---- */
 void join_serve(
         void *arg, uint64_t caller, const struct pki_identity *id, const char *address, struct blob request);

@@ -8,40 +8,37 @@
 
 enum { TABLE_ARENA = 1 << 20 };
 
-static void row_set(struct member_row *r, const char *name, uint64_t id, const char *address,
-        enum cert_role role, bool standby)
-{
-        *r = (struct member_row){ .raft_id = id, .role = role, .standby = standby };
-        (void)snprintf(r->name, sizeof r->name, "%s", name != NULL ? name : "");
-        (void)snprintf(r->address, sizeof r->address, "%s", address != NULL ? address : "");
-}
-
 static uint32_t from_table(struct local_member *m, struct member_row *ret)
 {
         struct tx *tx;
-        struct row_scan s;
-        struct arena a;
-        struct member row = { 0 };
-        uint32_t n = 0;
         if (m->store->ops->read_begin(m->store, &tx) != 0) return 0;
-        arena_init(&a, TABLE_ARENA);
-        row_scan_open(&s, tx, &member_type, &row, 0);
-        while (n < MEMBER_ROWS_MAX && row_scan_next(&s, &a, &row))
-                row_set(&ret[n++], row.name, row.raft_id, row.address, row.role, row.standby);
-        row_scan_close(&s);
-        arena_done(&a);
+        uint32_t n = policy_rows(tx, ret);
         m->store->ops->read_end(m->store, tx);
         return n;
+}
+
+uint32_t member_forced(struct local_member *m, uint64_t ret[MEMBER_ROWS_MAX])
+{
+        struct tx *tx;
+        if (m->store->ops->read_begin(m->store, &tx) != 0) return 0;
+        uint32_t n = policy_forced(tx, ret, MEMBER_ROWS_MAX);
+        m->store->ops->read_end(m->store, tx);
+        return n;
+}
+
+static void row_from_join(struct member_row *r, const struct join_member *j)
+{
+        *r = (struct member_row){ .raft_id = j->raft_id, .role = j->role };
+        (void)snprintf(r->name, sizeof r->name, "%s", j->name != NULL ? j->name : "");
+        (void)snprintf(r->address, sizeof r->address, "%s", j->address != NULL ? j->address : "");
 }
 
 uint32_t member_rows(struct local_member *m, struct member_row ret[MEMBER_ROWS_MAX], bool *ret_from_table)
 {
         uint32_t n = from_table(m, ret);
         *ret_from_table = n > 0;
-        for (uint32_t i = 0; !*ret_from_table && i < m->identity.members_n && n < MEMBER_ROWS_MAX; i++) {
-                const struct join_member *j = &m->identity.members[i];
-                row_set(&ret[n++], j->name, j->raft_id, j->address, j->role, false);
-        }
+        for (uint32_t i = 0; !*ret_from_table && i < m->identity.members_n && n < MEMBER_ROWS_MAX; i++)
+                row_from_join(&ret[n++], &m->identity.members[i]);
         return n;
 }
 

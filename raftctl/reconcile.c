@@ -1,18 +1,18 @@
 /* The Raft configuration follows the replicated member table. Level-triggered: the leader compares both and
- * makes the one change that comes first; nothing is remembered, so a new leader just goes on.
- *
- *   in the configuration, not in the table -> REMOVE      in the table only -> ADD (as a spare)
- *   spare                                  -> STANDBY     stand-by that may vote, with a link -> PROMOTE
- * (catches up first) voter that may not vote                -> DEMOTE
+ * makes the one change that policy.h says is next; nothing is remembered, so a new leader just goes on. When
+ * there is nothing to change it looks for voters that stay away and stand-bys that may take over.
  *
  * Each round begins with a linearizable read: a leader that has not applied everything yet must not take an
  * old table for the truth, or it would remove members that have just joined. */
 #include <stdio.h>
 #include <string.h>
 
+#include "raftctl/join_op.h"
 #include "raftctl/member_int.h"
+#include "wire/base/log.h"
 
-enum { PERIOD_MS = 1000, SOON_MS = 20, READ_MS = 5000, CHANGE_MS = 60000 };
+#define LOG "members"
+enum { PERIOD_MS = 1000, SOON_MS = 20, READ_MS = 5000, CHANGE_MS = 10000, ALIVE_ELECTIONS = 3 };
 
 static void on_timer(uv_timer_t *t);
 
@@ -30,6 +30,8 @@ static void idle(struct local_member *m)
         m->reconcile.again = false;
 }
 
+/* ---- the configuration ---- */
+
 static void on_change(void *arg, int err, const char *why)
 {
         struct local_member *m = arg;
@@ -43,73 +45,127 @@ static void on_change(void *arg, int err, const char *why)
         idle(m);
 }
 
-static const struct member_row *find_row(const struct member_row *rows, uint32_t n, uint64_t id)
+static void change(struct local_member *m, const struct policy_step *step)
 {
-        for (uint32_t i = 0; i < n; i++)
-                if (rows[i].raft_id == id) return &rows[i];
-        return NULL;
+        static const char *const doing[] = { [CHANGE_ADD] = "comes in",
+                [CHANGE_STANDBY] = "becomes a stand-by",
+                [CHANGE_PROMOTE] = "becomes a voter",
+                [CHANGE_DEMOTE] = "becomes a stand-by, without a vote",
+                [CHANGE_REMOVE] = "goes",
+                [CHANGE_TRANSFER] = "" };
+        char name[PKI_NAME_MAX + 1];
+        member_name_of(m, step->id, name);
+        log_info(LOG, "member %s (%016llx) %s", name[0] != '\0' ? name : "that was removed",
+                (unsigned long long)step->id, doing[step->change]);
+        driver_change(
+                m->driver, step->change, step->id, step->address, member_now_ms(m) + CHANGE_MS, on_change, m);
 }
 
-static const struct driver_member *find_conf(const struct driver_status *s, uint64_t id)
+/* ---- stand-bys ---- */
+
+static void on_taken_over(void *arg, int err, const struct op_outcome *out)
 {
-        for (uint32_t i = 0; i < s->members_n; i++)
-                if (s->members[i].id == id) return &s->members[i];
-        return NULL;
+        struct local_member *m = arg;
+        if (err != 0 || out->err != 0)
+                log_warn(LOG, "no stand-by took over: %s",
+                        err != 0            ? err_text(err)
+                        : out->text != NULL ? out->text
+                                            : "refused");
+        m->reconcile.again |= err == 0 && out->err == 0;
+        idle(m);
 }
 
-static bool decide_role(const struct member_row *r, const struct driver_member *c, enum member_change *ret)
+static bool take_over(
+        struct local_member *m, const struct policy_view *view, const struct member_row *rows, uint32_t n)
 {
-        if (c->role == MEMBER_SPARE) *ret = CHANGE_STANDBY;
-        else if (c->role == MEMBER_STANDBY && !r->standby && c->link_up) *ret = CHANGE_PROMOTE;
-        else if (c->role == MEMBER_VOTER && r->standby) *ret = CHANGE_DEMOTE;
-        else return false;
+        struct policy_takeover t;
+        struct member_op op = { 0 };
+        if (!policy_takeover(view, rows, n, m->promote_after_ms, &t)) return false;
+        log_warn(LOG,
+                "voter %s has not been heard of for %llu s: stand-by %s takes over its vote; %s stays a "
+                "stand-by when it comes back",
+                t.voter->name, (unsigned long long)t.away_ms / 1000, t.standby->name, t.voter->name);
+        SET(&op, member_op, name, t.standby->name);
+        SET(&op, member_op, raft_id, t.standby->raft_id);
+        SET(&op, member_op, takes_over, t.voter->name);
+        SET(&op, member_op, from_id, t.voter->raft_id);
+        member_submit(m, JOIN_OP_MEMBERS, &member_op_type, &op, CHANGE_MS, on_taken_over, m);
         return true;
 }
 
-/* The one change that comes first. */
-static bool decide(struct local_member *m, const struct driver_status *s, const struct member_row *rows,
-        uint32_t n, enum member_change *ret, uint64_t *ret_id, const char **ret_address)
+/* ---- zones ---- */
+
+static void log_zones(
+        struct local_member *m, const struct driver_status *s, const struct member_row *rows, uint32_t n)
 {
-        *ret_address = NULL;
-        for (uint32_t i = 0; i < s->members_n; i++)
-                if (find_row(rows, n, s->members[i].id) == NULL) {
-                        *ret = CHANGE_REMOVE;
-                        *ret_id = s->members[i].id;
-                        return true;
-                }
-        for (uint32_t i = 0; i < n; i++) {
-                const struct driver_member *c = find_conf(s, rows[i].raft_id);
-                *ret_id = rows[i].raft_id;
-                *ret_address = rows[i].address;
-                if (c == NULL) {
-                        *ret = CHANGE_ADD;
-                        return true;
-                }
-                if (decide_role(&rows[i], c, ret)) return true;
+        char text[sizeof m->reconcile.zones] = "";
+        struct policy_zone z;
+        size_t at = 0;
+        for (unsigned i = 0; policy_zone_risk(s, rows, n, i, &z); i++) {
+                int k = snprintf(text + at, sizeof text - at, "%s'%s' (%u of %u voters)", i > 0 ? ", " : "",
+                        z.name, z.voters, z.of);
+                if (k < 0 || (size_t)k >= sizeof text - at) break;
+                at += (size_t)k;
         }
-        return false;
+        if (strcmp(text, m->reconcile.zones) == 0) return;
+        if (text[0] != '\0') log_warn(LOG, "the loss of one zone would lose the quorum: %s", text);
+        else log_info(LOG, "no zone holds a majority of the voters any more");
+        memcpy(m->reconcile.zones, text, sizeof text);
+}
+
+/* ---- each round ---- */
+
+static void on_transferred(void *arg, int err, const char *why)
+{
+        struct local_member *m = arg;
+        if (err != 0) log_warn(LOG, "leadership stays here: %s", why != NULL ? why : err_text(err));
+        idle(m);
+}
+
+struct policy_view member_view(struct local_member *m, struct driver_status *s)
+{
+        driver_status(m->driver, s);
+        if (s->state != DRIVER_LEADER) m->reconcile.lead_term = 0;
+        else if (m->reconcile.lead_term != s->term) {
+                m->reconcile.lead_term = s->term;
+                m->reconcile.leading_since_ms = member_now_ms(m);
+        }
+        return (struct policy_view){ .status = s,
+                .now_ms = member_now_ms(m),
+                .alive_ms = ALIVE_ELECTIONS * m->election_ms,
+                .leading_since_ms = m->reconcile.leading_since_ms };
+}
+
+static bool look(struct local_member *m)
+{
+        struct driver_status s;
+        struct member_row rows[MEMBER_ROWS_MAX];
+        struct policy_step step;
+        uint64_t forced[MEMBER_ROWS_MAX];
+        bool table;
+        struct policy_view view = member_view(m, &s);
+        uint32_t n = member_rows(m, rows, &table), forced_n = member_forced(m, forced);
+        if (s.state != DRIVER_LEADER || !table) return false;
+        if (m->reconcile.transfer) {
+                m->reconcile.transfer = false;
+                driver_change(m->driver, CHANGE_TRANSFER, m->reconcile.transfer_to, NULL,
+                        member_now_ms(m) + CHANGE_MS, on_transferred, m);
+                return true;
+        }
+        bool due = policy_next(&view, rows, n, forced, forced_n, &step);
+        (void)snprintf(m->reconcile.waits, sizeof m->reconcile.waits, "%s", due ? step.why : "");
+        if (due && !step.waits) {
+                change(m, &step);
+                return true;
+        }
+        log_zones(m, &s, rows, n);
+        return take_over(m, &view, rows, n);
 }
 
 static void on_read(void *arg, int err, uint64_t index, uint64_t term)
 {
         struct local_member *m = arg;
-        struct driver_status s;
-        struct member_row rows[MEMBER_ROWS_MAX];
-        enum member_change change;
-        uint64_t id;
-        const char *address;
-        bool table;
-        if (m->closing || err != 0) {
-                idle(m);
-                return;
-        }
-        driver_status(m->driver, &s);
-        uint32_t n = member_rows(m, rows, &table);
-        if (s.state != DRIVER_LEADER || !table || !decide(m, &s, rows, n, &change, &id, &address)) {
-                idle(m);
-                return;
-        }
-        driver_change(m->driver, change, id, address, member_now_ms(m) + CHANGE_MS, on_change, m);
+        if (m->closing || err != 0 || !look(m)) idle(m);
 }
 
 static void on_timer(uv_timer_t *t)

@@ -22,12 +22,12 @@ struct tool {
 #include "raftctl/tool.def"
 #undef CFG
         /* options; NULL or 0 = not given */
-        const char *name, *address, *role, *out, *cluster_name;
+        const char *name, *address, *role, *out, *cluster_name, *zone, *replaces;
         int64_t ttl_ms;
         unsigned timeout_ms;
         const char *sans[TOOL_SANS_MAX], *peers[TOOL_PEERS_MAX];
         uint32_t sans_n, peers_n;
-        bool json, wait;
+        bool json, wait, hold, standby;
         /* of backup, restore, recover */
         const char *passphrase_file, *lost[TOOL_LOST_MAX];
         uint32_t lost_n;
@@ -43,8 +43,8 @@ struct tool {
 
 typedef int tool_fn(struct tool *t);
 tool_fn tool_init, tool_join, tool_rejoin, tool_token, tool_status, tool_timing, tool_remove, tool_promote,
-        tool_demote, tool_transfer, tool_level, tool_client_cert, tool_check, tool_backup, tool_restore,
-        tool_recover;
+        tool_demote, tool_transfer, tool_set_zone, tool_level, tool_client_cert, tool_check, tool_backup,
+        tool_restore, tool_recover;
 
 /* Prints "raftctl: text" and returns TOOL_FAILED. */
 int tool_fail(const struct fail *f);

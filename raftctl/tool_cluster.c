@@ -1,9 +1,13 @@
-/* raftctl init, join, rejoin, token, remove, promote, demote, transfer. */
+/* raftctl init, join, rejoin, token, remove, promote, demote, set-zone, transfer. */
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
+#include <unistd.h>
 
 #include "raftctl/tool.h"
 #include "wire/net/pki.h"
+
+enum { TRANSFER_MS = 10000, TRANSFER_STEP_MS = 25 };
 
 int tool_init(struct tool *t)
 {
@@ -16,6 +20,7 @@ int tool_init(struct tool *t)
                 .name = t->name,
                 .address = t->own_address,
                 .cluster_name = t->cluster_name,
+                .zone = t->zone,
                 .sans = t->sans,
                 .sans_n = t->sans_n };
         if (member_found(&c, &f) != 0) return tool_fail(&f);
@@ -38,6 +43,8 @@ int tool_join(struct tool *t)
                 .token = t->args[0],
                 .name = t->name,
                 .address = t->own_address,
+                .zone = t->zone,
+                .standby = t->standby,
                 .sans = t->sans,
                 .sans_n = t->sans_n,
                 .timeout_ms = t->timeout_ms };
@@ -69,13 +76,15 @@ int tool_token(struct tool *t)
 {
         struct admin_request q = { 0 };
         struct admin_reply r;
-        enum pki_role role;
+        enum pki_role role = PKI_CLIENT;
         if (t->args_n != 1 || strcmp(t->args[0], "create") != 0)
                 return tool_usage("the only form is 'token create'");
-        if (t->role == NULL || pki_role_parse(t->role, &role) != 0 || role == PKI_CLIENT)
-                return tool_usage("--role: controller, witness or satellite");
+        if (t->role != NULL ? pki_role_parse(t->role, &role) != 0 || role == PKI_CLIENT : t->replaces == NULL)
+                return tool_usage("--role: controller, witness or satellite; or --replaces NAME");
         SET(&q, admin_request, verb, admin_verb_TOKEN_CREATE);
-        SET(&q, admin_request, role, (enum cert_role)role);
+        if (t->role != NULL) SET(&q, admin_request, role, (enum cert_role)role);
+        if (t->replaces != NULL) SET(&q, admin_request, replaces, t->replaces);
+        if (t->force) SET(&q, admin_request, force, true);
         if (t->name != NULL) SET(&q, admin_request, name, t->name);
         if (t->ttl_ms != 0) SET(&q, admin_request, ttl_ms, t->ttl_ms);
         int rc = tool_ask(t, &q, &r);
@@ -90,6 +99,8 @@ static int change(struct tool *t, enum admin_verb verb, const char *what)
         if (t->args_n != 1) return tool_usage("one member's name is needed");
         SET(&q, admin_request, verb, verb);
         SET(&q, admin_request, name, t->args[0]);
+        if (t->force) SET(&q, admin_request, force, true);
+        if (t->hold) SET(&q, admin_request, hold, true);
         int rc = tool_ask(t, &q, &r);
         if (rc == 0) (void)printf("%s: %s; 'raftctl status' shows when it is done.\n", t->args[0], what);
         return rc;
@@ -102,12 +113,49 @@ int tool_promote(struct tool *t)
 }
 int tool_demote(struct tool *t) { return change(t, admin_verb_DEMOTE, "becomes a stand-by"); }
 
+int tool_set_zone(struct tool *t)
+{
+        struct admin_request q = { 0 };
+        struct admin_reply r;
+        if (t->args_n != 2) return tool_usage("set-zone takes a member's name and the zone");
+        SET(&q, admin_request, verb, admin_verb_SET_ZONE);
+        SET(&q, admin_request, name, t->args[0]);
+        SET(&q, admin_request, zone, t->args[1]);
+        return tool_ask(t, &q, &r);
+}
+
+/* Who leads, as the member here knows it; "" = nobody. */
+static int ask_leader(struct tool *t, const char **ret)
+{
+        struct admin_request q = { 0 };
+        struct admin_reply r;
+        SET(&q, admin_request, verb, admin_verb_STATUS);
+        int rc = tool_ask(t, &q, &r);
+        *ret = rc == 0 && r.status != NULL && r.status->leader != NULL ? r.status->leader : "";
+        return rc;
+}
+
 int tool_transfer(struct tool *t)
 {
         struct admin_request q = { 0 };
         struct admin_reply r;
+        const char *before, *now = "", *to = t->args_n == 1 ? t->args[0] : NULL;
         if (t->args_n > 1) return tool_usage("transfer takes one name at most");
+        int rc = ask_leader(t, &before);
         SET(&q, admin_request, verb, admin_verb_TRANSFER);
-        if (t->args_n == 1) SET(&q, admin_request, name, t->args[0]);
-        return tool_ask(t, &q, &r);
+        if (to != NULL) SET(&q, admin_request, name, to);
+        if (rc == 0) rc = tool_ask(t, &q, &r);
+        for (unsigned ms = 0; rc == 0 && ms < TRANSFER_MS; ms += TRANSFER_STEP_MS) {
+                rc = ask_leader(t, &now);
+                if (rc == 0 && now[0] != '\0' &&
+                        (to != NULL ? strcasecmp(now, to) == 0 : strcmp(now, before) != 0)) {
+                        (void)printf("%s leads.\n", now);
+                        return TOOL_OK;
+                }
+                (void)usleep(TRANSFER_STEP_MS * 1000);
+        }
+        if (rc != 0) return rc;
+        return tool_fail(&(struct fail){ .err = E_TIMEOUT,
+                .text = "leadership has not moved within 10 s; 'raftctl status' on the leader shows who "
+                        "answers and has caught up" });
 }

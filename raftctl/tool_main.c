@@ -26,7 +26,7 @@ static const struct command {
         const char *name, *args, *summary, *text;
         tool_fn *run;
 } commands[] = {
-        { "init", "--address IP[:3372] [--name NAME] [--san NAME]... [--cluster-name TEXT]",
+        { "init", "--address IP[:3372] [--name NAME] [--zone ZONE] [--san NAME]... [--cluster-name TEXT]",
                 "found a cluster on this machine",
                 "Makes the cluster's certificate authority and its first member, a controller. Start "
                 "outrigger-controller\n"
@@ -34,12 +34,17 @@ static const struct command {
                 "fail.\n"
                 "--address is where the other members will reach this machine; it cannot be changed later.\n",
                 tool_init },
-        { "join", "TOKEN --address IP[:3372] [--name NAME] [--san NAME]...",
+        { "join", "TOKEN --address IP[:3372] [--name NAME] [--zone ZONE] [--standby] [--san NAME]...",
                 "join a cluster as controller or witness",
                 "TOKEN is what 'raftctl token create' printed on a member; it works once. Start "
                 "outrigger-controller\n"
-                "afterwards: the new member catches up and then becomes a voter by itself. If the command "
-                "was\n"
+                "afterwards: the new member catches up and then becomes a voter by itself, but with "
+                "--standby. There "
+                "it waits\n"
+                "until a voter stays away (raft.promote_after_s) or 'raftctl promote'. --zone: where the "
+                "machine "
+                "stands.\n"
+                "If the command was "
                 "interrupted, repeat it with the same token. Satellites join with 'outrigger-satellite join "
                 "TOKEN'.\n",
                 tool_join },
@@ -55,26 +60,49 @@ static const struct command {
                 "another member\n"
                 "to ask first. Needs a quorum without this member.\n",
                 tool_rejoin },
-        { "token", "create --role controller|witness|satellite [--name NAME] [--ttl 1h]",
+        { "token",
+                "create --role controller|witness|satellite [--name NAME] [--ttl 1h] | create --replaces "
+                "NAME [--force]",
                 "make a one-time token for joining",
                 "Prints one line, the token, for the machine that is to join. It is a secret: whoever has it "
                 "can join until\n"
                 "it is used or expires. --name binds it to a name. --ttl: a number with s, m, h or d; "
-                "default 1h.\n",
+                "default 1h.\n"
+                "--replaces NAME: whoever joins with it comes in the place of that dead member, under the "
+                "same "
+                "name or another,\n"
+                "as what it was, in its zone. The dead one is removed when the new one joins. A member that "
+                "answers is replaced\n"
+                "with --force only.\n",
                 tool_token },
         { "status", "[--json]", "show the members and what is wrong",
                 "Exit code 1 when there is no quorum.\n", tool_status },
-        { "remove", "NAME", "remove a member for good",
+        { "remove", "NAME [--force]", "remove a member for good",
                 "It loses its vote and may not connect any more. To bring that machine back, move its data "
                 "directory away and\n"
-                "let it join with a new token. The last controller cannot be removed.\n",
+                "let it join with a new token. The last controller cannot be removed. It is refused when no "
+                "majority of the\n"
+                "remaining voters answers; --force does it all the same: then nothing can be changed until "
+                "they "
+                "are back.\n",
                 tool_remove },
-        { "demote", "NAME", "keep a member from voting",
-                "It stays a stand-by, with all data, until it is promoted.\n", tool_demote },
+        { "demote", "NAME [--hold] [--force]", "make a voter a stand-by",
+                "It keeps all data, without a vote, until 'raftctl promote', or until it takes over the vote "
+                "of a "
+                "voter that stays\n"
+                "away longer than raft.promote_after_s; the latter not with --hold. Refused, and forced, as "
+                "remove.\n",
+                tool_demote },
+        { "set-zone", "NAME ZONE", "say in which zone a member stands",
+                "A zone is what can fail as one: a room, a rack, a site. 'raftctl status' warns when the "
+                "loss of "
+                "one zone would\n"
+                "lose the quorum. '' as ZONE: none.\n",
+                tool_set_zone },
         { "promote", "NAME", "let a stand-by vote again",
                 "It catches up first; 'raftctl status' shows when it is done.\n", tool_promote },
         { "transfer", "[NAME]", "hand leadership over, to NAME or the best one",
-                "Must be run on the leader.\n", tool_transfer },
+                "Waits until somebody else leads. It can be run on any member.\n", tool_transfer },
         { "client-cert", "NAME [--out DIR]", "make a certificate for a REST client",
                 "Writes client.crt, client.key and ca.crt to DIR, or to where the command line client finds "
                 "them: "
@@ -226,6 +254,10 @@ enum option_id {
         OPT_ABOVE_TERM,
         OPT_LOST,
         OPT_FORCE,
+        OPT_ZONE,
+        OPT_REPLACES,
+        OPT_HOLD,
+        OPT_STANDBY,
         OPT_HELP,
         OPT_VERSION
 };
@@ -253,6 +285,10 @@ static const struct option options[] = {
         { "above-term", required_argument, NULL, OPT_ABOVE_TERM },
         { "lost", required_argument, NULL, OPT_LOST },
         { "force", no_argument, NULL, OPT_FORCE },
+        { "zone", required_argument, NULL, OPT_ZONE },
+        { "replaces", required_argument, NULL, OPT_REPLACES },
+        { "hold", no_argument, NULL, OPT_HOLD },
+        { "standby", no_argument, NULL, OPT_STANDBY },
         { "help", no_argument, NULL, OPT_HELP },
         { "version", no_argument, NULL, OPT_VERSION },
         { NULL, 0, NULL, 0 },
@@ -308,6 +344,10 @@ static int one_option(struct tool *t, int id, const char *value)
         case OPT_OUT: t->out = value; return 0;
         case OPT_CLUSTER_NAME: t->cluster_name = value; return 0;
         case OPT_JSON: t->json = true; return 0;
+        case OPT_ZONE: t->zone = value; return 0;
+        case OPT_REPLACES: t->replaces = value; return 0;
+        case OPT_HOLD: t->hold = true; return 0;
+        case OPT_STANDBY: t->standby = true; return 0;
         case OPT_SAN:
                 if (t->sans_n >= TOOL_SANS_MAX) return tool_usage("too many --san");
                 t->sans[t->sans_n++] = value;
@@ -369,6 +409,7 @@ int tool_own_address(struct tool *t)
 
 int tool_answer(const struct admin_reply *r)
 {
+        if (r->err == 0 && r->note != NULL) (void)fprintf(stderr, "note: %s\n", r->note);
         if (r->err == 0) return 0;
         (void)fprintf(stderr, "raftctl: %s\n", r->text != NULL ? r->text : err_text((int)r->err));
         if (r->remedy != NULL && r->remedy[0] != '\0') (void)fprintf(stderr, "  %s\n", r->remedy);

@@ -36,6 +36,7 @@ enum column {
         COL_NAME,
         COL_KIND,
         COL_ADDRESS,
+        COL_ZONE,
         COL_ROLE,
         COL_STATE,
         COL_LAG,
@@ -48,14 +49,17 @@ enum column {
 static int add_row(struct libscols_table *table, const struct admin_member *m)
 {
         char lag[24] = "", contact[24] = "", rtt[24] = "";
-        const char *note = m->is_self ? "this member" : m->trouble != NULL ? m->trouble : "";
+        const char *note = m->trouble != NULL ? m->trouble
+                           : m->note != NULL  ? m->note
+                           : m->is_self       ? "this member"
+                                              : "";
         if (HAS(m, admin_member, lag)) (void)snprintf(lag, sizeof lag, "%" PRIu64, m->lag);
         if (HAS(m, admin_member, contact_ms))
                 (void)snprintf(contact, sizeof contact, "%" PRId64 " ms", m->contact_ms);
         if (HAS(m, admin_member, rtt_us))
                 (void)snprintf(rtt, sizeof rtt, "%.1f ms", (double)m->rtt_us / 1000);
-        const char *cells[COL_N] = { m->name, m->kind, m->address, m->role, m->state, lag, contact, rtt,
-                note };
+        const char *cells[COL_N] = { m->name, m->kind, m->address, m->zone, m->role, m->state, lag, contact,
+                rtt, note };
         struct libscols_line *line = scols_table_new_line(table, NULL);
         if (line == NULL) return -ENOMEM;
         for (size_t i = 0; i < COL_N; i++)
@@ -65,8 +69,8 @@ static int add_row(struct libscols_table *table, const struct admin_member *m)
 
 static int print_members(const struct admin_status *s)
 {
-        static const char *const names[COL_N] = { "NAME", "KIND", "ADDRESS", "ROLE", "STATE", "LAG", "HEARD",
-                "RTT", "NOTE" };
+        static const char *const names[COL_N] = { "NAME", "KIND", "ADDRESS", "ZONE", "ROLE", "STATE", "LAG",
+                "HEARD", "RTT", "NOTE" };
         struct libscols_table *table = scols_new_table();
         int err = table != NULL ? 0 : -ENOMEM;
         for (size_t i = 0; err == 0 && i < COL_N; i++) {

@@ -115,7 +115,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                 bool makes_token = draw(&in, &a, &request);
                 (void)join_op_is(buf_blob(&request));
                 struct tx *before = kv_mem_read(kv), *tx = kv_mem_write(kv);
-                int err = join_op_evaluate(tx, buf_blob(&request), NULL, NULL, &reply);
+                int err = join_op_evaluate(tx, buf_blob(&request), NULL, &reply);
                 if (err == 0 || err == E_INVALID) {
                         FUZZ_CHECK(dec_msgpack(&op_outcome_type, buf_blob(&reply), DEC_STRICT, &a, &out,
                                            NULL) == 0);

@@ -29,7 +29,7 @@ static int run(const char *path, const struct type_desc *type, const void *body)
         assert_int_equal(join_op_encode(path, type, body, wall_ms, "m", &req), 0);
         assert_true(join_op_is(buf_blob(&req)));
         struct tx *tx = kv_mem_write(kv);
-        int rc = join_op_evaluate(tx, buf_blob(&req), NULL, NULL, &reply);
+        int rc = join_op_evaluate(tx, buf_blob(&req), NULL, &reply);
         if (rc == 0) assert_int_equal(kv_mem_commit(tx), 0);
         else kv_mem_end(tx);
         assert_int_equal(dec_msgpack(&op_outcome_type, buf_blob(&reply), DEC_STRICT, &a, &out, NULL), 0);

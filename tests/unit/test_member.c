@@ -362,10 +362,15 @@ static void test_transfer(void **state)
         int err = ask(&j, l, admin_verb_TRANSFER, to->name);
         if (err != 0) fail_msg("%s", j.r.text != NULL ? j.r.text : j.f.text);
         arena_done(&j.a);
+        for (int i = 0; i < 300 && leader() != to; i++) run_for(&loop, 10);
         assert_ptr_equal(wait_leader(), to);
-        struct place *follower = to == &at[0] ? &at[1] : &at[0];
-        assert_int_equal(ask(&j, follower, admin_verb_TRANSFER, NULL), E_NOT_LEADER);
+        struct place *follower = to == &at[0] ? &at[1] : &at[0]; /* any member can be asked */
+        assert_int_equal(ask(&j, follower, admin_verb_TRANSFER, "nobody"), E_NOT_FOUND);
         arena_done(&j.a);
+        assert_int_equal(ask(&j, follower, admin_verb_TRANSFER, follower->name), 0);
+        arena_done(&j.a);
+        for (int i = 0; i < 300 && leader() != follower; i++) run_for(&loop, 10);
+        assert_ptr_equal(wait_leader(), follower);
 }
 
 static void test_demote_promote(void **state)
@@ -439,7 +444,7 @@ static void test_amnesia(void **state)
         (void)snprintf(aside, sizeof aside, "%s.aside", path);
         assert_int_equal(rename(path, aside), 0);
         assert_int_equal(start(x, &f), E_STALE);
-        assert_non_null(strstr(f.text, "raftctl remove"));
+        assert_non_null(strstr(f.text, "--replaces"));
         stop(x);
         /* pieces of two members must not be mixed either */
         (void)snprintf(path, sizeof path, "%s/identity", x->dir);
@@ -467,7 +472,7 @@ static void test_remove_and_join_anew(void **state)
         stop(x);
         rm_tree(x->dir);
         assert_int_equal(join(x, t, &f), E_EXISTS); /* the name is taken as long as the old one is a member */
-        assert_non_null(strstr(f.text, "raftctl remove"));
+        assert_non_null(strstr(f.text, "--replaces"));
         assert_int_equal(ask(&j, l, admin_verb_REMOVE, x->name), 0);
         arena_done(&j.a);
         wait_voters(l, 2);
@@ -574,6 +579,53 @@ static void test_removed_does_not_rejoin(void **state)
         wait_voters(l, 3);
 }
 
+static int ask_replacing(struct job *j, struct place *p, const char *name, bool force)
+{
+        *j = (struct job){ .run = run_ask, .p = p };
+        SET(&j->q, admin_request, verb, admin_verb_TOKEN_CREATE);
+        SET(&j->q, admin_request, replaces, name);
+        if (force) SET(&j->q, admin_request, force, true);
+        int err = job_wait(j);
+        return err != 0 ? err : (int)j->r.err;
+}
+
+/* One command on a member, one on the new machine. What would lose the quorum is refused by whoever leads,
+ * whichever member is asked. */
+static void test_replace(void **state)
+{
+        struct job j;
+        struct fail f = { 0 };
+        struct place *l = wait_leader(), *x = l == &at[2] ? &at[1] : &at[2], *third = NULL;
+        for (unsigned i = 0; i < MEMBERS; i++)
+                if (&at[i] != l && &at[i] != x) third = &at[i];
+        assert_int_equal(ask_replacing(&j, third, x->name, false), E_EXISTS);
+        assert_non_null(strstr(j.r.text, "it is not dead"));
+        arena_done(&j.a);
+        stop(x);
+        rm_tree(x->dir);
+        run_for(&loop, 100);
+        assert_int_equal(ask(&j, third, admin_verb_DEMOTE, third->name), E_NO_QUORUM);
+        assert_non_null(strstr(j.r.text, "only 1 of 2 voters would answer"));
+        assert_non_null(strstr(j.r.text, x->name));
+        assert_non_null(strstr(j.r.remedy, "--force"));
+        arena_done(&j.a);
+        assert_int_equal(ask(&j, l, admin_verb_REMOVE, third->name), E_NO_QUORUM);
+        arena_done(&j.a);
+        assert_int_equal(voters(l), 3);
+        assert_int_equal(ask_replacing(&j, third, x->name, false), 0);
+        char *t = xstrdup(j.r.token);
+        arena_done(&j.a);
+        if (join(x, t, &f) != 0) fail_msg("%s", f.text);
+        free(t);
+        wait_voters(l, 2); /* the dead one goes first */
+        must_start(x);
+        wait_voters(l, 3);
+        assert_int_equal(put(x, "/replaced"), 0);
+        assert_int_equal(ask(&j, l, admin_verb_STATUS, NULL), 0);
+        assert_int_equal(j.r.status->members_n, 3);
+        arena_done(&j.a);
+}
+
 static void test_close_early(void **state)
 {
         struct place *x = wait_leader() == &at[2] ? &at[1] : &at[2];
@@ -622,6 +674,7 @@ int main(void)
                 cmocka_unit_test(test_remove_and_join_anew),
                 cmocka_unit_test(test_rejoin),
                 cmocka_unit_test(test_removed_does_not_rejoin),
+                cmocka_unit_test(test_replace),
                 cmocka_unit_test(test_close_early),
         };
         return cmocka_run_group_tests_name("member", tests, setup, teardown);

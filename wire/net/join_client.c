@@ -211,6 +211,8 @@ static int make_request(const struct join_config *c, const struct join_ticket *t
         SET(&r, join_request, name, c->name);
         SET(&r, join_request, role, c->role);
         if (c->address != NULL) SET(&r, join_request, address, c->address);
+        if (c->zone != NULL) SET(&r, join_request, zone, c->zone);
+        if (c->standby) SET(&r, join_request, standby, true);
         if (c->raft_id != 0) SET(&r, join_request, raft_id, c->raft_id);
         if (c->is_volatile) SET(&r, join_request, is_volatile, true);
         SET(&r, join_request, level_min, LEVEL_MIN);

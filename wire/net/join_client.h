@@ -22,6 +22,8 @@ struct join_config {
         const char *name;        /* of this machine */
         enum cert_role role;     /* what this program is; must be what the token is for */
         const char *address;     /* host:port where others reach it; NULL = none */
+        const char *zone;        /* where a member stands; NULL = not said */
+        bool standby;            /* a member that is not to vote at first */
         uint64_t raft_id;        /* controllers and witnesses */
         bool is_volatile;        /* a witness without a disk */
         const char *const *sans; /* more names and addresses for the certificate */
