@@ -271,6 +271,24 @@ class Bridge(Fault):
 
 
 @fault
+class LongSilence(Fault):
+    """A follower hears nobody for long while clients write as fast as they can: its requests arrive, the answers do not.
+    It asks again with the same ids when thousands of other requests have been answered since."""
+    name = 'long-silence'
+
+    def begin(self, world):
+        leader = leader_or_any(world)
+        follower = world.random.choice([m.name for m in world.cluster.controllers if m.name != leader])
+        seconds = world.random.uniform(10, 16)
+        world.rate(0)
+        for v in world.voters():
+            if v != follower:
+                world.cluster.net.cut_one_way(v, follower)
+        world.sleep(seconds)
+        return f'{follower} hears nobody for {seconds:.0f} s, load without limit'
+
+
+@fault
 class RandomGraph(Fault):
     name = 'graph'
 

@@ -56,7 +56,7 @@ struct key {
 struct client {
         int fd;
         enum state state;
-        unsigned number, member, tries;
+        unsigned number, member, home, tries; /* home: where every second client returns to */
         bool has_op, asks_again;
         bool sent, earlier; /* of this operation something may have arrived; by an attempt before this one */
         enum kind kind;
@@ -224,7 +224,7 @@ static void attempt_failed(struct client *c)
                 return;
         }
         op_end(c, c->sent ? UNKNOWN : FAIL, 0, 0);
-        if (below(2)) c->member = below(members_n);
+        if (c->home == MEMBERS_MAX && below(2)) c->member = below(members_n);
         c->state = RESTING;
 }
 
@@ -405,6 +405,10 @@ static void client_turn(struct client *c, int64_t now)
         if (c->state != IDLE || stopping) return;
         if (rate > 0 && credit < 1) return;
         credit -= 1;
+        if (c->home < MEMBERS_MAX && c->member != c->home) {
+                conn_close(c);
+                c->member = c->home;
+        }
         op_choose(c);
         attempt_begin(c);
 }
@@ -543,6 +547,7 @@ int main(int argc, char **argv)
                 clients[i] = (struct client){ .fd = -1,
                         .number = next_client++,
                         .member = i % members_n,
+                        .home = i / members_n % 2 ? MEMBERS_MAX : i % members_n,
                         .timeout_ns = (int64_t)timeout_ms * patience * MS };
         }
         run();
