@@ -19,8 +19,9 @@ static const struct outcome {
                 "Bring controllers or the network back; 'raftctl status' on this member shows who is "
                 "missing." },
         { E_UNKNOWN_OUTCOME, "It is not known whether the request was carried out.",
-                "The controllers lost their leader while the request was under way, and found no new one in "
-                "time.",
+                "The controllers lost their leader while the request was under way and found no new one in "
+                "time, "
+                "or this one lost the others for so long that they no longer keep the answer.",
                 "Look whether the change is there before repeating it. A repetition with the same "
                 "Idempotency-Key "
                 "is carried out once at most." },

@@ -109,7 +109,7 @@ void batch_forget_waiter(struct driver *d, struct waiter *w)
         free(w);
 }
 
-void batch_add(struct driver *d, const uint8_t *id, struct blob request, uint64_t deadline_ms,
+void batch_add(struct driver *d, const uint8_t *id, struct blob request, uint64_t deadline_ms, uint64_t since,
         struct drv_request *local, uint64_t peer, uint64_t attempt)
 {
         struct op *op = batch_op_find(d, id);
@@ -118,9 +118,10 @@ void batch_add(struct driver *d, const uint8_t *id, struct blob request, uint64_
         if (!op) {
                 unsigned b = bucket_of(id);
                 op = xmalloc(sizeof(*op) + request.n);
-                *op = (struct op){
-                        .deadline_ms = deadline_ms, .state = OP_QUEUED, .hash_next = d->ops_hash[b]
-                };
+                *op = (struct op){ .deadline_ms = deadline_ms,
+                        .since = since,
+                        .state = OP_QUEUED,
+                        .hash_next = d->ops_hash[b] };
                 memcpy(op->id, id, REQUEST_ID_SIZE);
                 if (request.n) memcpy(op + 1, request.p, request.n);
                 op->request = BLOB(op + 1, request.n);
@@ -131,6 +132,7 @@ void batch_add(struct driver *d, const uint8_t *id, struct blob request, uint64_
                 drv_scan_at(d, deadline_ms);
         }
         if (deadline_ms > op->deadline_ms) op->deadline_ms = deadline_ms;
+        if (since < op->since) op->since = since;
         if (!local) {
                 LIST_FOREACH(it, &op->waiters)
                 {
@@ -240,6 +242,19 @@ static bool answer_known(struct driver *d, struct tx *tx, struct op *op)
         return true;
 }
 
+/* It may have been carried out so long ago that its answer has been dropped from the table: evaluated once more it
+ * could take effect twice. */
+static bool answer_forgotten(struct driver *d, struct tx *tx, struct op *op)
+{
+        uint64_t index;
+
+        if (op->since == NEVER_TRIED || request_forgotten(tx, &index) != 0 || index <= op->since)
+                return false;
+        op->err = E_UNKNOWN_OUTCOME;
+        op_answer(d, op);
+        return true;
+}
+
 static void batch_free(struct driver *d, struct batch *b)
 {
         overlay_free(b->layer);
@@ -313,6 +328,7 @@ static void build(struct driver *d)
         while (!list_empty(&d->queue) && n < BATCH_OPS_MAX && bytes < BATCH_BYTES_MAX && !d->fatal) {
                 struct op *op = list_first(&d->queue, struct op, node);
                 if (answer_known(d, overlay_tx(b->layer), op)) continue;
+                if (answer_forgotten(d, overlay_tx(b->layer), op)) continue;
                 list_remove(&op->node);
                 d->queue_n--;
                 op->state = OP_NOOP;

@@ -64,7 +64,9 @@ struct drv_request { /* of a client of this member */
         enum request_state state;
         uint64_t attempt, sent_ms; /* SENT */
         uint32_t uncertain;        /* attempts that may have been proposed */
-        struct waiter *waiter;     /* QUEUED */
+        bool tried;
+        uint64_t since; /* tried: what was committed, for all that is known here, before the first attempt */
+        struct waiter *waiter; /* QUEUED */
 };
 enum op_state { OP_QUEUED, OP_PROPOSED, OP_NOOP };
 struct waiter { /* who wants the outcome of an op */
@@ -78,6 +80,8 @@ struct op { /* on the leader: one request id */
         uint8_t id[REQUEST_ID_SIZE];
         struct blob request; /* behind the struct */
         uint64_t deadline_ms;
+        uint64_t
+                since; /* an earlier attempt may have been carried out, above this index; NEVER_TRIED = none was made */
         enum op_state state;
         struct list waiters;
         int err; /* of the evaluation, 0 or why nothing was done */
@@ -363,7 +367,8 @@ bool peer_in_order(struct driver *d, struct peer *p, enum raft_channel channel, 
 
 /* batch.c */
 struct op *batch_op_find(struct driver *d, const uint8_t *id);
-void batch_add(struct driver *d, const uint8_t *id, struct blob request, uint64_t deadline_ms,
+#define NEVER_TRIED UINT64_MAX
+void batch_add(struct driver *d, const uint8_t *id, struct blob request, uint64_t deadline_ms, uint64_t since,
         struct drv_request *local, uint64_t peer, uint64_t attempt);
 void batch_fill(struct driver *d);
 bool batch_can_fill(const struct driver *d);

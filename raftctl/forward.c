@@ -72,7 +72,7 @@ static void send_one(struct driver *d, struct drv_request *r, uint64_t leader, u
         r->sent_ms = now;
         r->state = REQUEST_SENT;
         if (SABOTAGE(RETRY_NEW_ID) && r->uncertain) r->id[0]++;
-        r->uncertain++;
+        if (r->uncertain++ > 0) SET(&m, rf_forward, since, r->since);
         d->sent_n++;
         list_remove(&r->node);
         list_push_back(&d->sent, &r->node);
@@ -97,12 +97,15 @@ void forward_pump(struct driver *d)
         {
                 struct drv_request *r = container_of(it, struct drv_request, node);
                 if (r->deadline_ms <= now) continue; /* forward_expire has it next */
+                if (!r->tried) r->since = raft_commit_index(&d->raft);
+                r->tried = true;
                 if (leader == d->id) {
                         if (d->queue_n >= OPS_MAX) return;
                         list_remove(&r->node);
                         list_push_back(&d->sent, &r->node);
                         r->state = REQUEST_QUEUED;
-                        batch_add(d, r->id, r->request, r->deadline_ms, r, 0, 0);
+                        batch_add(d, r->id, r->request, r->deadline_ms,
+                                r->uncertain > 0 ? r->since : NEVER_TRIED, r, 0, 0);
                 } else {
                         if (d->sent_n >= FORWARDS_IN_FLIGHT) return;
                         send_one(d, r, leader, now);
@@ -157,8 +160,8 @@ void forward_on_request(struct driver *d, struct peer *p, const struct rf_forwar
                 peer_send(d, p->id, CHANNEL_RAFT, raft_frame_FORWARD_REPLY, &r);
                 return;
         }
-        batch_add(d, m->id.p, m->request, drv_now(d) + MIN(m->left_ms, UINT64_C(86400000)), NULL, p->id,
-                m->attempt);
+        batch_add(d, m->id.p, m->request, drv_now(d) + MIN(m->left_ms, UINT64_C(86400000)),
+                HAS(m, rf_forward, since) ? m->since : NEVER_TRIED, NULL, p->id, m->attempt);
 }
 
 void forward_on_reply(struct driver *d, struct peer *p, const struct rf_forward_reply *m)

@@ -71,3 +71,26 @@ int request_record(struct tx *tx, const uint8_t id[REQUEST_ID_SIZE], uint64_t in
         arena_done(&a);
         return err;
 }
+
+int request_forgotten(struct tx *tx, uint64_t *ret_index)
+{
+        struct arena a = { 0 };
+        struct request_ring ring;
+        *ret_index = 0;
+        int err = row_get_single(tx, &request_ring_type, &a, &ring);
+        if (err == 0 && ring.next > REQUEST_TABLE_MAX) {
+                /* The oldest answer: one of the same entry may have been dropped before it. */
+                struct request_slot key = { 0 }, oldest;
+                SET(&key, request_slot, slot, ring.next % REQUEST_TABLE_MAX);
+                err = row_get(tx, &request_slot_type, &key, &a, &oldest);
+                struct request_row row = { 0 };
+                if (err == 0) {
+                        SET(&row, request_row, id_hi, oldest.id_hi);
+                        SET(&row, request_row, id_lo, oldest.id_lo);
+                        err = row_get(tx, &request_row_type, &row, &a, &row);
+                }
+                if (err == 0) *ret_index = row.index;
+        }
+        arena_done(&a);
+        return err == E_NOT_FOUND ? tx_fail(tx, E_CORRUPT) : err;
+}

@@ -17,4 +17,7 @@ int request_find(struct tx *tx, const uint8_t id[REQUEST_ID_SIZE], uint64_t *ret
  * written): the id has an answer already; otherwise 0 or a sticky error. */
 int request_record(struct tx *tx, const uint8_t id[REQUEST_ID_SIZE], uint64_t index, struct blob reply);
 
+/* *ret_index: answers of entries above it are all kept; 0 when none was ever dropped. 0 or a sticky error. */
+int request_forgotten(struct tx *tx, uint64_t *ret_index);
+
 #endif

@@ -217,7 +217,8 @@ static void attempt_failed(struct client *c)
         c->rest_until_ns = now + (20 + below(80)) * MS;
         c->state = RESTING;
         if (!c->has_op) return;
-        bool again = c->asks_again && c->tries < TRIES_MAX && now < c->deadline_ns;
+        /* Not too late: the members keep the last 8192 answers only. */
+        bool again = c->asks_again && c->tries < TRIES_MAX && now < c->start_ns + 1500 * MS;
         if (again) {
                 c->earlier = c->sent;
                 c->member = (c->member + 1) % members_n;

@@ -149,6 +149,44 @@ static void test_new_leader(void **state)
         rig_free(r);
 }
 
+/* A member's request is carried out, but the answer does not reach it. When it asks again, the table has dropped that
+ * answer for newer ones: the outcome is unknown, and nothing is done twice. */
+static void test_answer_forgotten(void **state)
+{
+        struct rig *r = three(1);
+        struct answer lost, other, late;
+        struct answer *fill = xcalloc(REQUEST_TABLE_MAX, sizeof(*fill));
+
+        r->drop_kinds[2] = 1U << raft_frame_FORWARD_REPLY;
+        submit(r, 2, 1, "x", 100000, &lost);
+        submit(r, 2, 2, "?x", 100000, &late); /* such a one, too, may have been carried out */
+        submit(r, 1, 3, "y", 100000, &other);
+        assert_string_equal(other.text, "first");
+        assert_int_equal(lost.n + late.n, 0);
+        for (unsigned i = 0; i < REQUEST_TABLE_MAX; i++) {
+                uint8_t id[REQUEST_ID_SIZE] = { 4, (uint8_t)i, (uint8_t)(i >> 8) };
+                driver_submit(r->nodes[1].driver, id, BLOB("+k", 2), r->now + 100000, on_reply, &fill[i]);
+                if (i % 64 == 63) rig_pump(r);
+        }
+        assert_int_equal(fill[REQUEST_TABLE_MAX - 1].n, 1);
+        r->drop_kinds[2] = 0;
+        for (unsigned i = 0; i < 20 && lost.n == 0; i++) {
+                rig_tick(r, 1, 50);
+                rig_tick(r, 2, 50);
+        }
+        assert_int_equal(lost.n, 1);
+        assert_int_equal(lost.err, E_UNKNOWN_OUTCOME);
+        assert_int_equal(late.n, 1);
+        assert_int_equal(late.err, E_UNKNOWN_OUTCOME);
+        submit(r, 2, 5, "x", 5000, &other); /* a new one goes on; the first took effect once */
+        for (unsigned i = 0; i < 20 && other.n == 0; i++) rig_tick(r, 1, 50);
+        assert_int_equal(other.n, 1);
+        assert_int_equal(other.err, 0);
+        assert_string_equal(other.text, "again");
+        free(fill);
+        rig_free(r);
+}
+
 static void test_deadlines(void **state)
 {
         struct rig *r = three(1);
@@ -333,6 +371,7 @@ int main(void)
                 cmocka_unit_test(test_batches),
                 cmocka_unit_test(test_refusal_and_noop),
                 cmocka_unit_test(test_new_leader),
+                cmocka_unit_test(test_answer_forgotten),
                 cmocka_unit_test(test_deadlines),
                 cmocka_unit_test(test_stale_read),
                 cmocka_unit_test(test_vote_gate),
