@@ -7,13 +7,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "raftctl/conf.h"
+#include "raftctl/takeover.h"
 #include "state/kv_mem.h"
 
 struct entry_sum {
         uint64_t term;
         uint8_t hash[16]; /* of type and data */
 };
-struct member {
+struct examined {
         const char *dir;
         struct store_summary sum;
         struct entry_sum *log; /* log_first .. log_last */
@@ -39,7 +41,7 @@ static void finding(struct comparison *x, const char *fmt, ...)
 
 static int keep_entry(void *arg, const struct log_entry *e)
 {
-        struct member *m = arg;
+        struct examined *m = arg;
         crypto_generichash_state st;
         if (m->log_n == m->log_cap) {
                 m->log_cap = m->log_cap != 0 ? m->log_cap * 2 : 1024;
@@ -54,7 +56,7 @@ static int keep_entry(void *arg, const struct log_entry *e)
         return 0;
 }
 
-static const struct entry_sum *entry_of(const struct member *m, uint64_t index)
+static const struct entry_sum *entry_of(const struct examined *m, uint64_t index)
 {
         return index < m->sum.log_first || index - m->sum.log_first >= m->log_n
                        ? NULL
@@ -63,7 +65,7 @@ static const struct entry_sum *entry_of(const struct member *m, uint64_t index)
 
 /* ---- two logs ---- */
 
-static void compare_logs(struct comparison *x, const struct member *a, const struct member *b)
+static void compare_logs(struct comparison *x, const struct examined *a, const struct examined *b)
 {
         uint64_t from = MAX(a->sum.log_first, b->sum.log_first), to = MIN(a->sum.log_last, b->sum.log_last);
         uint64_t applied = MIN(a->sum.applied.index, b->sum.applied.index), differs = 0;
@@ -92,8 +94,8 @@ static void compare_logs(struct comparison *x, const struct member *a, const str
 
 /* ---- two states ---- */
 
-static int walk_states(
-        struct comparison *x, const struct member *a, const struct member *b, struct tx *ta, struct tx *tb)
+static int walk_states(struct comparison *x, const struct examined *a, const struct examined *b,
+        struct tx *ta, struct tx *tb)
 {
         struct tx_cursor ca, cb;
         static const uint8_t lowest[] = { 0 };
@@ -110,7 +112,7 @@ static int walk_states(
         return 0;
 }
 
-static int compare_states(struct comparison *x, const struct member *a, const struct member *b)
+static int compare_states(struct comparison *x, const struct examined *a, const struct examined *b)
 {
         struct store_offline *oa = NULL, *ob = NULL;
         struct fail f;
@@ -138,7 +140,7 @@ static int replay_entry(void *arg, const struct log_entry *e)
 }
 
 /* behind's applied state, brought forward by ahead's log, must become ahead's. */
-static int compare_hashes(struct comparison *x, const struct member *behind, const struct member *ahead)
+static int compare_hashes(struct comparison *x, const struct examined *behind, const struct examined *ahead)
 {
         const struct applied *from = &behind->sum.applied, *to = &ahead->sum.applied;
         struct applied got;
@@ -160,7 +162,7 @@ static int compare_hashes(struct comparison *x, const struct member *behind, con
         return err;
 }
 
-static int compare(struct comparison *x, const struct member *a, const struct member *b)
+static int compare(struct comparison *x, const struct examined *a, const struct examined *b)
 {
         const struct store_identity *ia = &a->sum.identity, *ib = &b->sum.identity;
         if (ia->cluster_uuid[0] != '\0' && ib->cluster_uuid[0] != '\0' &&
@@ -179,37 +181,106 @@ static int compare(struct comparison *x, const struct member *a, const struct me
         return compare_hashes(x, a_behind ? a : b, a_behind ? b : a);
 }
 
-static int examine(struct comparison *x, struct member *m)
+/* A directory that cannot be read is a finding; *ret_sound: it can be compared with others. */
+static int examine(struct comparison *x, struct examined *m, bool *ret_sound)
 {
         struct fail f;
         int found = store_lmdb_check(m->dir, x->report, x->arg, &m->sum);
-        if (found < 0) {
-                finding(x, "%s: %s", m->dir, err_text(found));
+        if (found == E_BUSY) {
+                finding(x, "%s: in use: stop the controller that runs there, or check a copy", m->dir);
                 return found;
         }
-        x->found += found;
-        if (found > 0) return 0; /* nothing to compare with */
-        return store_lmdb_each_entry(m->dir, keep_entry, m, &f);
+        if (found < 0) finding(x, "%s: %s", m->dir, err_text(found));
+        else x->found += found;
+        *ret_sound = found == 0;
+        return found == 0 ? store_lmdb_each_entry(m->dir, keep_entry, m, &f) : 0;
+}
+
+/* ---- the verdict ---- */
+
+static int read_epoch(const char *dir, uint64_t *ret_epoch)
+{
+        struct store_offline *o;
+        struct fail f;
+        bool known;
+        int err = store_lmdb_offline_open(dir, &o, &f);
+        if (err != 0) return err;
+        err = lineage_get(store_lmdb_offline_state(o), ret_epoch, &known);
+        store_lmdb_offline_close(o);
+        return err;
+}
+
+/* As in an election: by the term of the last entry, then by its index. */
+static bool is_newer(const struct store_summary *a, const struct store_summary *b)
+{
+        return a->last_term != b->last_term ? a->last_term > b->last_term : a->log_last > b->log_last;
+}
+
+static void count_voters(struct examined *members, unsigned n, struct check_verdict *v)
+{
+        const struct store_summary *newest = &members[v->newest].sum;
+        struct raft_configuration c;
+        conf_heap_init();
+        if (conf_decode(BLOB(newest->conf, newest->conf_n), &c) != 0) return;
+        v->voters = conf_voters(&c);
+        for (unsigned i = 0; i < n; i++)
+                v->voters_here +=
+                        v->sound[i] && !v->past[i] && conf_is_voter(&c, members[i].sum.identity.member_id);
+        raft_configuration_close(&c);
+}
+
+static int judge(struct comparison *x, struct examined *members, unsigned n, struct check_verdict *v)
+{
+        uint64_t epoch = 0;
+        v->newest = -1;
+        for (unsigned i = 0; i < n; i++) {
+                int err = v->sound[i] ? read_epoch(members[i].dir, &v->epoch[i]) : 0;
+                if (err != 0) return err;
+                epoch = MAX(epoch, v->epoch[i]);
+        }
+        for (unsigned i = 0; i < n; i++) {
+                if (!v->sound[i]) continue;
+                v->past[i] = v->epoch[i] < epoch && members[i].sum.applied.index != 0;
+                if (v->past[i])
+                        finding(x,
+                                "%s is of an earlier history: the cluster was restored or recovered without "
+                                "it",
+                                members[i].dir);
+                if (v->past[i]) continue;
+                v->committed = MAX(v->committed, members[i].sum.applied.index);
+                if (v->newest < 0 || is_newer(&members[i].sum, &members[v->newest].sum)) v->newest = (int)i;
+        }
+        if (v->newest >= 0) count_voters(members, n, v);
+        return 0;
+}
+
+static int compare_all(
+        struct comparison *x, struct examined *members, unsigned n, const struct check_verdict *v)
+{
+        int err = 0;
+        for (unsigned i = 0; err == 0 && i < n; i++)
+                for (unsigned k = i + 1; err == 0 && k < n; k++)
+                        if (v->sound[i] && v->sound[k] && v->past[i] == v->past[k])
+                                err = compare(x, &members[i], &members[k]);
+        return err;
 }
 
 int check_members(const char *const *dirs, unsigned n, store_report_fn *report, void *arg,
-        struct store_summary *summaries)
+        struct store_summary *summaries, struct check_verdict *verdict)
 {
         struct comparison x = { .report = report, .arg = arg };
-        struct member *members = xcalloc(n, sizeof *members);
-        bool sound[CHECK_MEMBERS_MAX] = { 0 };
+        struct examined *members = xcalloc(n, sizeof *members);
+        struct check_verdict v = { 0 };
         int err = n <= CHECK_MEMBERS_MAX ? 0 : E_LIMIT;
         for (unsigned i = 0; err == 0 && i < n; i++) {
-                int before = x.found;
                 members[i].dir = dirs[i];
-                err = examine(&x, &members[i]);
-                sound[i] = err == 0 && x.found == before;
+                err = examine(&x, &members[i], &v.sound[i]);
                 if (summaries != NULL) summaries[i] = members[i].sum;
         }
-        for (unsigned i = 0; err == 0 && i < n; i++)
-                for (unsigned k = i + 1; err == 0 && k < n; k++)
-                        if (sound[i] && sound[k]) err = compare(&x, &members[i], &members[k]);
+        if (err == 0) err = judge(&x, members, n, &v);
+        if (err == 0) err = compare_all(&x, members, n, &v);
         for (unsigned i = 0; i < n; i++) free(members[i].log);
         free(members);
+        if (verdict != NULL) *verdict = v;
         return err != 0 ? err : x.found;
 }

@@ -106,8 +106,16 @@ static void check_command(struct examination *x, const struct log_entry *e, stru
                 finding(x, "log row %llu: evaluated on a later one", (unsigned long long)e->index);
 }
 
+static void keep_conf(struct store_summary *sum, struct blob conf)
+{
+        if (conf.n == 0 || conf.n > sizeof sum->conf) return;
+        memcpy(sum->conf, conf.p, conf.n);
+        sum->conf_n = conf.n;
+}
+
 /* Every row; goes on behind a damaged one. */
-static void check_log(struct examination *x, struct tx *log, struct log_verifier *v)
+static void check_log(
+        struct examination *x, struct tx *log, struct log_verifier *v, struct store_summary *sum)
 {
         struct tx_cursor c;
         struct log_entry e;
@@ -119,6 +127,7 @@ static void check_log(struct examination *x, struct tx *log, struct log_verifier
                         const char *why = log_verify_row(v, &e);
                         if (why != NULL) finding(x, "log row %llu: %s", (unsigned long long)e.index, why);
                         if (e.type == LOG_COMMAND) check_command(x, &e, nothing);
+                        if (e.type == LOG_CHANGE) keep_conf(sum, e.data);
                 } else {
                         finding(x, "log row behind %llu: damaged", (unsigned long long)v->last);
                         log->err = 0;
@@ -142,7 +151,8 @@ static int check_content(struct examination *x, struct store_offline *o, struct 
                 state->err = 0;
         }
         struct log_verifier v = { .applied_index = sum->applied.index };
-        check_log(x, kv_lmdb_tx(o->txn, DB_LOG), &v);
+        keep_conf(sum, o->meta.snapshot.conf);
+        check_log(x, kv_lmdb_tx(o->txn, DB_LOG), &v, sum);
         const char *why = log_verify_end(&v, &o->meta, &sum->applied);
         if (why != NULL) finding(x, "%s", why);
         if (sum->applied.writeset_index != 0 && memcmp(sum->applied.hash, no_hash, sizeof no_hash) == 0)
@@ -156,6 +166,7 @@ static int check_content(struct examination *x, struct store_offline *o, struct 
         sum->snapshot_term = o->meta.snapshot.term;
         sum->log_first = v.first != 0 ? v.first : sum->snapshot_index + 1;
         sum->log_last = v.first != 0 ? v.last : sum->snapshot_index;
+        sum->last_term = v.first != 0 ? v.term : sum->snapshot_term;
         err = kv_lmdb_count(o->txn, o->meta.current, &sum->rows_n);
         if (err == 0 && sum->applied.index == 0 && sum->rows_n != 0)
                 finding(x, "the state has rows, but does not say up to which entry");

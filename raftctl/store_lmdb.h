@@ -45,12 +45,16 @@ int store_lmdb_read_begin(struct store *s, struct tx **ret) MUST_USE;
 /* ---- offline ---- */
 /* One finding; text is borrowed. */
 typedef void store_report_fn(void *arg, const char *text);
+#define STORE_CONF_MAX 4096
 /* What a sound directory holds; for the comparison of members (raftctl/check.h). */
 struct store_summary {
         struct store_identity identity;
         uint64_t term, voted_for;
         uint64_t snapshot_index, snapshot_term;
         uint64_t log_first, log_last; /* first = last + 1: no rows */
+        uint64_t last_term;           /* of the entry at log_last */
+        uint8_t conf[STORE_CONF_MAX]; /* the last configuration, as in a log entry (raftctl/conf.h) */
+        size_t conf_n;
         struct applied applied;
         uint64_t rows_n; /* of the state */
 };

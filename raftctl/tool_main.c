@@ -170,7 +170,10 @@ static const struct command {
                 "Checks checksums, structure and log of each directory, and, with several, that they agree. "
                 "Changes\n"
                 "nothing. DIR is a member's data directory, or a copy of it. Exit code 1 when something was "
-                "found.\n",
+                "found. Says\n"
+                "which directory has the newest log, whether a majority of the voters is among them, and "
+                "what to do "
+                "when not.\n",
                 tool_check },
 };
 

@@ -1,4 +1,4 @@
-/* raftctl status, check-timing, check. */
+/* raftctl status, check-timing. */
 #include <fcntl.h>
 #include <inttypes.h>
 #include <libsmartcols.h>
@@ -9,7 +9,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "raftctl/check.h"
 #include "raftctl/member_int.h"
 #include "raftctl/tool.h"
 #include "wire/codec/codec.h"
@@ -188,30 +187,4 @@ int tool_timing(struct tool *t)
         (void)printf("election %" PRIu64 " ms, heartbeat %" PRIu64 " ms\n", o->election_ms, o->heartbeat_ms);
         print_warnings(o->warnings, o->warnings_n);
         return TOOL_OK;
-}
-
-/* ---- check ---- */
-
-static void on_finding(void *arg, const char *text) { (void)printf("%s\n", text); }
-
-int tool_check(struct tool *t)
-{
-        const char *dirs[CHECK_MEMBERS_MAX];
-        struct store_summary sum[CHECK_MEMBERS_MAX] = { 0 };
-        if (t->args_n < 1 || t->args_n > CHECK_MEMBERS_MAX)
-                return tool_usage("check takes 1 to 16 directories");
-        for (int i = 0; i < t->args_n; i++) {
-                /* the member's directory, or the store's in it */
-                char *below = arena_printf(&t->arena, "%s/" MEMBER_STORE_DIR, t->args[i]);
-                dirs[i] = access(below, F_OK) == 0 ? below : t->args[i];
-        }
-        int found = check_members(dirs, (unsigned)t->args_n, on_finding, NULL, sum);
-        if (found < 0) return tool_fail(&(struct fail){ .err = found });
-        for (int i = 0; i < t->args_n; i++)
-                (void)printf("%s: member %016" PRIx64 ", term %" PRIu64 ", log %" PRIu64 "..%" PRIu64
-                             ", applied %" PRIu64 ", %" PRIu64 " rows\n",
-                        dirs[i], sum[i].identity.member_id, sum[i].term, sum[i].log_first, sum[i].log_last,
-                        sum[i].applied.index, sum[i].rows_n);
-        (void)printf("%d finding%s\n", found, found == 1 ? "" : "s");
-        return found == 0 ? TOOL_OK : TOOL_FAILED;
 }

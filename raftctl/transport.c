@@ -122,9 +122,8 @@ static void on_opened(struct conn *c, int err)
                 dial_failed(l, conn_fault(c)->text, err == E_AUTH);
         } else if (id == NULL || (id->role != PKI_CONTROLLER && id->role != PKI_WITNESS)) {
                 dial_failed(l, "the other side is not a member", true);
-        } else if (e->t->ops->check(e->t->arg, l->peer->id, id) == PEER_DENIED) {
-                dial_failed(l, "another member, or one that was removed, answers at this address", true);
         } else {
+                e->stranger = e->t->ops->check(e->t->arg, l->peer->id, id) == PEER_DENIED;
                 e->who = *id;
                 transport_hello_send(e);
         }

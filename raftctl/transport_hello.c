@@ -255,7 +255,8 @@ void transport_hello_reply(struct end *e, struct blob payload)
         int err = dec_msgpack(&peer_hello_reply_type, payload, DEC_TOLERANT, &a, &r, &f);
         release_set(&theirs, r.level_min, r.level_max, r.level, err == 0 ? r.software : NULL);
         uint64_t history = err == 0 && HAS(&r, peer_hello_reply, lineage) ? r.lineage : 0;
-        if (err == 0 && r.err == 0) {
+        bool stranger = e->stranger;
+        if (err == 0 && r.err == 0 && !stranger) {
                 if (r.incarnation != l->their_incarnation) l->their_void_dial = 0;
                 l->their_incarnation = r.incarnation;
                 l->their_void_dial = MAX(l->their_void_dial, r.void_dial);
@@ -265,8 +266,11 @@ void transport_hello_reply(struct end *e, struct blob payload)
                 return;
         }
         if (err == 0) err = (int)r.err;
-        (void)snprintf(l->peer->trouble, sizeof l->peer->trouble, "refused: %.140s",
-                r.text != NULL ? r.text : f.text);
+        if (stranger) err = E_AUTH;
+        (void)snprintf(l->peer->trouble, sizeof l->peer->trouble, "%s%.140s", stranger ? "" : "refused: ",
+                stranger         ? "another member, or one that was removed, answers at this address"
+                : r.text != NULL ? r.text
+                                 : f.text);
         arena_done(&a);
         l->last_failed = err != E_BUSY && err != E_STALE;
         transport_end_drop(e);

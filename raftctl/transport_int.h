@@ -15,6 +15,7 @@ struct end {
         struct link *link; /* NULL: accepted and not introduced yet, or given up */
         struct conn *conn; /* &own, or the listener's */
         bool inbound, joining;
+        bool stranger;           /* not whom we dialed: it is only asked of its history */
         uint64_t caller;         /* accepted ones: number for transport_reply */
         uint64_t deadline_ms;    /* accepted ones without a link: to say something sensible */
         struct pki_identity who; /* by its certificate; zeroed before it is known */

@@ -72,7 +72,7 @@ static void compare(const struct plan *pa, const struct plan *pb, const char *wa
         make_member(&b, pb);
         const char *dirs[] = { a.dir, b.dir };
         text[0] = '\0';
-        int found = check_members(dirs, 2, keep, NULL, sums);
+        int found = check_members(dirs, 2, keep, NULL, sums, NULL);
         if (want == NULL && found != 0) fail_msg("found %d: %s", found, text);
         if (want != NULL && (found <= 0 || strstr(text, want) == NULL))
                 fail_msg("\"%s\" not in %d: %s", want, found, text);
@@ -166,11 +166,35 @@ static void test_cannot_look(void **state)
         const struct plan p = { .last = 40, .applied = 30, .member_id = 1, .cluster = "c" };
         const char *dirs[] = { "/nonexistent" };
         text[0] = '\0';
-        assert_int_equal(check_members(dirs, 1, keep, NULL, NULL), E_NOT_FOUND);
+        struct check_verdict v;
+        assert_int_equal(check_members(dirs, 1, keep, NULL, NULL, &v), 1);
+        assert_int_equal(v.newest, -1);
         make_member(&b, &p);
         bed_open(&b);
         assert_int_equal(store_lmdb_check(b.dir, keep, NULL, NULL), E_BUSY); /* a running member */
         bed_done(&b);
+}
+
+/* The newest log wins as in an election; what cannot be read does not stop the comparison. */
+static void test_verdict(void **state)
+{
+        (void)state;
+        struct bed longer, later;
+        struct check_verdict v;
+        const struct plan a = { .last = 40, .applied = 20, .member_id = 1, .cluster = "c" },
+                          b = { .last = 35, .applied = 30, .odd_from = 33, .member_id = 2, .cluster = "c" };
+        make_member(&longer, &a);
+        make_member(&later, &b);
+        const char *dirs[] = { "/nonexistent", longer.dir, later.dir };
+        text[0] = '\0';
+        int found = check_members(dirs, 3, keep, NULL, NULL, &v);
+        if (found != 1) fail_msg("found %d: %s", found, text);
+        assert_false(v.sound[0]);
+        assert_true(v.sound[1] && v.sound[2]);
+        assert_int_equal(v.newest, 2);
+        assert_int_equal(v.committed, 30);
+        bed_done(&longer);
+        bed_done(&later);
 }
 
 int main(void)
@@ -179,6 +203,7 @@ int main(void)
                 cmocka_unit_test(test_compare),
                 cmocka_unit_test(test_planted),
                 cmocka_unit_test(test_cannot_look),
+                cmocka_unit_test(test_verdict),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }
