@@ -20,6 +20,7 @@
 #define PORT_HTTPS 3371
 /* A handshake that had begun is over by then, or its client is far away and slow. */
 #define LEAVE_MS 150
+#define SYN_RECV "03" /* a handshake, in the kernel's table of sockets */
 /* Of a TCP header. */
 #define FLAGS_AT 13
 #define SYN_ACK_MASK 0x12
@@ -110,10 +111,33 @@ static void accept_some(struct listening *g, unsigned max)
         }
 }
 
+/* Has somebody begun to connect and is not connected yet? True as well when that cannot be told. */
+static bool handshakes(const struct listener *l)
+{
+        bool v6 = l->addr.ss_family == AF_INET6, yes = false;
+        char line[512], local[96], state[8];
+        unsigned port = ntohs(v6 ? ((const struct sockaddr_in6 *)&l->addr)->sin6_port
+                                 : ((const struct sockaddr_in *)&l->addr)->sin_port);
+        FILE *f = fopen(v6 ? "/proc/self/net/tcp6" : "/proc/self/net/tcp", "re");
+        if (!f) return true;
+        while (!yes && fgets(line, sizeof line, f)) {
+                /* "0: ADDRESS:PORT ADDRESS:PORT STATE ...", in hexadecimal */
+                if (sscanf(line, " %*[^:]: %90s %*s %7s", local, state) != 2) continue;
+                const char *colon = strrchr(local, ':');
+                yes = colon && strtoul(colon + 1, NULL, 16) == port && strcmp(state, SYN_RECV) == 0;
+        }
+        (void)fclose(f);
+        return yes;
+}
+
+static void close_now(struct listener *l);
+
 static void on_readable(uv_poll_t *poll, int status, int events)
 {
         struct listening *g = poll->data;
-        if (!uv_is_closing((uv_handle_t *)poll)) accept_some(g, ACCEPT_BATCH);
+        if (uv_is_closing((uv_handle_t *)poll)) return;
+        accept_some(g, ACCEPT_BATCH);
+        if (g->leave_ms && !handshakes(g->l)) close_now(g->l); /* that was the last one */
 }
 
 static int bind_socket(struct listener *l, int fd)
@@ -199,12 +223,14 @@ static bool refuse_new(int fd)
         return setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program) == 0;
 }
 
+/* New calls are dropped, not refused, as long as handshakes are under way: whoever is dropped calls again a
+ * second later, so that is kept as short as it can be. */
 void rest_listener_close(struct listener *l)
 {
         struct listening *g = l->listening;
         if (!g || g->leave_ms) return;
         g->leave_ms = l->rest->env->now_ms(l->rest->env) + LEAVE_MS;
-        if (l->which == REST_UNIX || !refuse_new(g->fd)) close_now(l);
+        if (l->which == REST_UNIX || !refuse_new(g->fd) || !handshakes(l)) close_now(l);
 }
 
 void rest_listener_abort(struct listener *l)
@@ -216,7 +242,7 @@ void rest_listener_tick(struct listener *l)
 {
         struct listening *g = l->listening;
         if (!g) return;
-        if (g->leave_ms && l->rest->env->now_ms(l->rest->env) >= g->leave_ms) {
+        if (g->leave_ms && (l->rest->env->now_ms(l->rest->env) >= g->leave_ms || !handshakes(l))) {
                 close_now(l);
                 return;
         }
