@@ -14,6 +14,9 @@
 #include "wire/base/log.h"
 #include "wire/def/versions.h"
 
+/* Terms of a restored or recovered cluster are at least so far above (TAKEOVER_STEP in raftctl/takeover.h). */
+#define HISTORY_STEP UINT64_C(1000000)
+
 #define LOG "satellites"
 
 static const struct conn_ops session_ops;
@@ -236,8 +239,15 @@ static void on_wanted_reply(struct sat_session *s, const struct sat_wanted_reply
                 (void)s->link->config.ops->leading(s->link->config.arg, &term);
                 s->fenced_term = MAX(term, 1);
                 sat_dirty_add(&s->dirty, &(struct sat_change){ .kind = SAT_CHANGE_ALL });
-                log_info(LOG, "%s: has heard of term %llu, ours is %llu", s->node_name,
-                        (unsigned long long)r->highest_term, (unsigned long long)term);
+                if (term > 0 && r->highest_term >= term + HISTORY_STEP)
+                        log_warn(LOG,
+                                "%s: obeys a cluster that was restored or recovered without this one (it has "
+                                "heard of "
+                                "term %llu, ours is %llu): this one must not go on",
+                                s->node_name, (unsigned long long)r->highest_term, (unsigned long long)term);
+                else
+                        log_info(LOG, "%s: has heard of term %llu, ours is %llu", s->node_name,
+                                (unsigned long long)r->highest_term, (unsigned long long)term);
                 break;
         default:
                 if (r->err != E_STALE)
