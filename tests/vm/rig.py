@@ -1,0 +1,207 @@
+"""Guests with real kernels for tests of real storage: QEMU without KVM, Debian's kernel, a bridge in the test's own network namespace.
+
+A guest has a writable root in memory, fresh data disks, the programs under test at /opt/outrigger, and a channel for commands that
+does not go over the network (guest/agent), so that cutting the network cuts nothing else. The image comes from tests/vm/image.
+KVM is never used: where it exists inside a virtual machine it may start a guest and then fail it halfway."""
+import base64
+import os
+import pathlib
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+TOP = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(TOP / 'tests/e2e'))
+from lib_e2e import BUILD, wait_for  # noqa: E402
+
+CPU = 'qemu64,+aes,+ssse3,+sse4.1,+sse4.2,+popcnt,+pclmulqdq,+rdrand'  # what Debian's libraries like, and no more
+HOST_ADDRESS = '10.99.0.1'
+SATELLITE = '/opt/outrigger/outrigger-satellite'
+BOOT_S, COMMAND_S = 120, 120  # without KVM everything takes ten times as long, and more when the machine is busy
+
+
+class CommandFailed(AssertionError):
+    pass
+
+
+def make_bridge():
+    for line in ('link add br0 type bridge', f'addr add {HOST_ADDRESS}/24 dev br0', 'link set br0 up'):
+        subprocess.run(['ip', *line.split()], check=True)
+
+
+def make_programs(path):
+    """The disk with the programs under test, stripped, and what runs in the guest beside them: about 1 MB."""
+    with_programs = path.parent / 'programs'
+    with_programs.mkdir(parents=True, exist_ok=True)
+    for name in ('outrigger-satellite',):
+        subprocess.run(['strip', '-o', str(with_programs / name), str(BUILD / name)], check=True)
+    for name in ('init', 'agent'):
+        shutil.copy(TOP / 'tests/vm/guest' / name, with_programs / name)
+    subprocess.run(['mksquashfs', str(with_programs), str(path), '-noappend', '-quiet', '-no-progress'], check=True,
+                   stdout=subprocess.DEVNULL)
+
+
+class Guest:
+    """One guest: number 1.. is its place on the network (10.99.0.1N, MAC, tap)."""
+
+    def __init__(self, work, image, number, disks=('2G', '2G'), memory_mib=640):
+        self.name, self.number = f'n{number}', number
+        self.address = f'10.99.0.{10 + number}'
+        self.dir, self.image, self.memory_mib = pathlib.Path(work) / f'n{number}', pathlib.Path(image), memory_mib
+        self.programs = pathlib.Path(work) / 'programs.squashfs'
+        self.dir.mkdir(parents=True, exist_ok=True)
+        self.process, self.channel, self.requests, self.pending = None, None, 0, b''
+        self.disks = []
+        for i, size in enumerate(disks):
+            path = self.dir / f'disk{i}'
+            subprocess.run(['truncate', '-s', size, str(path)], check=True)
+            self.disks.append(path)
+        self.tap = f'tap{number}'
+        subprocess.run(['ip', 'tuntap', 'add', 'dev', self.tap, 'mode', 'tap'], check=True)
+        subprocess.run(['ip', 'link', 'set', self.tap, 'master', 'br0', 'up'], check=True)
+
+    # ---- power ----
+    def command_line(self):
+        agent = self.dir / 'agent'
+        agent.unlink(missing_ok=True)
+        line = ['qemu-system-x86_64', '-name', self.name, '-accel', 'tcg,thread=multi', '-cpu', CPU, '-smp', '1', '-M', 'q35',
+                '-m', str(self.memory_mib), '-nodefaults', '-no-user-config', '-display', 'none', '-no-reboot',
+                '-kernel', str(self.image / 'vmlinux'), '-initrd', str(self.image / 'initrd'), '-append',
+                f'console=ttyS0 panic=-1 quiet mitigations=off nokaslr audit=0 net.ifnames=0 vm.name={self.name} vm.ip={self.address}',
+                '-chardev', f'file,id=console,path={self.dir / "console"},append=on', '-serial', 'chardev:console',
+                '-device', 'virtio-serial-pci', '-chardev', f'socket,id=agent,path={agent},server=on,wait=off',
+                '-device', 'virtserialport,chardev=agent,name=agent', '-device', 'virtio-rng-pci',
+                '-netdev', f'tap,id=net,ifname={self.tap},script=no,downscript=no',
+                '-device', f'virtio-net-pci,netdev=net,mac=52:54:00:99:00:{self.number:02x},romfile=']
+        drives = [(self.image / 'root.squashfs', 'root', 'readonly=on'), (self.programs, 'outrigger', 'readonly=on')]
+        drives += [(path, f'data{i}', 'cache=unsafe,discard=unmap') for i, path in enumerate(self.disks)]
+        for path, serial, options in drives:
+            line += ['-drive', f'file={path},format=raw,if=none,id={serial},{options}',
+                     '-device', f'virtio-blk-pci,drive={serial},serial={serial}']
+        return line
+
+    def start(self):
+        with open(self.dir / 'qemu.log', 'ab') as log:
+            self.process = subprocess.Popen(self.command_line(), stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        self.channel, self.pending = None, b''
+
+    def wait_ready(self):
+        def answers():
+            if self.process.poll() is not None:
+                raise AssertionError(f'{self.name} ended: {(self.dir / "qemu.log").read_text()[-1000:]}')
+            try:
+                return self.run('true', timeout_s=5) == ''
+            except (OSError, TimeoutError):
+                return False
+        wait_for(f'{self.name} to boot', answers, BOOT_S, 0.3)
+
+    def kill(self):
+        """As if the plug were pulled. Disks keep what was written."""
+        if self.process is not None:
+            self.process.send_signal(signal.SIGKILL)
+            self.process.wait()
+        if self.channel is not None:
+            self.channel.close()
+        self.process = self.channel = None
+
+    def remove(self):
+        self.kill()
+        subprocess.run(['ip', 'link', 'del', self.tap], check=False)
+
+    def link(self, up):
+        subprocess.run(['ip', 'link', 'set', self.tap, 'up' if up else 'down'], check=True)
+
+    # ---- commands ----
+    def connect(self):
+        self.channel = socket.socket(socket.AF_UNIX)
+        self.channel.connect(str(self.dir / 'agent'))
+        self.pending = b''
+
+    def answer(self, number, deadline):
+        """The answer to request `number`; late ones to requests that timed out are dropped."""
+        while True:
+            while b'\n' in self.pending:
+                line, self.pending = self.pending.split(b'\n', 1)
+                parts = line.split()
+                if len(parts) >= 2 and parts[0] == str(number).encode():
+                    return int(parts[1]), base64.b64decode(parts[2] if len(parts) > 2 else b'').decode(errors='replace')
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise TimeoutError(f'{self.name}: no answer')
+            self.channel.settimeout(left)
+            data = self.channel.recv(1 << 16)
+            if not data:
+                raise ConnectionResetError(f'{self.name}: the channel closed')
+            self.pending += data
+
+    def try_run(self, script, timeout_s=COMMAND_S):
+        """Status and output (both streams) of a bash script."""
+        if self.channel is None:
+            self.connect()
+        self.requests += 1
+        try:
+            self.channel.settimeout(timeout_s)
+            self.channel.sendall(f'{self.requests} {base64.b64encode(script.encode()).decode()}\n'.encode())
+            return self.answer(self.requests, time.monotonic() + timeout_s)
+        except (OSError, TimeoutError):
+            self.channel.close()
+            self.channel = None
+            raise
+
+    def run(self, script, timeout_s=COMMAND_S):
+        status, output = self.try_run(script, timeout_s)
+        if status != 0:
+            raise CommandFailed(f'{self.name}: {script!r} ended with {status}: {output[-2000:]}')
+        return output
+
+    def put(self, local, remote):
+        """Copies a directory into the guest."""
+        tar = subprocess.run(['tar', '-C', str(local), '-cz', '.'], stdout=subprocess.PIPE, check=True).stdout
+        self.run(f'mkdir -p {remote}; base64 -d <<END | tar -C {remote} -xz\n{base64.b64encode(tar).decode()}\nEND')
+
+
+class Satellite:
+    """A satellite in a guest. It joins on the host, where the members can be reached, and its directory is copied in."""
+    DIR = '/run/outrigger/satellite'
+
+    def __init__(self, guest):
+        self.guest = guest
+
+    def join(self, cluster):
+        directory = self.guest.dir / 'satellite'
+        shutil.rmtree(directory, ignore_errors=True)
+        token = cluster.raftctl('c1', 'token', 'create', '--role', 'satellite', '--name', self.guest.name).split()[-1]
+        subprocess.run([str(BUILD / 'outrigger-satellite'), '--config', '/dev/null', '--dir', str(directory),
+                        '--node-name', self.guest.name, 'join', token], check=True, stdout=subprocess.DEVNULL)
+        self.guest.put(directory, self.DIR)
+
+    def start(self, inject=None):
+        option = '--allow-fault-injection' if inject else ''
+        variable = f'OUTRIGGER_INJECT={inject}' if inject else ''
+        self.guest.run(f'{variable} setsid {SATELLITE} --config /dev/null --dir {self.DIR} {option} '
+                       f'--listen {self.guest.address}:3366 >>/run/satellite.log 2>&1 </dev/null & echo $! >/run/satellite.pid')
+
+    def running(self):
+        return self.guest.try_run('kill -0 $(cat /run/satellite.pid)')[0] == 0
+
+    def stop(self, signal_name='TERM'):
+        self.guest.try_run(f'kill -{signal_name} $(cat /run/satellite.pid)')
+        wait_for('the satellite to end', lambda: not self.running(), 60, 0.3)
+
+    def log(self):
+        return self.guest.try_run('cat /run/satellite.log')[1]
+
+
+def programs_missing():
+    """Why guests cannot run here, or None."""
+    for program in ('qemu-system-x86_64', 'mksquashfs', 'ip'):
+        if shutil.which(program) is None:
+            return f'{program} is not installed'
+    if os.geteuid() != 0:
+        return 'needs root'
+    if not os.path.exists('/dev/net/tun'):
+        return '/dev/net/tun is missing'
+    return None
