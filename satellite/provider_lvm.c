@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "satellite/exec.h"
@@ -24,6 +25,7 @@
 #define LVM_DEADLINE_MS 120000u
 #define LVM_NO_SCAN "devices{filter=[\"r|^/dev/drbd|\",\"r|^/dev/zd|\",\"r|^/dev/nbd|\",\"a|.*|\"]}"
 #define ARGS_MAX 32
+#define OPEN_MS 500
 #define METADATA_FULL 95.0 /* per cent of a thin pool's metadata from which on it is no longer used */
 
 struct lvm_place {
@@ -137,9 +139,9 @@ static int not_understood(struct trouble *t, const char *program, int err, const
         return err;
 }
 
-/* The group's volumes, or only the one called name. */
-static int read_lvs(const char *vg, const char *name, struct arena *a, struct lvm_lv **ret, uint32_t *ret_n,
-        struct trouble *t)
+/* The group's volumes, or only the one called name, at this moment. */
+static int read_lvs_once(const char *vg, const char *name, struct arena *a, struct lvm_lv **ret,
+        uint32_t *ret_n, struct trouble *t)
 {
         struct exec_result r;
         const char *line = "";
@@ -149,6 +151,33 @@ static int read_lvs(const char *vg, const char *name, struct arena *a, struct lv
         if (err != 0) return err;
         err = lvm_parse_lvs(r.out, a, ret, ret_n, &line);
         return err == 0 ? 0 : not_understood(t, "lvs", err, line);
+}
+
+static const struct lvm_lv *lv_named(const struct lvm_lv *lv, uint32_t n, const char *name)
+{
+        for (uint32_t i = 0; i < n; i++)
+                if (strcmp(lv[i].name, name) == 0) return &lv[i];
+        return NULL;
+}
+
+/* As read_lvs_once; `open` means for longer than udev takes to look at a device whenever something closes it. */
+static int read_lvs(const char *vg, const char *name, struct arena *a, struct lvm_lv **ret, uint32_t *ret_n,
+        struct trouble *t)
+{
+        static const struct timespec pause = { .tv_nsec = OPEN_MS * 1000000L };
+        bool any = false;
+        int err = read_lvs_once(vg, name, a, ret, ret_n, t);
+        for (uint32_t i = 0; err == 0 && i < *ret_n; i++) any |= (*ret)[i].open;
+        if (err != 0 || !any) return err;
+        struct lvm_lv *before = *ret;
+        uint32_t before_n = *ret_n;
+        (void)nanosleep(&pause, NULL);
+        err = read_lvs_once(vg, name, a, ret, ret_n, t);
+        for (uint32_t i = 0; err == 0 && i < *ret_n; i++) {
+                const struct lvm_lv *was = lv_named(before, before_n, (*ret)[i].name);
+                (*ret)[i].open = (*ret)[i].open && was != NULL && was->open;
+        }
+        return err;
 }
 
 /* ---- pools ---- */
