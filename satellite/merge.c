@@ -4,6 +4,7 @@
 #include <strings.h>
 
 #include "satellite/manager_internal.h"
+#include "wire/base/log.h"
 #include "wire/codec/codec.h"
 
 /* A resource or a tombstone of the message; sorted by name, so that all of one name are side by side. */
@@ -230,6 +231,9 @@ int manager_take(struct manager *m, const struct sat_wanted *w, uint64_t *ret_se
         int err = check(w, f);
         if (err != 0) return err;
         m->highest_term = w->term;
+        /* The trace of commands that tests/jepsen-like reads: no older term may follow a newer one. */
+        log_debug("wanted", "taken: term %llu revision %llu", (unsigned long long)w->term,
+                (unsigned long long)w->revision);
         err = manager_adopt(m, w, f);
         save_request(m);
         *ret_seq = m->seq;

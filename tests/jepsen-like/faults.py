@@ -14,6 +14,8 @@ def fault(cls):
 
 class Fault:
     name = None
+    late = False
+    destructive = False  # a voter's memory is gone: one at a time
 
     @classmethod
     def ok(cls, world):
@@ -28,11 +30,6 @@ class Fault:
 
 def leader_or_any(world):
     return world.cluster.leader() or world.random.choice(world.voters())
-
-
-def group(world, names):
-    """One side of a partition; now and then the clients are on a side, too."""
-    return sorted(names)
 
 
 # ---- processes ----
@@ -336,6 +333,214 @@ class Resets(Fault):
         return f'TCP resets for what {a} sends to {b}'
 
 
+# ---- disks ----
+def with_disk(world, what, prefer=None):
+    """A voter whose disk can do that; prefer, if it can."""
+    able = [v for v in world.voters() if getattr(world.disks[v], what)]
+    return prefer if prefer in able else world.random.choice(able)
+
+
+class NeedsDisk(Fault):
+    needs = None
+
+    @classmethod
+    def ok(cls, world):
+        return any(getattr(d, cls.needs) for d in world.disks.values())
+
+
+@fault
+class FullDisk(NeedsDisk):
+    name, needs = 'full-disk', 'can_fill'
+
+    def begin(self, world):
+        self.at = with_disk(world, self.needs, leader_or_any(world))
+        world.disks[self.at].fill()
+        return f'disk of {self.at} full'
+
+    def end(self, world):
+        world.disks[self.at].free()
+
+
+@fault
+class SlowSync(NeedsDisk):
+    name, needs = 'slow-sync', 'can_lose'
+
+    def begin(self, world):
+        self.at = with_disk(world, self.needs, leader_or_any(world))
+        milliseconds = world.random.choice([50, 150, 300])
+        world.disks[self.at].stall(milliseconds)
+        return f'each sync of {self.at} takes {milliseconds} ms'
+
+    def end(self, world):
+        world.disks[self.at].stall(0)
+
+
+@fault
+class Power(NeedsDisk):
+    """Killed, and what was not synced is lost or torn."""
+    name, needs = 'power', 'can_lose'
+
+    def targets(self, world):
+        return [with_disk(world, self.needs, leader_or_any(world))]
+
+    def begin(self, world):
+        self.down = [n for n in self.targets(world) if world.cluster[n].running()]
+        for name in self.down:
+            world.cluster[name].kill()
+        modes = []
+        for name in self.down:
+            if world.disks[name].can_lose:
+                modes.append(world.random.choice(['drop', 'torn512', 'torn4096', 'keep']))
+                world.disks[name].crash(modes[-1], world.random.randrange(1 << 30))
+        return f'power of {" ".join(self.down)} lost: {" ".join(modes)}'
+
+    def end(self, world):
+        for name in self.down:
+            world.cluster[name].start()
+
+
+@fault
+class PowerAll(Power):
+    name = 'power-all'
+
+    def targets(self, world):
+        return world.voters()
+
+
+# ---- clocks ----
+class NeedsClock(Fault):
+    @classmethod
+    def ok(cls, world):
+        return bool(world.clocks)
+
+    def end(self, world):
+        for name in self.at:
+            world.clocks[name].set(1.0, 0)
+
+
+@fault
+class ClockJump(NeedsClock):
+    name = 'clock-jump'
+
+    def begin(self, world):
+        self.at = world.random.sample(world.voters(), world.random.randint(1, len(world.voters())))
+        texts = []
+        for name in self.at:
+            seconds = world.random.choice([-86400, -3600, -10, -0.7, 0.7, 10, 3600, 86400])
+            world.clocks[name].set(1.0, seconds)
+            texts.append(f'{name} {seconds:+g} s')
+        return f'clocks jump: {", ".join(texts)}'
+
+
+@fault
+class ClockDrift(NeedsClock):
+    """All clocks of a member, the monotonic ones too, go too slow or too fast; a lease by clocks would break here."""
+    name = 'clock-drift'
+
+    def begin(self, world):
+        self.at = world.voters()
+        texts = []
+        for name in self.at:
+            rate = world.random.choice([0.3, 0.7, 1.0, 1.5, 3.0])
+            world.clocks[name].set(rate)
+            texts.append(f'{name} {rate:g}')
+        return f'clocks run at: {", ".join(texts)}'
+
+
+# ---- members ----
+@fault
+class Replace(Fault):
+    """A member's machine is lost; another one takes its place by a token."""
+    name = 'replace'
+    late = destructive = True  # its end needs a quorum: after the other fault's end
+
+    def begin(self, world):
+        self.name_ = world.random.choice(world.voters())
+        world.lose_machine(self.name_)
+        return f'machine of {self.name_} lost, replaced'
+
+    def end(self, world):
+        world.replace_machine(self.name_)
+
+
+@fault
+class Rejoin(Fault):
+    """A member's database is gone; it comes back by its certificate under a new id."""
+    name = 'rejoin'
+    late = destructive = True
+
+    def begin(self, world):
+        self.name_ = world.random.choice(world.voters())
+        if world.cluster[self.name_].running():
+            world.cluster[self.name_].kill()
+        for path in (world.cluster[self.name_].data / 'raft').glob('*'):
+            path.unlink()
+        return f'database of {self.name_} lost, it rejoins'
+
+    def end(self, world):
+        world.rejoin(self.name_)
+
+
+@fault
+class Transfer(Fault):
+    name = 'transfer'
+
+    def begin(self, world):
+        leader = leader_or_any(world)
+        to = world.random.choice([m.name for m in world.cluster.controllers if m.name != leader])
+        try:
+            world.cluster[leader].raftctl('transfer', to)
+        except Exception as e:  # noqa: BLE001 - refused is an answer, too
+            return f'transfer to {to} was refused: {str(e)[:80]}'
+        return f'leadership transferred to {to}'
+
+
+@fault
+class Upgrade(Fault):
+    """Every member in turn is started from the other build."""
+    name = 'upgrade'
+
+    @classmethod
+    def ok(cls, world):
+        return world.args.other_build is not None
+
+    def begin(self, world):
+        world.turn_builds()
+        for name in world.voters():
+            m = world.cluster[name]
+            if m.running():
+                m.stop()
+            m.build = world.build_now
+            m.start()
+            world.sleep(world.random.uniform(0.2, 1.5))
+        return f'all members, one by one, from {world.build_now.name}'
+
+
+# ---- satellites ----
+@fault
+class KillSatellite(Killed):
+    name = 'kill-satellite'
+
+    def targets(self, world):
+        return [world.random.choice([s.name for s in world.cluster.of_kind('satellite')])]
+
+
+@fault
+class DeposedLeader(Fault):
+    """The leader is cut off from the voters only, again and again: it still reaches satellites."""
+    name = 'deposed'
+
+    def begin(self, world):
+        cut = []
+        for _ in range(3):
+            leader = leader_or_any(world)
+            world.cluster.net.heal()
+            world.cluster.net.split([leader], [v for v in world.voters() if v != leader])
+            cut.append(leader)
+            world.sleep(world.random.uniform(0.8, 2))
+        return f'cut off from the voters, one after the other: {" ".join(cut)}'
+
+
 def parse(text):
     """"a,b+c" -> [["a"], ["b", "c"]]; raises ValueError with the names that exist."""
     chosen = [part.split('+') for part in text.split(',') if part]
@@ -353,7 +558,7 @@ def schedule(world_ok, rng, chosen=None):
     names = [n for n, cls in FAULTS.items() if world_ok(cls)]
     while True:
         alone = [[n] for n in names]
-        pairs = [rng.sample(names, 2) for _ in names]
+        pairs = [pair for pair in (rng.sample(names, 2) for _ in names) if sum(FAULTS[n].destructive for n in pair) < 2]
         mixed = alone + pairs
         rng.shuffle(mixed)
         yield from mixed

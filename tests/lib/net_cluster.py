@@ -118,7 +118,7 @@ class Member:
         self.run_dir.mkdir(parents=True, exist_ok=True)
         if self.kind == 'satellite':
             text = (f'[satellite]\nnode_name = {self.name}\ndir = {self.data}\n'
-                    f'[net]\nlisten = {self.address}:3366 {self.address}:3367\n')
+                    f'log_level = DEBUG\n[net]\nlisten = {self.address}:3366 {self.address}:3367\n')
         else:
             text = (f'[controller]\ndir = {self.data}\nrun_dir = {self.run_dir}\n'
                     f'[http]\nlisten = {self.address}:3370\n[https]\nenabled = false\n')
