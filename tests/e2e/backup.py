@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import signal
+import socket
 import subprocess
 import threading
 import time
@@ -165,6 +166,25 @@ class Tests:
         assert 'not a backup' in self.backup(member, '--verify', self.secret, ok=False)
         assert not (self.base / 'x').exists() and not (self.base / 'x.part').exists()
 
+    def clients_that_go_away(self):
+        """At any moment of an answer; one stays and takes nothing. The member serves on, and others get their backups."""
+        member, ask = self.cluster.controllers[1], b'\0\0\0\5\0\1\x81\1\x09'  # {verb: BACKUP}
+        held = []
+        for n in range(10):
+            s = socket.socket(socket.AF_UNIX)
+            s.connect(str(self.cluster.dir / member / 'run/raftctl.sock'))
+            s.sendall(ask)
+            head = s.recv(6) if n % 3 else b''
+            assert not head or head[5] == 3, head  # a part
+            if n == 7:
+                held.append(s)
+            else:
+                s.close()
+        assert 'Wrote' in self.backup(member, self.base / 'beside', '--no-secrets')
+        assert self.cluster.serves(member)
+        for s in held:
+            s.close()
+
     def last_backup(self):
         """Of a cluster at rest: nothing of it may be missing afterwards."""
         self.wanted = contents(self.cluster.rest(self.cluster.leader()))
@@ -308,6 +328,7 @@ def main():
         sure = suite.check('backups of a follower under load', tests.under_load)
         suite.check('what is refused, and why', tests.refusals)
         if sure is not None:
+            suite.check('clients that go away in the midst', tests.clients_that_go_away)
             suite.check('the last backup, at rest', tests.last_backup)
             suite.check('all members lost; restored, two more join', tests.restore)
             suite.check('the content is the same, and the satellites obey', tests.restored)
