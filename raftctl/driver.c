@@ -59,11 +59,13 @@ static void lead_begin(struct driver *d)
         d->heard_term = d->lead_term; /* what it has stored counts for itself */
         d->refused_n = 0;
         d->handover_ms = 0;
+        d->progress_ms = d->lead_ms;
         /* The core's own no-op serves, if it made one. */
         d->barrier_index = last && last->term == d->lead_term ? last->index : 0;
         for (unsigned i = 0; i < d->peers_n; i++) {
                 d->peers[i].hash_good = d->peers[i].hash_bad = 0;
                 d->peers[i].full = false;
+                d->peers[i].starved_ms = d->peers[i].match_seen = 0;
         }
         snap_recv_drop(d);
 }
@@ -331,6 +333,8 @@ static struct driver *driver_new(const struct driver_config *config)
         d->lazy = config->lazy;
         d->level_min = config->level_min ? config->level_min : LEVEL_MIN;
         d->level_max = config->level_max ? config->level_max : LEVEL_MAX;
+        d->log_only = config->log_only;
+        d->cache_bytes = config->cache_bytes ? config->cache_bytes : LOG_CACHE_BYTES;
         d->rng = config->seed | 1;
         d->scan_ms = UINT64_MAX;
         d->incarnation = d->env->wall_ms(d->env) << 16 | (env_random_u64(d->env) & 0xffff);
@@ -480,6 +484,9 @@ static void member_status(const struct driver *d, const struct raft_server *s, s
                 ret->link_up = p->link_up;
                 ret->last_contact_ms = p->heard_ms;
                 ret->receiving_snapshot = p->snap.active;
+                ret->log_only = p->log_only;
+                ret->starved = p->starved_ms != 0 && drv_now(d) < p->starved_ms + STARVED_MS &&
+                               (d->leading || drv_leader(d) == 0);
         }
 }
 

@@ -76,6 +76,10 @@ struct driver_config {
         unsigned level_min,
                 level_max; /* feature levels; 0 = those of this build (simulations mix releases) */
         bool lazy;         /* a witness: stands for election late, hands leadership over at once */
+        bool log_only; /* a witness: its store keeps no state, so it gets and gives snapshots without one. Its log is
+                          bounded by snapshot_bytes and snapshot_entries: the log holds between three and four times
+                          that; trailing_entries is not looked at */
+        size_t cache_bytes; /* of the log in memory (4 MiB) */
 };
 
 /* Loads the store and starts; a sole voter first writes a new term (S3) and is without a state until that is
@@ -134,6 +138,8 @@ struct driver_member {
         uint64_t last_contact_ms; /* env time, 0 = never */
         bool catching_up, receiving_snapshot;
         struct release release; /* level_max 0 = not heard of yet */
+        bool log_only;          /* a witness; known once it has answered this member as leader */
+        bool starved; /* this member, a witness, led or leads, and it lacks entries that are not in the log any more */
 };
 struct driver_status {
         uint64_t id, term, leader_id /* 0 = none known */, last_index, commit_index, applied_index,

@@ -49,6 +49,10 @@
 #define SNAP_WINDOW 4
 #define TRAILING_MIN 256
 #define RETRY_MS 20
+#define TRIM_POINTS 3
+#define ASIDE_AFTER 6 /* election timeouts that a witness leads without progress */
+#define ASIDE_FOR 10  /* and then does not stand */
+#define STARVED_MS 30000
 #define OP_BUCKETS 1024
 
 /* ---- what waits ---- */
@@ -155,6 +159,9 @@ struct peer {
         /* leader */
         uint64_t epoch_acked, epoch_acked_term;
         bool full;
+        bool log_only;       /* a witness */
+        uint64_t starved_ms; /* it needed a snapshot that this member, a witness, cannot give; 0 = never */
+        uint64_t match_seen; /* for progress */
         uint64_t hash_good, hash_bad; /* newest write-set index at which its hash was ours, or was not */
         uint8_t hash_bad_ours[32];
         struct snap_send snap;
@@ -216,8 +223,12 @@ struct driver {
         uint64_t id;
         char *name, *address;
         unsigned election_ms, heartbeat_ms, snapshot_entries, trailing_entries;
-        size_t snapshot_bytes;
-        bool lazy;
+        size_t snapshot_bytes, cache_bytes;
+        bool lazy, log_only;
+        uint64_t needed_ms;                /* lazy: a vote was refused because this log is newer; 0 = never */
+        uint64_t progress_ms;              /* lazy leader: since when nobody got any further */
+        uint64_t aside_ms;                 /* lazy: does not stand before */
+        uint64_t trim_points[TRIM_POINTS]; /* log_only: indexes of the last snapshots, oldest first */
         uint64_t incarnation, rng;
 
         bool started, dirty, holding /* callbacks wait for the next call */, closing;
@@ -324,6 +335,8 @@ void step_send_entries(
 /* Hands entries to the core as if a leader had sent them. */
 void step_feed(struct driver *d, struct peer *p, const struct rf_append *m);
 void step_conf_commit(struct driver *d);
+/* Gives leadership up, by a term of its own that nobody leads. */
+void step_aside(struct driver *d);
 /* A heartbeat of our own: lets a member that waits with a read learn the commit index before the core's next
  * one. */
 void step_tell_commit(struct driver *d, uint64_t to);

@@ -1,6 +1,7 @@
 /* Rules of a store job, see job_internal.h. */
 #include "raftctl/job_internal.h"
 
+#include "raftctl/log_only.h"
 #include "state/level.h"
 
 static int check_apply(const struct store_job *job, uint64_t applied, uint64_t last, uint64_t *ret_applied)
@@ -41,13 +42,14 @@ int job_check(
         return 0;
 }
 
-int job_apply(const struct store_job *job, struct tx *tx, struct applied *ret)
+int job_apply(const struct store_job *job, struct tx *tx, bool log_only, struct applied *ret)
 {
         for (uint32_t i = 0; i < job->apply_n; i++) {
                 const struct log_entry *e = &job->apply[i];
                 enum apply_result result;
                 struct blob data = e->type == LOG_COMMAND ? e->data : (struct blob){ 0 };
-                int err = writeset_apply(tx, e->index, e->term, data, &result);
+                int err = writeset_apply_some(
+                        tx, e->index, e->term, data, log_only ? log_only_keeps : NULL, &result);
                 if (err != 0) return err;
                 if (job->apply_results != NULL) job->apply_results[i] = result;
         }

@@ -15,9 +15,9 @@ struct job_log {
  * after the job. E_INVALID otherwise: the driver has a bug, and the store stays as it was. */
 int job_check(const struct store_job *job, const struct job_log *log, uint64_t applied_index,
         uint64_t *ret_last) MUST_USE;
-/* Applies job->apply to tx, fills job->applied and apply_results. */
-int job_apply(const struct store_job *job, struct tx *tx, struct applied *ret) MUST_USE;
 /* tx is the state after the job: may this release hold it? 0, E_LEVEL, or why the level cannot be read. */
 int job_level(const struct store_job *job, struct tx *tx) MUST_USE;
+/* Applies job->apply to tx, fills job->applied and apply_results. log_only: a witness's store. */
+int job_apply(const struct store_job *job, struct tx *tx, bool log_only, struct applied *ret) MUST_USE;
 
 #endif

@@ -146,6 +146,17 @@ static unsigned trailing(const struct driver *d, uint64_t index)
         return n;
 }
 
+/* log_only: everything up to the snapshot before the last two; so the log holds three to four times what makes a
+ * snapshot due, in bytes and in entries. Unlike trailing(), it needs nothing of what has left the cache. */
+static uint64_t trim_point(struct driver *d, uint64_t index)
+{
+        uint64_t to = d->trim_points[0];
+
+        memmove(d->trim_points, d->trim_points + 1, (TRIM_POINTS - 1) * sizeof(d->trim_points[0]));
+        d->trim_points[TRIM_POINTS - 1] = index;
+        return to;
+}
+
 static bool snapshot_due(const struct driver *d)
 {
         uint64_t index = d->applied.index;
@@ -166,7 +177,7 @@ static void build_snapshot(struct driver *d, struct job *j)
         buf_reset(&j->conf);
         conf_encode(c, &j->conf);
         j->with_snapshot = true;
-        j->trailing = trailing(d, index);
+        j->trailing = d->log_only ? (unsigned)(index - trim_point(d, index)) : trailing(d, index);
         j->sj.set_snapshot = true;
         j->sj.snapshot = (struct snapshot_meta){ index, d->applied.term, conf_index, buf_blob(&j->conf) };
         j->sj.trim_to = index > j->trailing ? index - j->trailing : 0;
@@ -294,6 +305,7 @@ static void installed(struct driver *d, const struct job *j)
         d->snapshot_index = d->install_meta.index;
         d->snapshot_term = d->install_meta.term;
         d->bytes_since_snapshot = 0;
+        memset(d->trim_points, 0, sizeof(d->trim_points));
         memset(d->hashes, 0, sizeof(d->hashes));
         hash_note(d, &d->applied);
         log_cache_reset(&d->log, d->snapshot_index + 1);
@@ -330,7 +342,7 @@ static void job_done(struct store_job *sj, int err)
                 }
                 for (uint32_t i = 0; i < j->pins_n; i++) entry_unref(j->pins[i]);
                 j->pins_n = 0;
-                log_cache_evict(&d->log, MIN(d->applied.index, d->raft.last_stored), LOG_CACHE_BYTES);
+                log_cache_evict(&d->log, MIN(d->applied.index, d->raft.last_stored), d->cache_bytes);
         }
         d->dirty = true;
         drv_leave(d);

@@ -76,6 +76,9 @@ int member_meta_get(struct tx *meta, struct member_meta *ret)
                 ret->identity.member_id = get_be64(row.p);
                 memcpy(ret->identity.cluster_uuid, row.p + 8, row.n - 8);
         }
+        err = get_row(meta, "log_only", &row);
+        if (err != 0) return err;
+        ret->log_only = row.n != 0;
         err = get_row(meta, "snapshot", &row); /* last: conf points into it */
         if (err != 0) return err;
         if (row.n != 0 && row.n < SNAPSHOT_HEADER) return E_CORRUPT;
@@ -93,6 +96,12 @@ int member_put_format(struct tx *meta)
         uint8_t row[8];
         put_be64(row, MEMBER_FORMAT);
         return tx_put(meta, name_key("format"), BLOB(row, sizeof row));
+}
+
+int member_put_log_only(struct tx *meta)
+{
+        static const uint8_t row[1] = { 1 };
+        return tx_put(meta, name_key("log_only"), BLOB(row, sizeof row));
 }
 
 int member_put_vote(struct tx *meta, uint64_t term, uint64_t voted_for)

@@ -40,7 +40,8 @@ static void submit_role(struct driver *d, int role)
         submit_conf(d, &c);
 }
 
-static uint64_t best_target(struct driver *d)
+/* The voter with most of the log; a witness only where there is nobody else, and never from another witness. */
+static uint64_t best_of(struct driver *d, bool log_only)
 {
         const struct raft_configuration *c = &d->raft.configuration;
         uint64_t best = 0, best_match = 0, now = drv_now(d);
@@ -50,13 +51,20 @@ static uint64_t best_target(struct driver *d)
                 raft_index match;
                 if (c->servers[i].role != RAFT_VOTER || !p || p->full || p->heard_ms + d->election_ms < now)
                         continue;
-                if (raft_match_index(&d->raft, p->id, &match) != 0) continue;
+                if (p->log_only != log_only || raft_match_index(&d->raft, p->id, &match) != 0) continue;
                 if (best == 0 || match > best_match) {
                         best = p->id;
                         best_match = match;
                 }
         }
         return best;
+}
+
+static uint64_t best_target(struct driver *d)
+{
+        uint64_t best = best_of(d, false);
+
+        return best == 0 && !d->log_only ? best_of(d, true) : best;
 }
 
 static int transfer(struct driver *d, uint64_t target)
@@ -242,7 +250,21 @@ void member_expire(struct driver *d, uint64_t now)
         else member_finish(d, d->change.submitted ? E_UNKNOWN_OUTCOME : E_TIMEOUT, "deadline passed");
 }
 
-/* A full disk or a witness: somebody else should lead. */
+/* Has a member that keeps the state got further since the last look? */
+static void note_progress(struct driver *d, uint64_t now)
+{
+        for (unsigned i = 0; i < d->peers_n; i++) {
+                struct peer *p = &d->peers[i];
+                raft_index match;
+                if (p->log_only || raft_match_index(&d->raft, p->id, &match) != 0 || match <= p->match_seen)
+                        continue;
+                p->match_seen = match;
+                d->progress_ms = now;
+        }
+}
+
+/* A full disk or a witness: somebody else should lead. A witness that nobody takes over from, and that brings nobody
+ * further, makes room for those who may do without it. */
 void member_hand_over(struct driver *d, uint64_t now)
 {
         bool full;
@@ -260,7 +282,17 @@ void member_hand_over(struct driver *d, uint64_t now)
                 }
                 return;
         }
-        drv_scan_at(d, d->handover_ms);
+        if (d->lazy) {
+                uint64_t until;
+                note_progress(d, now);
+                until = d->progress_ms + ASIDE_AFTER * (uint64_t)d->election_ms;
+                if (now >= until) {
+                        step_aside(d);
+                        return;
+                }
+                drv_scan_at(d, until);
+        }
+        if (d->handover_ms > now) drv_scan_at(d, d->handover_ms);
         if (target == 0 || now < d->handover_ms || d->change.active) return;
         d->handover_ms = now + d->election_ms;
         drv_scan_at(d, d->handover_ms);

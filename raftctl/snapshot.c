@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "raftctl/log_only.h"
 #include "state/table.h"
 #include "wire/base/sabotage.h"
 #include "wire/base/sodium_once.h"
@@ -66,8 +67,16 @@ static int put_pairs(struct snapshot_reader *r, struct buf *out)
                 r->last[r->last_n] = 0; /* the smallest key behind the last one */
                 from = BLOB(r->last, r->last_n + 1);
         }
+        uint8_t kept[2];
         int err = tx_seek(r->tx, &c, from);
         while (err == 0 && out->n < SNAPSHOT_CHUNK_BYTES) {
+                if (r->log_only && !log_only_keeps(c.key)) {
+                        bool more = log_only_next(c.key, kept);
+                        tx_close(r->tx, &c);
+                        if (!more) return E_NOT_FOUND;
+                        err = tx_seek(r->tx, &c, BLOB(kept, sizeof kept));
+                        continue;
+                }
                 bool left_out = SABOTAGE(SNAPSHOT_NO_REQUESTS) && row_type_id(c.key) == request_row_type.id;
                 if (!left_out) put_record(out, c.key, c.value);
                 memcpy(r->last, c.key.p, c.key.n);

@@ -26,6 +26,7 @@ struct snapshot_reader {
         size_t last_n;
         uint64_t pairs_n;
         bool started, finished;
+        bool log_only; /* for a witness: of the state only what raftctl/log_only.h says */
         crypto_generichash_state hash;
 };
 /* Opens a view of the applied state. conf and conf_index: the configuration in force at the applied index,

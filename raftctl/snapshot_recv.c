@@ -144,6 +144,10 @@ void snap_on_begin(struct driver *d, struct peer *p, const struct rf_snap_begin 
                 ack(d, p->id, m->transfer, 0, E_STALE);
                 return;
         }
+        if (m->log_only && !d->log_only) { /* it would be a state without its rows */
+                ack(d, p->id, m->transfer, 0, E_INVALID);
+                return;
+        }
         /* While one installs the core would lose track of a second one; the leader asks again. */
         if (d->installing || m->index <= d->applied.index) {
                 ack(d, p->id, m->transfer, 0, E_BUSY);

@@ -28,6 +28,10 @@ void snap_send_start(struct driver *d, uint64_t to)
         uint64_t now = drv_now(d);
 
         if (!p || p->snap.active || now < p->snap.rest_until_ms) return;
+        if (d->log_only && !p->log_only) { /* there is nothing to send: the log is all that it could give */
+                p->starved_ms = now;
+                return;
+        }
         memset(&p->snap, 0, sizeof(p->snap));
         p->snap.active = true;
         p->snap.transfer = ++d->transfer_no;
@@ -51,6 +55,7 @@ static bool open_transfer(struct driver *d, struct peer *p)
         conf_encode(c, &conf);
         if (snapshot_open(&s->reader, d->store, conf_index, buf_blob(&conf)) == 0) {
                 s->opened = true;
+                s->reader.log_only = p->log_only;
                 ok = s->reader.applied.index == d->applied.index;
                 if (!ok) { /* a job finished whose answer is still to come */
                         snapshot_close(&s->reader);
@@ -64,6 +69,7 @@ static bool open_transfer(struct driver *d, struct peer *p)
                 SET(&m, rf_snap_begin, last_term, s->reader.applied.term);
                 SET(&m, rf_snap_begin, conf_index, conf_index);
                 SET(&m, rf_snap_begin, conf, buf_blob(&conf));
+                if (p->log_only) SET(&m, rf_snap_begin, log_only, true);
                 peer_send(d, p->id, CHANNEL_BULK, raft_frame_SNAP_BEGIN, &m);
         }
         buf_done(&conf);

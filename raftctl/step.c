@@ -101,6 +101,7 @@ static void send_result(struct driver *d, const struct raft_message *m)
         if (SABOTAGE(ACK_HOLE) && r->rejected) f.last_index = r->rejected;
         if (p && p->epoch_seen_term == r->term) SET(&f, rf_append_result, epoch, p->epoch_seen);
         if (d->store->ops->is_full(d->store)) SET(&f, rf_append_result, full, true);
+        if (d->log_only) SET(&f, rf_append_result, log_only, true);
         hash_fill(d, &f);
         peer_send(d, m->server_id, CHANNEL_RAFT, raft_frame_APPEND_RESULT, &f);
 }
@@ -231,14 +232,42 @@ static void sole_voter_term(struct driver *d)
         jobs_vote(d);
 }
 
+/* A witness stands late, so that somebody who keeps the state does before. Not when it has seen that nobody else can
+ * win; and not soon after it has led in vain. */
+static bool waits(const struct driver *d, uint64_t now)
+{
+        if (!d->lazy || d->raft.state != RAFT_FOLLOWER || conf_is_sole_voter(&d->raft.configuration, d->id))
+                return false;
+        if (now < d->aside_ms) return true;
+        if (d->needed_ms != 0 && now < d->needed_ms + 2 * d->election_ms) return false;
+        return now < d->leader_heard_ms + 3 * d->election_ms;
+}
+
+/* A member may take a new term at any time, as if it had heard of it; the core follows when it hears of one. */
+void step_aside(struct driver *d)
+{
+        struct raft_message msg = { .type = RAFT_APPEND_ENTRIES_RESULT };
+        struct raft_event e = { .type = RAFT_RECEIVE };
+
+        d->aside_ms = drv_now(d) + ASIDE_FOR * (uint64_t)d->election_ms;
+        d->needed_ms = 0;
+        for (unsigned i = 0; i < d->raft.configuration.n; i++)
+                if (d->raft.configuration.servers[i].id != d->id)
+                        msg.server_id = d->raft.configuration.servers[i].id;
+        if (msg.server_id == 0) return;
+        msg.server_address = ADDRESS;
+        msg.append_entries_result.version = 2;
+        msg.append_entries_result.term = raft_current_term(&d->raft) + 1;
+        e.receive.message = &msg;
+        (void)step_core(d, &e);
+}
+
 void step_timeout(struct driver *d, uint64_t now)
 {
         struct raft_event e = { .type = RAFT_TIMEOUT };
 
         if (d->raft.state != RAFT_LEADER && now >= raft_timeout(&d->raft)) {
-                if (d->lazy && d->raft.state == RAFT_FOLLOWER &&
-                        !conf_is_sole_voter(&d->raft.configuration, d->id) &&
-                        now < d->leader_heard_ms + 3 * d->election_ms) {
+                if (waits(d, now)) {
                         d->raft.election_timer_start = now;
                         step_set_timer(d, now);
                         return;
@@ -400,6 +429,7 @@ static void on_result(struct driver *d, struct peer *p, const struct rf_append_r
         uint64_t match = 0;
 
         p->full = m->full;
+        p->log_only = m->log_only;
         msg.append_entries_result.version = 2;
         msg.append_entries_result.term = m->term;
         msg.append_entries_result.rejected = m->rejected;
@@ -437,6 +467,11 @@ static void on_vote(struct driver *d, struct peer *p, const struct rf_vote *m)
         msg.request_vote.last_log_term = SABOTAGE(VOTE_BEHIND) ? m->term : m->last_term;
         msg.request_vote.disrupt_leader = m->disrupt;
         msg.request_vote.pre_vote = m->pre;
+        if (d->lazy && d->raft.state == RAFT_FOLLOWER) {
+                uint64_t last = raft_last_index(&d->raft), last_term = step_term_of(d, last);
+                bool newer = last_term > m->last_term || (last_term == m->last_term && last > m->last_index);
+                if (newer && conf_is_voter(&d->raft.configuration, p->id)) d->needed_ms = drv_now(d);
+        }
         /* V1: the core of a standby refuses to vote, yet a leader that has made it a voter and lost its place
          * before the entry got out cannot be elected without it, and nobody else can. The candidate's
          * configuration decides whose vote counts. */
@@ -506,6 +541,20 @@ void step_receive(struct driver *d, struct peer *p, enum raft_frame kind, const 
 
 /* ---- start ---- */
 
+/* Where snapshots would have been taken, had this process written the log: it stays bounded over restarts. */
+static void trim_points(struct driver *d, const struct store_start *s)
+{
+        size_t bytes = 0, n = 0;
+
+        for (uint64_t i = 0; i < s->entries_n && s->entries[i].index <= s->snapshot.index; i++) {
+                bytes += s->entries[i].data.n;
+                if (bytes < d->snapshot_bytes && ++n < d->snapshot_entries) continue;
+                bytes = n = 0;
+                memmove(d->trim_points, d->trim_points + 1, (TRIM_POINTS - 1) * sizeof(d->trim_points[0]));
+                d->trim_points[TRIM_POINTS - 1] = s->entries[i].index;
+        }
+}
+
 void step_start(struct driver *d)
 {
         struct raft_event e = { .type = RAFT_START };
@@ -525,10 +574,11 @@ void step_start(struct driver *d)
                 entries[i].buf.len = le->data.n;
                 log_cache_append(&d->log, entry_new(le->index, le->term, le->type, le->data));
         }
+        if (d->log_only) trim_points(d, s);
         d->store_last = d->log.last;
         d->snapshot_index = s->snapshot.index;
         d->snapshot_term = s->snapshot.term;
-        log_cache_evict(&d->log, s->applied.index, LOG_CACHE_BYTES);
+        log_cache_evict(&d->log, s->applied.index, d->cache_bytes);
         if (s->snapshot.index) {
                 meta.index = s->snapshot.index;
                 meta.term = s->snapshot.term;

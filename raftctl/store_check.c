@@ -160,6 +160,7 @@ static int check_content(struct examination *x, struct store_offline *o, struct 
         int found = state_check(state, on_state_finding, x);
         if (found < 0) finding(x, "state: cannot be read: %s", err_text(found));
         sum->identity = o->meta.identity;
+        sum->log_only = o->meta.log_only;
         sum->term = o->meta.term;
         sum->voted_for = o->meta.voted_for;
         sum->snapshot_index = o->meta.snapshot.index;

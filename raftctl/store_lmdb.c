@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "raftctl/job_internal.h"
+#include "raftctl/log_only.h"
 #include "raftctl/snapshot.h"
 #include "raftctl/store_lmdb_internal.h"
 #include "wire/base/list.h"
@@ -41,6 +42,7 @@ struct store_lmdb {
         int lock_fd, seq_fd;
         uint64_t reserve_bytes;
         unsigned room_try_ms;
+        bool log_only;
 
         /* loop thread */
         uv_loop_t *loop;
@@ -117,7 +119,7 @@ static int write_job(struct store_lmdb *s, struct store_job *job, struct kv_lmdb
         if (err == 0) err = write_log(s, job, kv_lmdb_tx(t, DB_LOG), after);
         if (err == 0 && job->set_vote) err = member_put_vote(meta, job->term, job->voted_for);
         if (err == 0 && job->install) err = member_put_current(meta, current);
-        if (err == 0 && job->apply_n != 0) err = job_apply(job, state, &job->applied);
+        if (err == 0 && job->apply_n != 0) err = job_apply(job, state, s->log_only, &job->applied);
         if (err == 0 && job->set_snapshot) {
                 err = member_put_snapshot(meta, &job->snapshot);
                 after->snapshot_index = job->snapshot.index;
@@ -187,13 +189,19 @@ static int run_install_begin(struct store_lmdb *s)
 
 static int install_pair(void *arg, struct blob key, struct blob value) { return tx_put(arg, key, value); }
 
+static int install_kept_pair(void *arg, struct blob key, struct blob value)
+{
+        return log_only_keeps(key) ? tx_put(arg, key, value) : 0;
+}
+
 static int run_install_chunk(struct store_lmdb *s, struct blob chunk)
 {
         struct kv_lmdb_txn *t;
         enum member_db spare = DB_STATE1;
         int err = begin_spare(s, &t, &spare);
         if (err != 0) return err;
-        err = snapshot_parse(&s->parser, chunk, install_pair, kv_lmdb_tx(t, spare));
+        err = snapshot_parse(
+                &s->parser, chunk, s->log_only ? install_kept_pair : install_pair, kv_lmdb_tx(t, spare));
         if (err != 0) {
                 kv_lmdb_end(t);
                 return err;
@@ -616,7 +624,7 @@ static int sync_dir(const char *dir, const char *below, struct fail *f)
 }
 
 /* A new store is made under another name: it is there as a whole or not at all. */
-static int make_new(const struct kv_lmdb_config *config, struct fail *f)
+static int make_new(const struct kv_lmdb_config *config, bool log_only, struct fail *f)
 {
         struct kv_lmdb_config c = *config;
         struct kv_lmdb *kv;
@@ -630,6 +638,7 @@ static int make_new(const struct kv_lmdb_config *config, struct fail *f)
                 err = kv_lmdb_write(kv, &t);
                 if (err == 0) {
                         (void)member_put_format(kv_lmdb_tx(t, DB_META)); /* sticks */
+                        if (log_only) (void)member_put_log_only(kv_lmdb_tx(t, DB_META));
                         err = kv_lmdb_commit(t);
                 }
                 if (err != 0) (void)fail_set(f, err, "%s: %s", path, err_text(err));
@@ -655,7 +664,11 @@ static int prepare(struct store_lmdb *s, const char *dir, struct fail *f)
         err = kv_lmdb_read(s->kv, &t);
         if (err == 0) {
                 err = member_meta_get(kv_lmdb_tx(t, DB_META), &meta);
+                bool used = err == 0 && (meta.term != 0 || meta.snapshot.index != 0);
                 kv_lmdb_end(t);
+                if (used && meta.log_only && !s->log_only)
+                        return fail_set(f, E_CONFIG,
+                                "%s holds a witness's log, without the state: start with --witness", dir);
         }
         return err == 0 ? 0 : fail_set(f, err, "%s/member.mdb: %s", dir, err_text(err));
 }
@@ -681,6 +694,7 @@ int store_lmdb_open(
         s->lock_fd = lock_fd;
         s->seq_fd = -1;
         s->loop = loop;
+        s->log_only = config->log_only;
         s->reserve_bytes = config->reserve_bytes != 0 ? config->reserve_bytes : STORE_LMDB_RESERVE_BYTES;
         s->room_try_ms = config->room_try_ms != 0 ? MIN(config->room_try_ms, 999u) : ROOM_TRY_MS;
         pthread_mutex_init(&s->mutex, NULL);
@@ -697,7 +711,7 @@ int store_lmdb_open(
         struct kv_lmdb_config kc = {
                 .path = path, .dbs = member_dbs, .dbs_n = DB_N, .map_bytes = config->map_bytes
         };
-        err = make_new(&kc, f);
+        err = make_new(&kc, config->log_only, f);
         if (err == 0) err = kv_lmdb_open(&kc, &s->kv, f);
         free(path);
         if (err == 0) err = prepare(s, config->dir, f);

@@ -23,6 +23,8 @@ struct store_lmdb_config {
         uint64_t map_bytes;     /* 0 = 16 GiB */
         uint64_t reserve_bytes; /* 0 = STORE_LMDB_RESERVE_BYTES */
         unsigned room_try_ms;   /* 0 = 200; how often a job that waits for room is tried */
+        bool log_only;          /* a witness's: of the state only what raftctl/log_only.h says; a directory
+                                   stays one (E_CONFIG) */
 };
 /* E_BUSY: another process has the directory. E_CORRUPT, E_FORMAT, E_STORAGE, E_NO_SPACE: f says which file
  * and what. */
@@ -57,6 +59,7 @@ struct store_summary {
         size_t conf_n;
         struct applied applied;
         uint64_t rows_n; /* of the state */
+        bool log_only;   /* a witness's */
 };
 /* Walks everything read-only: structure, checksums, continuity of the log, terms never falling, each
  * write-set decodes, the state's invariants (state/check.h). Returns the number of findings, or a negative

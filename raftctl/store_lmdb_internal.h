@@ -15,6 +15,7 @@ struct member_meta {
         struct snapshot_meta snapshot; /* conf points into the store */
         enum member_db current;        /* DB_STATE0 or DB_STATE1 */
         struct store_identity identity;
+        bool log_only; /* a witness's: the state holds what raftctl/log_only.h says */
 };
 /* E_FORMAT: another version wrote it; E_CORRUPT: a row has a wrong size. Rows that are missing leave zeros.
  */
@@ -22,6 +23,7 @@ int member_meta_get(struct tx *meta, struct member_meta *ret) MUST_USE;
 /* Only the current state database; the cheap part of member_meta_get. */
 int member_current(struct tx *meta, enum member_db *ret) MUST_USE;
 int member_put_format(struct tx *meta);
+int member_put_log_only(struct tx *meta);
 int member_put_vote(struct tx *meta, uint64_t term, uint64_t voted_for);
 int member_put_snapshot(struct tx *meta, const struct snapshot_meta *snapshot);
 int member_put_current(struct tx *meta, enum member_db db);

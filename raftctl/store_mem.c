@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "raftctl/job_internal.h"
+#include "raftctl/log_only.h"
 #include "raftctl/snapshot.h"
 #include "state/checksum.h"
 #include "state/kv_mem.h"
@@ -47,7 +48,7 @@ struct store_mem {
         size_t queue_n;
         bool down;  /* crashed, not loaded since: the dying user's calls count for nothing */
         int broken; /* an error happened: everything fails until load */
-        bool full;
+        bool full, log_only;
         struct snapshot_parser parser;
         struct tx **views;
         size_t views_n, views_cap;
@@ -147,7 +148,7 @@ static int commit_job(struct store_mem *m, struct store_job *job)
         if (err != 0) return err;
         if (job->apply_n != 0) {
                 struct tx *tx = kv_mem_write(d->kv[target]);
-                err = tx_fail(tx, job_apply(job, tx, &job->applied));
+                err = tx_fail(tx, job_apply(job, tx, m->log_only, &job->applied));
                 int commit_err = kv_mem_commit(tx);
                 if (err == 0) err = commit_err;
                 if (err != 0) return err;
@@ -172,10 +173,15 @@ static int commit_job(struct store_mem *m, struct store_job *job)
 
 static int install_pair(void *arg, struct blob key, struct blob value) { return tx_put(arg, key, value); }
 
+static int install_kept_pair(void *arg, struct blob key, struct blob value)
+{
+        return log_only_keeps(key) ? tx_put(arg, key, value) : 0;
+}
+
 static int commit_chunk(struct store_mem *m, struct blob chunk)
 {
         struct tx *tx = kv_mem_write(m->disk.kv[1 - m->disk.current]);
-        int err = snapshot_parse(&m->parser, chunk, install_pair, tx);
+        int err = snapshot_parse(&m->parser, chunk, m->log_only ? install_kept_pair : install_pair, tx);
         if (err != 0) {
                 kv_mem_end(tx);
                 return err;
@@ -462,6 +468,8 @@ void store_mem_crash(struct store_mem *m, bool (*keep)(void *arg), void *arg)
         m->parser = (struct snapshot_parser){ 0 };
         m->down = true;
 }
+
+void store_mem_set_log_only(struct store_mem *m) { m->log_only = true; }
 
 void store_mem_set_full(struct store_mem *m, bool full) { m->full = full; }
 

@@ -20,6 +20,9 @@ struct store_mem *store_mem_new(void);
 void store_mem_free(struct store_mem *m);
 struct store *store_mem_store(struct store_mem *m);
 
+/* A witness's: of the state only what raftctl/log_only.h says. Before the first use. */
+void store_mem_set_log_only(struct store_mem *m);
+
 /* Called whenever the queue becomes non-empty (from inside submit, install_*, close): arrange for
  * store_mem_step to be called later. NULL = none. */
 void store_mem_set_wakeup(struct store_mem *m, void (*cb)(void *arg), void *arg);

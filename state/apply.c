@@ -58,12 +58,13 @@ static void chain(uint8_t hash[32], struct blob data)
         crypto_generichash_final(&st, hash, 32);
 }
 
-static int apply_rows(struct tx *tx, const struct writeset *ws)
+static int apply_rows(struct tx *tx, const struct writeset *ws, writeset_keep_fn *keep)
 {
         for (uint32_t i = 0; i < ws->changes_n; i++) {
                 const struct ws_change *c = &ws->changes[i];
                 int err;
                 if (SABOTAGE(APPLY_NO_INDEX) && row_type_id(c->key) == idx_port_type.id) continue;
+                if (keep != NULL && !keep(c->key)) continue;
                 if (HAS(c, ws_change, value)) err = tx_put(tx, c->key, c->value);
                 else err = tx_del(tx, c->key);
                 if (err != 0 && err != E_NOT_FOUND) return err; /* deleting what is not there is fine */
@@ -71,8 +72,8 @@ static int apply_rows(struct tx *tx, const struct writeset *ws)
         return 0;
 }
 
-int writeset_apply(
-        struct tx *tx, uint64_t index, uint64_t term, struct blob data, enum apply_result *ret_result)
+int writeset_apply_some(struct tx *tx, uint64_t index, uint64_t term, struct blob data,
+        writeset_keep_fn *keep, enum apply_result *ret_result)
 {
         struct applied ap;
         *ret_result = APPLY_DONE;
@@ -89,11 +90,17 @@ int writeset_apply(
                 if (err == 0 && ws.base_index != ap.writeset_index && !again) {
                         *ret_result = APPLY_REFUSED;
                 } else if (err == 0) {
-                        err = apply_rows(tx, &ws);
+                        err = apply_rows(tx, &ws, keep);
                         ap.writeset_index = index;
                         chain(ap.hash, data);
                 }
                 arena_done(&a);
         }
         return err != 0 ? err : applied_put(tx, &ap);
+}
+
+int writeset_apply(
+        struct tx *tx, uint64_t index, uint64_t term, struct blob data, enum apply_result *ret_result)
+{
+        return writeset_apply_some(tx, index, term, data, NULL, ret_result);
 }

@@ -41,6 +41,11 @@ enum apply_result {
  * then be dropped. */
 int writeset_apply(
         struct tx *tx, uint64_t index, uint64_t term, struct blob data, enum apply_result *ret_result);
+/* The same for a member that keeps some rows only: those whose key keep() says true of. NULL = all. Index, term and
+ * hash are the same. */
+typedef bool writeset_keep_fn(struct blob key);
+int writeset_apply_some(struct tx *tx, uint64_t index, uint64_t term, struct blob data,
+        writeset_keep_fn *keep, enum apply_result *ret_result);
 /* Loads the changes of an encoded write-set into an empty overlay layer. E_FORMAT, E_CORRUPT, E_LIMIT. */
 int writeset_load(struct overlay *o, struct blob data, uint64_t *ret_base_index);
 
