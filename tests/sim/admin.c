@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "raftctl/voters.h"
 #include "tests/sim/sim.h"
 
 /* ---- membership ---- */
@@ -48,23 +49,38 @@ static void ask(struct sim_node *l, enum member_change what, uint64_t id, const 
         node_after(l);
 }
 
+/* Would the voters be a sound set with this one more, or less (raftctl/voters.h)? Dead ids count as volatile. */
+static bool sound(struct sim *s, const struct raft_configuration *c, uint64_t plus, uint64_t minus)
+{
+        struct voters v = { 0 };
+
+        for (unsigned i = 0; i < c->n; i++) {
+                const struct raft_server *x = &c->servers[i];
+                const struct sim_node *n = node_by_id(s, x->id);
+                if ((x->role != RAFT_VOTER && x->id != plus) || x->id == minus) continue;
+                voters_add(&v, n && !n->witness && !n->is_volatile, !n || n->is_volatile);
+        }
+        return voters_lack_lasting(&v) == 0 && voters_lack_controllers(&v) == 0;
+}
+
 static bool add_member(struct sim *s, struct sim_node *l)
 {
         const struct raft_configuration *c = &l->driver->raft.configuration;
-        bool have_volatile = false;
+        unsigned volatiles = 0, witnesses = 0;
         struct sim_node *n = NULL;
 
         for (unsigned i = 0; i < s->nodes_n; i++) {
                 struct sim_node *x = &s->nodes[i];
-                have_volatile |= x->is_volatile && !x->forever_dead;
+                bool in = conf_find(c, x->id) != NULL;
+                volatiles += x->is_volatile && !x->forever_dead;
+                witnesses += x->witness && !x->is_volatile && in;
                 /* one that was made before but is not a member: never one that was */
-                if (x->up && !x->forever_dead && !conf_find(c, x->id) &&
-                        raft_last_index(&x->driver->raft) == 0)
-                        n = x;
+                if (x->up && !x->forever_dead && !in && raft_last_index(&x->driver->raft) == 0) n = x;
         }
         if (!n) {
+                bool is_volatile = volatiles < s->volatiles && c->n >= 2;
                 if (s->nodes_n >= NODES_MAX) return false;
-                n = node_new(s, s->volatile_voter && !have_volatile && c->n >= 2);
+                n = node_new(s, is_volatile, is_volatile ? sim_below(s, 4) != 0 : witnesses < s->witnesses);
                 node_boot(n);
         }
         ask(l, CHANGE_ADD, n->id, n->address);
@@ -75,16 +91,13 @@ static bool shrink(struct sim *s, struct sim_node *l)
 {
         const struct raft_configuration *c = &l->driver->raft.configuration;
         const struct raft_server *v = &c->servers[sim_below(s, c->n)];
-        unsigned voters = conf_voters(c);
-        bool volatile_in = false;
 
         for (unsigned i = 0; i < c->n; i++) {
                 const struct sim_node *n = node_by_id(s, c->servers[i].id);
                 if (!n || n->forever_dead) return false;
-                volatile_in |= n->is_volatile;
         }
         if (s->nodes_n + 1 >= NODES_MAX) return false;
-        if (v->role == RAFT_VOTER && voters <= (volatile_in ? 3u : 1u)) return false;
+        if (v->role == RAFT_VOTER && (conf_voters(c) <= 1 || !sound(s, c, 0, v->id))) return false;
         ask(l, sim_below(s, 2) ? CHANGE_REMOVE : CHANGE_DEMOTE, v->id, NULL);
         return true;
 }
@@ -95,8 +108,8 @@ static void change_something(struct sim *s, struct sim_node *l)
 
         for (unsigned i = 0; i < c->n; i++) {
                 const struct sim_node *n = node_by_id(s, c->servers[i].id);
-                if (n && n->forever_dead && !conf_is_sole_voter(c, n->id)) {
-                        ask(l, CHANGE_REMOVE, n->id, NULL);
+                if ((!n || n->forever_dead) && !conf_is_sole_voter(c, c->servers[i].id)) {
+                        ask(l, CHANGE_REMOVE, c->servers[i].id, NULL);
                         return;
                 }
         }
@@ -106,7 +119,7 @@ static void change_something(struct sim *s, struct sim_node *l)
                         return;
                 }
                 if (c->servers[i].role == RAFT_STANDBY && conf_voters(c) < s->target_voters &&
-                        sim_below(s, 3)) {
+                        sound(s, c, c->servers[i].id, 0) && sim_below(s, 3)) {
                         ask(l, CHANGE_PROMOTE, c->servers[i].id, NULL);
                         return;
                 }
@@ -114,27 +127,6 @@ static void change_something(struct sim *s, struct sim_node *l)
         if (c->n < s->target_voters && add_member(s, l)) return;
         if (s->membership && sim_below(s, 4) == 0 && shrink(s, l)) return;
         if (s->transfers && sim_below(s, 3) == 0) ask(l, CHANGE_TRANSFER, 0, NULL);
-}
-
-/* A volatile member may go for ever only where the others are a majority whatever happens. */
-static bool may_lose(struct sim *s, const struct sim_node *v)
-{
-        for (unsigned i = 0; i < s->nodes_n; i++) {
-                const struct sim_node *n = &s->nodes[i];
-                const struct raft_configuration *c;
-                unsigned gone = 0;
-                if (!n->used || n->forever_dead || n == v) continue;
-                if (!n->up) return false;
-                c = &n->driver->raft.configuration;
-                if (!conf_is_voter(c, v->id)) continue;
-                for (unsigned k = 0; k < c->n; k++) {
-                        const struct sim_node *m = node_by_id(s, c->servers[k].id);
-                        gone += c->servers[k].role == RAFT_VOTER && (!m || m->forever_dead);
-                }
-                if (conf_voters(c) < 3 || gone > 0 || n->driver->raft.configuration_uncommitted_index)
-                        return false;
-        }
-        return true;
 }
 
 void admin_event(struct sim *s)
@@ -151,7 +143,8 @@ void admin_event(struct sim *s)
                 node_crash(n, 0);
         }
         l = leader(s);
-        if (!l || s->change_pending || (!s->membership && !s->sole_start && !s->transfers)) return;
+        if (!l || s->change_pending) return;
+        if (!s->membership && !s->sole_start && !s->transfers && s->volatiles == 0) return;
         change_something(s, l);
 }
 
@@ -186,8 +179,9 @@ static void crash_one(struct sim *s)
 {
         struct sim_node *n = &s->nodes[sim_below(s, s->nodes_n)];
 
-        if (n->up && (!n->is_volatile || may_lose(s, n)))
-                node_crash(n, 10 + sim_below(s, sim_below(s, 3) ? 300 : 1500));
+        for (unsigned i = 0; i < s->nodes_n && s->volatiles && sim_below(s, 2); i++)
+                if (s->nodes[i].is_volatile && s->nodes[i].up) n = &s->nodes[i]; /* those more often */
+        if (n->up) node_crash(n, 10 + sim_below(s, sim_below(s, 3) ? 300 : 1500));
 }
 
 void fault_event(struct sim *s)
@@ -205,8 +199,7 @@ void fault_event(struct sim *s)
                 crash_one(s);
         } else if (k < 82) {
                 for (unsigned i = 0; i < s->nodes_n; i++)
-                        if (s->nodes[i].up && !s->nodes[i].is_volatile)
-                                node_crash(&s->nodes[i], 10 + sim_below(s, 200));
+                        if (s->nodes[i].up) node_crash(&s->nodes[i], 10 + sim_below(s, 200));
         } else if (s->resets) {
                 flap(s);
         }
@@ -217,5 +210,8 @@ void fault_heal(struct sim *s)
         memset(s->cut, 0, sizeof(s->cut));
         s->drop_permille = 0;
         for (unsigned i = 0; i < s->nodes_n; i++)
-                if (s->nodes[i].used && !s->nodes[i].up && !s->nodes[i].forever_dead) node_boot(&s->nodes[i]);
+                if (s->nodes[i].used && !s->nodes[i].up && !s->nodes[i].forever_dead) {
+                        if (s->nodes[i].is_volatile) node_reborn(&s->nodes[i]);
+                        else node_boot(&s->nodes[i]);
+                }
 }

@@ -172,7 +172,7 @@ static struct sim_node *settled_leader(struct sim *s)
 
         for (unsigned i = 0; i < s->nodes_n; i++) {
                 struct sim_node *n = &s->nodes[i];
-                if (n->up && n->driver->leading && n->driver->ready &&
+                if (n->up && !n->witness && n->driver->leading && n->driver->ready &&
                         (!l || n->driver->lead_term > l->driver->lead_term))
                         l = n;
         }

@@ -86,7 +86,7 @@ static bool worth_asking(struct sim *s, const struct sim_node *n)
 {
         const struct sim_node *l = NULL;
 
-        if (!n->up || n->fatal) return false;
+        if (!n->up || n->fatal || n->witness) return false;
         for (unsigned i = 0; i < s->nodes_n && s->healed; i++) {
                 const struct sim_node *x = &s->nodes[i];
                 if (x->up && x->driver->leading && (!l || x->driver->lead_term > l->driver->lead_term)) l = x;

@@ -4,7 +4,7 @@
 sim=${SIM:-./tests/sim/sim}
 passed=0
 failed=0
-for guard in S3 L4 V1; do
+for guard in S3 L4 V1 ID; do
         if "$sim" --seeds 1500 --seconds 8 --guard-off "$guard" --until-failure >/dev/null 2>&1; then
                 echo "without guard $guard nothing was found"
                 failed=$((failed + 1))

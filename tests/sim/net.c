@@ -23,6 +23,8 @@ void net_send(struct sim_node *from, uint64_t to, enum raft_channel channel, str
         e->b = n->slot;
         e->channel = channel;
         e->x = s->generation[from->slot][n->slot];
+        e->from = from->id;
+        e->to = to;
         memcpy(e->data, frame.p, frame.n);
         if (frame.n > FRAME_HEADER_BYTES && frame.p[0] == raft_frame_SNAP_BEGIN) s->installs_n++;
         if (frame.n > FRAME_HEADER_BYTES && frame.p[0] == raft_frame_LESSON) s->lessons_n++;
@@ -33,17 +35,19 @@ void net_send(struct sim_node *from, uint64_t to, enum raft_channel channel, str
                 late->b = e->b;
                 late->channel = channel;
                 late->x = UINT64_MAX;
+                late->from = e->from;
+                late->to = e->to;
                 memcpy(late->data, frame.p, frame.n);
         }
 }
 
 void net_deliver(struct sim *s, const struct event *e)
 {
-        struct sim_node *to = &s->nodes[e->b], *from = &s->nodes[e->a];
+        struct sim_node *to = &s->nodes[e->b];
 
-        if (!to->up || s->cut[e->a][e->b]) return;
+        if (!to->up || to->id != e->to || s->cut[e->a][e->b]) return;
         if (e->x != UINT64_MAX && (e->x != s->generation[e->a][e->b] || !to->link[e->a])) return;
-        driver_receive(to->driver, from->id, e->channel, BLOB(e->data, e->n));
+        driver_receive(to->driver, e->from, e->channel, BLOB(e->data, e->n));
         node_after(to);
 }
 

@@ -32,6 +32,7 @@ static void op_fatal(void *arg, int err, const char *why)
         n->fatal = true;
 }
 static const struct driver_ops ops = { .send = op_send, .evaluate = op_evaluate, .on_fatal = op_fatal };
+static const struct driver_ops witness_ops = { .send = op_send, .on_fatal = op_fatal };
 
 /* ---- disk ---- */
 
@@ -83,7 +84,20 @@ struct sim_node *node_by_id(struct sim *s, uint64_t id)
         return NULL;
 }
 
-struct sim_node *node_new(struct sim *s, bool is_volatile)
+static void new_disk(struct sim_node *n)
+{
+        n->store = store_mem_new();
+        if (n->witness) store_mem_set_log_only(n->store);
+        store_mem_set_wakeup(n->store, disk_wakeup, n);
+}
+
+static void new_id(struct sim_node *n)
+{
+        n->id = n->sim->next_id++;
+        (void)snprintf(n->address, sizeof(n->address), "n%llu:1", (unsigned long long)n->id);
+}
+
+struct sim_node *node_new(struct sim *s, bool is_volatile, bool witness)
 {
         struct sim_node *n = &s->nodes[s->nodes_n];
 
@@ -92,14 +106,21 @@ struct sim_node *node_new(struct sim *s, bool is_volatile)
                 .sim = s,
                 .slot = s->nodes_n,
                 .used = true,
-                .is_volatile = is_volatile };
+                .is_volatile = is_volatile,
+                .witness = witness };
         s->nodes_n++;
-        n->id = s->next_id++;
         n->disk_slow = s->slow_disks ? 1 + sim_below(s, 4) : 1;
-        (void)snprintf(n->address, sizeof(n->address), "n%llu:1", (unsigned long long)n->id);
-        n->store = store_mem_new();
-        store_mem_set_wakeup(n->store, disk_wakeup, n);
+        new_id(n);
+        new_disk(n);
         return n;
+}
+
+void node_reborn(struct sim_node *n)
+{
+        store_mem_free(n->store);
+        if (guard_on(GUARD_ID)) new_id(n);
+        new_disk(n);
+        node_boot(n);
 }
 
 void node_boot(struct sim_node *n)
@@ -113,9 +134,11 @@ void node_boot(struct sim_node *n)
                 .seed = sim_random(s),
                 .store = store_mem_store(n->store),
                 .env = &n->env,
-                .ops = &ops,
+                .ops = n->witness ? &witness_ops : &ops,
                 .arg = n,
-                .snapshot_entries = 40,
+                .lazy = n->witness,
+                .log_only = n->witness,
+                .snapshot_entries = n->witness ? 15 : 40,
                 .snapshot_bytes = 1 << 20,
                 .trailing_entries = 16 };
         struct fail f;
@@ -156,7 +179,6 @@ void node_crash(struct sim_node *n, unsigned down_ms)
                 n->link[i] = false;
                 if (i != n->slot) net_break(s, n->slot, i, true);
         }
-        if (n->is_volatile) n->forever_dead = true; /* what it knew is gone: it comes back as somebody else */
         if (n->forever_dead) return;
         e = sim_event(s, s->now + down_ms, EV_REBOOT, 0);
         e->a = n->slot;

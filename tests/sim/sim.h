@@ -1,7 +1,8 @@
 /* The cluster simulator: drivers, stores, network, clients and an administrator in one process under a
  * virtual clock. All randomness comes from one generator, so that a seed replays exactly.
  *
- * Every node is the real driver over the memory store. The network delays, drops, cuts (also one way) and
+ * Every node is the real driver over the memory store. Some are witnesses (no state, a short log), some volatile: each
+ * start of those is a new member with a new id, as docs/consensus.md demands. The network delays, drops, cuts (also one way) and
  * resets; disks are slow and lose what was not synced; processes die, alone and all at once; members come and
  * go. Threads: one. Ownership: struct sim owns everything. */
 #ifndef TESTS_SIM_SIM_H
@@ -60,7 +61,7 @@ struct sim_node {
         char address[ADDRESS_BYTES];
         struct store_mem *store;
         struct driver *driver;
-        bool used, up, disk_busy, forever_dead, is_volatile, link[NODES_MAX], fatal;
+        bool used, up, disk_busy, forever_dead, is_volatile, witness, link[NODES_MAX], fatal;
         bool crash_wanted;
         uint64_t reboot_at, deadline, spin_at;
         unsigned spin_n;
@@ -72,8 +73,9 @@ enum event_kind { EV_FRAME, EV_LINK, EV_DISK, EV_DISK_CALL, EV_CLIENT, EV_FAULT,
 struct event {
         uint64_t at, seq;
         enum event_kind kind;
-        unsigned a, b; /* nodes, or a client */
-        uint64_t x;    /* boot, generation */
+        unsigned a, b;     /* nodes, or a client */
+        uint64_t x;        /* boot, generation */
+        uint64_t from, to; /* ids; slots may have other ones by the time of arrival */
         enum raft_channel channel;
         bool up, reset;
         size_t n;
@@ -123,8 +125,9 @@ struct sim {
         uint64_t generation[NODES_MAX][NODES_MAX], fifo[NODES_MAX][NODES_MAX][CHANNEL_N];
         unsigned drop_permille, delay_ms, leftover_permille;
         /* behaviour of this seed */
-        bool faults, membership, transfers, resets, sole_start, volatile_voter, slow_disks;
-        unsigned rate; /* client pause */
+        bool faults, membership, transfers, resets, sole_start, slow_disks;
+        unsigned volatiles, witnesses; /* of the voters that are wanted */
+        unsigned rate;                 /* client pause */
         unsigned election_ms, heartbeat_ms;
         /* clients */
         struct client clients[CLIENTS_MAX];
@@ -165,7 +168,9 @@ void sim_begin(struct sim *s, unsigned n);
 void sim_free(struct sim *s);
 
 /* node.c */
-struct sim_node *node_new(struct sim *s, bool is_volatile);
+struct sim_node *node_new(struct sim *s, bool is_volatile, bool witness);
+/* A volatile node starts: nothing of what it was is left. */
+void node_reborn(struct sim_node *n);
 void node_boot(struct sim_node *n);
 void node_crash(struct sim_node *n, unsigned down_ms);
 void node_tick(struct sim_node *n);

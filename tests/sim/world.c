@@ -94,7 +94,9 @@ static void dispatch(struct sim *s, struct event *e)
         case EV_FAULT: fault_event(s); break;
         case EV_ADMIN: admin_event(s); break;
         case EV_REBOOT:
-                if (!s->nodes[e->a].up && s->nodes[e->a].boot == e->x) node_boot(&s->nodes[e->a]);
+                if (s->nodes[e->a].up || s->nodes[e->a].boot != e->x) break;
+                if (s->nodes[e->a].is_volatile) node_reborn(&s->nodes[e->a]);
+                else node_boot(&s->nodes[e->a]);
                 break;
         default: break;
         }
@@ -108,7 +110,7 @@ static void found(struct sim *s, unsigned n)
         struct fail why;
 
         for (unsigned i = 0; i < n; i++) {
-                struct sim_node *node = node_new(s, false);
+                struct sim_node *node = node_new(s, false, n - i <= s->witnesses && n > 2 * s->witnesses);
                 f[i] = (struct driver_founder){ node->id, node->address,
                         i == 0 || !s->sole_start ? MEMBER_VOTER : MEMBER_STANDBY };
         }
@@ -143,19 +145,25 @@ struct sim *sim_new(uint64_t seed, const struct workload *work)
         s->transfers = sim_below(s, 3) == 0;
         s->resets = sim_below(s, 2) == 0;
         s->sole_start = sim_below(s, 5) == 0;
-        s->volatile_voter = s->membership && sim_below(s, 3) == 0;
         s->slow_disks = sim_below(s, 3) == 0;
         s->rate = 1 + sim_below(s, 12);
         s->election_ms = 150;
         s->heartbeat_ms = 25;
         s->target_voters = sim_below(s, 4) == 0 ? 5 : 3;
+        /* as two controllers and a witness; three controllers and two witnesses; each witness with a disk or without */
+        if (sim_below(s, 3) == 0) {
+                unsigned both = 1 + (s->target_voters == 5 ? sim_below(s, 2) : 0);
+                s->volatiles = sim_below(s, both + 1);
+                s->witnesses = both - s->volatiles;
+        }
         s->clients_n = 3 + sim_below(s, CLIENTS_MAX - 2);
         return s;
 }
 
 void sim_calm(struct sim *s)
 {
-        s->faults = s->membership = s->transfers = s->sole_start = s->volatile_voter = s->slow_disks = false;
+        s->faults = s->membership = s->transfers = s->sole_start = s->slow_disks = false;
+        s->volatiles = s->witnesses = 0;
         s->drop_permille = s->leftover_permille = 0;
         s->delay_ms = 2;
         s->election_ms = 500;
@@ -265,7 +273,7 @@ void sim_begin(struct sim *s, unsigned n)
 
 static void run(struct sim *s)
 {
-        sim_begin(s, s->sole_start ? 1 + sim_below(s, 3) : s->target_voters);
+        sim_begin(s, s->sole_start ? 1 + sim_below(s, 3) : s->target_voters - s->volatiles);
         while (!s->failed && s->now < s->end_ms) sim_turn(s);
         if (s->failed) return;
         sim_note(s, "healing");
