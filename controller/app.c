@@ -83,6 +83,8 @@ static int open_member(struct app *a, struct fail *f)
                 .level_raise_ms = a->config.level_raise_ms,
                 .promote_after_ms = a->config.promote_after_s * 1000,
                 .witness = a->config.witness,
+                .is_volatile = a->config.is_volatile,
+                .witness_log_bytes = a->config.witness_log_bytes,
                 .hooks = &hooks,
                 .arg = a,
                 .env = a->env };

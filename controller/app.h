@@ -23,6 +23,8 @@ struct app_config {
         uint64_t level_raise_ms; /* as in struct member_config */
         bool unix_socket;
         bool witness; /* a voter only: no REST, no satellites */
+        bool is_volatile;
+        uint64_t witness_log_bytes;
 };
 
 struct app;

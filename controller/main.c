@@ -1,6 +1,7 @@
 /* outrigger-controller: options, signals, exit codes. */
 #include <getopt.h>
 #include <libgen.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,7 +29,9 @@ static const char usage[] =
         "Found a cluster with `raftctl init`, add members with `raftctl token create` and `raftctl join`.\n\n"
         "  -c, --config=FILE    settings (" CONFIG_FILE ")\n"
         "  -s, --set=SECTION.KEY=VALUE  overrides one setting; may be repeated\n"
-        "      --witness        a voter only: no REST, no satellites\n"
+        "      --witness        a voter only: no state, no REST, no satellites\n"
+        "      --volatile       a witness without a writable disk: each start is a new member, let in by its "
+        "certificate\n"
         "      --sample-config  print a settings file with all defaults\n"
         "  -V, --version        print the version\n"
         "  -h, --help           print this\n\n"
@@ -49,15 +52,16 @@ static const struct config_table table = { keys, ARRAY_LEN(keys), false };
 struct options {
         struct settings settings;
         const char *file; /* NULL: the usual one, which may be missing */
-        bool witness;
+        bool witness, is_volatile;
 };
 
-enum { OPT_WITNESS = 256, OPT_SAMPLE };
+enum { OPT_WITNESS = 256, OPT_VOLATILE, OPT_SAMPLE };
 static const char short_options[] = "c:s:Vh";
 static const struct option long_options[] = {
         { "config", required_argument, NULL, 'c' },
         { "set", required_argument, NULL, 's' },
         { "witness", no_argument, NULL, OPT_WITNESS },
+        { "volatile", no_argument, NULL, OPT_VOLATILE },
         { "sample-config", no_argument, NULL, OPT_SAMPLE },
         { "version", no_argument, NULL, 'V' },
         { "help", no_argument, NULL, 'h' },
@@ -77,6 +81,7 @@ static int parse(struct options *o, int argc, char **argv, struct fail *f)
         while ((opt = getopt_long(argc, argv, short_options, long_options, NULL)) != -1) {
                 if (opt == 'c') o->file = optarg;
                 else if (opt == OPT_WITNESS) o->witness = true;
+                else if (opt == OPT_VOLATILE) o->witness = o->is_volatile = true;
                 else if (opt == 'h' || opt == OPT_SAMPLE) {
                         if (opt == 'h') (void)fputs(usage, stdout);
                         err = config_print(&table, opt == OPT_SAMPLE, stdout);
@@ -110,6 +115,8 @@ static int to_app_config(const struct options *o, struct app_config *ac, struct 
                 .promote_after_s = (unsigned)c->raft_promote_after_s,
                 .http_threads = (unsigned)c->rest_threads,
                 .unix_socket = c->rest_unix_socket,
+                .witness_log_bytes = (uint64_t)c->witness_log_mib << 20,
+                .is_volatile = o->is_volatile,
                 .witness = o->witness };
         if (ac->heartbeat_ms * 3 > ac->election_ms)
                 return fail_set(f, E_CONFIG,
@@ -213,6 +220,11 @@ static int start(struct options *o, int argc, char **argv, struct fail *f)
         if (log_level_parse(o->settings.controller_log_level, &level) == 0)
                 log_set_level(level); /* it was checked */
         protect_process();
+        if (o->witness) { /* small: what a thread has freed is of use to the others, and goes back */
+                (void)mallopt(M_ARENA_MAX, 1);
+                (void)mallopt(M_TRIM_THRESHOLD, 128 << 10);
+                (void)mallopt(M_MMAP_THRESHOLD, 128 << 10);
+        }
         return run(o, f);
 }
 

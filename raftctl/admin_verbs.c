@@ -224,6 +224,17 @@ static void fill_warnings(struct call *c, struct admin_status *o, const struct d
                                 "one",
                                 voters, voters / 2 - 1, voters - 1));
         fill_zone_warnings(c, o, s);
+        for (uint32_t i = 0; i < s->members_n; i++) {
+                char name[PKI_NAME_MAX + 1];
+                if (!s->members[i].starved) continue;
+                member_name_of(m, s->members[i].id, name);
+                warn(c, o,
+                        arena_printf(&c->arena,
+                                "'%s' lacks entries that the log of this witness does not hold any more: "
+                                "bring back a "
+                                "controller that has them",
+                                name));
+        }
         if (s->disk_full) warn(c, o, "the disk is full: no changes are taken, make room");
         if (m->level.next > m->level.now)
                 warn(c, o,

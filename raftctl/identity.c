@@ -310,6 +310,7 @@ static int prepare_identity(const struct member_joining *c, const struct join_ti
         SET(id, member_identity, address, c->address);
         SET(id, member_identity, cluster, t->cluster);
         SET(id, member_identity, started, false);
+        if (c->is_volatile) SET(id, member_identity, is_volatile, true);
         if (mkdir(c->dir, 0700) != 0 && errno != EEXIST)
                 return fail_set(f, -errno, "%s: %s", c->dir, strerror(errno));
         return identity_save(c->dir, id, f);
@@ -339,6 +340,7 @@ int member_join(const struct member_joining *c, struct fail *f)
                 .zone = c->zone,
                 .standby = c->standby,
                 .raft_id = id.raft_id,
+                .is_volatile = c->is_volatile,
                 .sans = c->sans,
                 .sans_n = c->sans_n,
                 .timeout_ms = c->timeout_ms };

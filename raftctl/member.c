@@ -16,6 +16,7 @@
 #include "raftctl/level.h"
 #include "raftctl/member_int.h"
 #include "raftctl/store_lmdb.h"
+#include "raftctl/store_mem.h"
 #include "raftctl/takeover.h"
 #include "wire/codec/codec.h"
 #include "wire/net/kinds.h"
@@ -26,7 +27,9 @@ enum {
         HEARTBEAT_MS = 50,
         IDENTITY_ARENA = 1 << 20,
         OUTCOME_ARENA = 64 << 10,
-        TICK_MAX_MS = 1000
+        TICK_MAX_MS = 1000,
+        WITNESS_ENTRY_BYTES = 128, /* the least that an entry costs a store */
+        WITNESS_CACHE_BYTES = 256 << 10
 };
 
 uint64_t member_now_ms(const struct local_member *m) { return m->env->now_ms(m->env); }
@@ -37,6 +40,7 @@ static void free_member(struct local_member *m)
 {
         pki_dir_done(&m->pki);
         tls_ctx_unref(m->tls);
+        store_mem_free(m->memory);
         arena_done(&m->arena);
         arena_done(&m->members_arena);
         free(m->dir);
@@ -70,7 +74,11 @@ void member_close(struct local_member *m, void (*cb)(void *arg), void *arg)
                 driver_close(m->driver);
                 m->driver = NULL;
         }
-        if (m->store != NULL) m->store->ops->close(m->store, on_part_closed, m);
+        if (m->memory != NULL) m->store->ops->drain(m->store);
+        else if (m->store != NULL) m->store->ops->close(m->store, on_part_closed, m);
+        if (m->coming_back != NULL) join_ask_cancel(m->coming_back);
+        uv_close((uv_handle_t *)&m->memory_turn, on_handle_closed);
+        uv_close((uv_handle_t *)&m->come_back, on_handle_closed);
         uv_close((uv_handle_t *)&m->turn, on_handle_closed);
         uv_close((uv_handle_t *)&m->polled, on_handle_closed);
         uv_close((uv_handle_t *)&m->tick, on_handle_closed);
@@ -93,7 +101,7 @@ static const char *remedy(int err)
         return "";
 }
 
-static void fatal(struct local_member *m, int err, const char *why)
+void member_fatal(struct local_member *m, int err, const char *why)
 {
         char text[PATH_MAX + 600];
         if (m->fatal || m->closing) return;
@@ -154,7 +162,7 @@ static void drv_applied(void *arg, uint64_t index)
         if (!m->closing && m->hooks->on_applied != NULL) m->hooks->on_applied(m->arg, index);
 }
 
-static void drv_fatal_cb(void *arg, int err, const char *why) { fatal(arg, err, why); }
+static void drv_fatal_cb(void *arg, int err, const char *why) { member_fatal(arg, err, why); }
 
 static const struct driver_ops driver_ops = {
         .send = drv_send,
@@ -213,7 +221,7 @@ static void net_outdated(void *arg, uint64_t epoch)
                 "belongs to "
                 "the past. To go on with the cluster: move %.150s away, and 'raftctl join' with a new token",
                 (unsigned long long)epoch, m->dir);
-        fatal(m, E_STALE, m->outdated);
+        member_fatal(m, E_STALE, m->outdated);
 }
 
 static const struct transport_ops transport_ops = {
@@ -280,7 +288,18 @@ static int check_identity(struct local_member *m, struct fail *f)
         if (id.role != PKI_CONTROLLER && id.role != PKI_WITNESS)
                 return fail_set(f, E_AUTH, "the certificate in %s is that of a %s, not of a controller",
                         m->dir, pki_role_name(id.role));
+        if (m->witness != (id.role == PKI_WITNESS))
+                return fail_set(f, E_CONFIG, "%s belongs to a %s: start %s", m->dir, pki_role_name(id.role),
+                        m->witness ? "without --witness and --volatile" : "with --witness");
         return 0;
+}
+
+/* Whatever id was there before: a member that has forgotten what it promised under that one never uses it again. */
+static void make_volatile(struct local_member *m)
+{
+        SET(&m->identity, member_identity, raft_id, identity_new_id(m->env));
+        SET(&m->identity, member_identity, is_volatile, true);
+        m->is_volatile = m->witness = true;
 }
 
 static int load_identity(struct local_member *m, struct fail *f)
@@ -293,6 +312,7 @@ static int load_identity(struct local_member *m, struct fail *f)
                         "'raftctl join TOKEN'",
                         m->dir);
         if (err == 0) err = identity_load(m->dir, &m->arena, &m->identity, f);
+        if (err == 0 && (m->is_volatile || m->identity.is_volatile)) make_volatile(m);
         if (err == 0) err = check_identity(m, f);
         if (err != 0) return err;
         return tls_ctx_new(&(struct tls_config){ .ca = &m->pki.ca,
@@ -342,11 +362,17 @@ static int check_store(struct local_member *m, const char *store_dir, struct fai
 static int open_store(struct local_member *m, struct fail *f)
 {
         char dir[PATH_MAX];
+        struct store_lmdb_config c = { .dir = dir };
+        if (m->is_volatile) {
+                witness_open_memory(m);
+                return 0;
+        }
+        if (m->witness) witness_store_config(m, &c);
         int n = snprintf(dir, sizeof dir, "%s/" MEMBER_STORE_DIR, m->dir);
         if (n < 0 || (size_t)n >= sizeof dir)
                 return fail_set(f, E_TOO_LARGE, "path too long: %.100s", m->dir);
         int err = refuse_amnesia(m, dir, f);
-        if (err == 0) err = store_lmdb_open(m->loop, &(struct store_lmdb_config){ .dir = dir }, &m->store, f);
+        if (err == 0) err = store_lmdb_open(m->loop, &c, &m->store, f);
         if (err != 0) return err;
         m->live++;
         return check_store(m, dir, f);
@@ -381,6 +407,12 @@ static int open_driver(struct local_member *m, struct fail *f)
                 .snapshot_bytes = (size_t)16 << 20,
                 .trailing_entries = 512,
         };
+        if (m->witness) {
+                c.lazy = c.log_only = true;
+                c.snapshot_bytes = witness_log_bytes(m) / 4;
+                c.snapshot_entries = (unsigned)(c.snapshot_bytes / WITNESS_ENTRY_BYTES);
+                c.cache_bytes = WITNESS_CACHE_BYTES;
+        }
         return driver_open(&c, &m->driver, f);
 }
 
@@ -389,9 +421,11 @@ static void start_handles(struct local_member *m)
         int rc = uv_prepare_init(m->loop, &m->turn);
         if (rc == 0) rc = uv_check_init(m->loop, &m->polled);
         if (rc == 0) rc = uv_timer_init(m->loop, &m->tick);
+        if (rc == 0) rc = uv_idle_init(m->loop, &m->memory_turn);
+        if (rc == 0) rc = uv_timer_init(m->loop, &m->come_back);
         assert(rc == 0);
-        m->turn.data = m->polled.data = m->tick.data = m;
-        m->live += 3;
+        m->turn.data = m->polled.data = m->tick.data = m->memory_turn.data = m->come_back.data = m;
+        m->live += 5;
         reconcile_open(m);
         member_level_open(m);
 }
@@ -408,7 +442,9 @@ int member_open(
         m->dir = xstrdup(config->dir);
         m->election_ms = config->election_ms != 0 ? config->election_ms : ELECTION_MS;
         m->snapshot_entries = config->snapshot_entries != 0 ? config->snapshot_entries : SNAPSHOT_ENTRIES;
-        m->witness = config->witness;
+        m->witness = config->witness || config->is_volatile;
+        m->is_volatile = config->is_volatile;
+        m->witness_log_bytes = config->witness_log_bytes;
         m->level_raise_ms = config->level_raise_ms;
         m->promote_after_ms = config->promote_after_ms;
         m->heartbeat_ms = config->heartbeat_ms != 0 ? config->heartbeat_ms : HEARTBEAT_MS;
@@ -431,7 +467,9 @@ int member_open(
         assert(rc == 0);
         rc = uv_timer_start(&m->tick, on_tick, 0, 0); /* a first turn soon */
         assert(rc == 0);
-        return 0;
+        if (m->is_volatile) witness_come_back(m);
+        return m->fatal ? fail_set(f, E_NOT_FOUND, "%s/identity does not say where other members are", m->dir)
+                        : 0;
 }
 
 /* ---- operations ---- */

@@ -13,6 +13,7 @@
 #include "raftctl/transport.h"
 #include "wire/def/types.h"
 
+#define WITNESS_LOG_BYTES ((uint64_t)4 << 20)
 #define MEMBER_EXIT_FATAL 70 /* exit code after hooks.on_fatal */
 
 struct local_member;
@@ -44,7 +45,11 @@ struct member_config {
                                       0 = it does not */
         unsigned
                 promote_after_ms; /* a stand-by takes over the vote of a voter that stays away so long; 0 = never */
-        bool witness; /* never evaluates: requests that come while it leads wait for the next leader */
+        bool witness; /* keeps no state, never evaluates: requests that come while it leads wait for the next leader.
+                         E_CONFIG when the certificate is another role's */
+        bool is_volatile; /* a witness without a disk: DIR is only read; each start is another raft id, which is let
+                             in by the certificate. Also when DIR/identity says so */
+        uint64_t witness_log_bytes; /* 0 = WITNESS_LOG_BYTES; what a witness keeps of the log */
         const struct member_hooks *hooks;
         void *arg;
         struct env *env; /* NULL = env_real() */
@@ -110,6 +115,7 @@ struct member_joining {
         bool standby;        /* it is to be a stand-by */
         const char *const *sans;
         uint32_t sans_n;
+        bool is_volatile;    /* a witness without a disk: what is written to dir may then be made read-only */
         unsigned timeout_ms; /* 0 = 30 s */
 };
 int member_join(const struct member_joining *joining, struct fail *f) MUST_USE;

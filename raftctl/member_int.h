@@ -5,6 +5,7 @@
 #include "raftctl/member.h"
 #include "raftctl/policy.h"
 #include "wire/base/list.h"
+#include "wire/net/join_client.h"
 #include "wire/net/pki_dir.h"
 
 #define MEMBER_STORE_DIR "raft" /* below the data directory */
@@ -47,7 +48,14 @@ struct local_member {
         void *arg;
         char *dir;
         unsigned election_ms, heartbeat_ms, snapshot_entries;
-        bool witness;
+        bool witness, is_volatile;
+        /* witness.c */
+        uint64_t witness_log_bytes, looked_ms;
+        struct store_mem *memory; /* of a volatile one; else NULL */
+        uv_idle_t memory_turn;
+        uv_timer_t come_back;
+        struct join_ask *coming_back;
+        const char *come_back_to[MEMBER_ROWS_MAX];
         struct arena arena;         /* holds identity */
         struct arena members_arena; /* holds identity.members, once they have changed */
         unsigned promote_after_ms;  /* 0 = stand-bys are promoted by hand only */
@@ -98,6 +106,17 @@ void member_peers_update(struct local_member *m);
 /* ---- reconcile.c ---- */
 void reconcile_open(struct local_member *m);
 void reconcile_kick(struct local_member *m);
+void member_fatal(struct local_member *m, int err, const char *why);
+/* ---- witness.c ---- */
+uint64_t witness_log_bytes(const struct local_member *m);
+struct store_lmdb_config;
+void witness_store_config(const struct local_member *m, struct store_lmdb_config *c);
+/* The store of a volatile one; member_close() ends it. */
+void witness_open_memory(struct local_member *m);
+/* Asks to be let in under identity.raft_id, until it is, or is refused for good. */
+void witness_come_back(struct local_member *m);
+/* Now and then: says what an administrator should know. */
+void witness_look(struct local_member *m);
 /* ---- rejoin.c ---- */
 /* The request of a member that comes back under id->raft_id. */
 int rejoin_request(const struct member_identity *id, enum cert_role role, struct buf *out) MUST_USE;

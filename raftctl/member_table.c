@@ -85,16 +85,20 @@ enum transport_known member_check(void *arg, uint64_t id, const struct pki_ident
 {
         struct local_member *m = arg;
         struct member_row rows[MEMBER_ROWS_MAX];
-        bool table, name_taken = false, id_taken = false, both = false;
+        bool table, name_taken = false, id_taken = false, both = false, other = false;
         uint32_t n = member_rows(m, rows, &table);
         for (uint32_t i = 0; i < n; i++) {
                 bool name = strcasecmp(rows[i].name, who->name) == 0;
                 name_taken |= name;
                 id_taken |= rows[i].raft_id == id;
                 both |= name && rows[i].raft_id == id;
+                /* the same certificate under another id: it came back without its memory, and we have not heard of
+                 * it yet. What joining told knows no certificates. */
+                other |= name && table && !same_fingerprint(rows[i].fingerprint, who);
         }
-        if (!both && (name_taken || id_taken)) return PEER_DENIED;
-        if (was_removed(m, id, who, name_taken) && !in_configuration(m, id)) return PEER_DENIED;
+        if (!both && (id_taken || other)) return PEER_DENIED;
+        if (was_removed(m, id, who, name_taken) && (name_taken || !in_configuration(m, id)))
+                return PEER_DENIED;
         return both ? PEER_KNOWN : PEER_UNKNOWN;
 }
 

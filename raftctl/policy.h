@@ -22,6 +22,7 @@ struct member_row {
         char address[128];
         char zone[POLICY_ZONE_MAX + 1];
         char took_over[PKI_NAME_MAX + 1];
+        char fingerprint[2 * PKI_PIN_SIZE + 1]; /* "" = not known */
         uint64_t raft_id;
         enum cert_role role;
         bool standby, held, forced, stayed_away, is_volatile;

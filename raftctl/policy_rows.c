@@ -23,6 +23,7 @@ static void row_set(struct member_row *r, const struct member *m)
         copy(r->name, sizeof r->name, m->name);
         copy(r->address, sizeof r->address, m->address);
         copy(r->zone, sizeof r->zone, m->zone);
+        copy(r->fingerprint, sizeof r->fingerprint, m->fingerprint);
         copy(r->took_over, sizeof r->took_over, m->took_over);
 }
 

@@ -173,6 +173,7 @@ static void on_timer(uv_timer_t *t)
         struct local_member *m = t->data;
         struct driver_status s;
         if (m->closing || m->fatal || m->driver == NULL || m->reconcile.busy) return;
+        if (m->witness) witness_look(m);
         driver_status(m->driver, &s);
         if (s.state != DRIVER_LEADER) {
                 arm(m, PERIOD_MS);

@@ -27,7 +27,7 @@ struct tool {
         unsigned timeout_ms;
         const char *sans[TOOL_SANS_MAX], *peers[TOOL_PEERS_MAX];
         uint32_t sans_n, peers_n;
-        bool json, wait, hold, standby;
+        bool is_volatile, json, wait, hold, standby;
         /* of backup, restore, recover */
         const char *passphrase_file, *lost[TOOL_LOST_MAX];
         uint32_t lost_n;

@@ -47,6 +47,7 @@ int tool_join(struct tool *t)
                 .standby = t->standby,
                 .sans = t->sans,
                 .sans_n = t->sans_n,
+                .is_volatile = t->is_volatile,
                 .timeout_ms = t->timeout_ms };
         if (member_join(&c, &f) != 0) return tool_fail(&f);
         (void)printf("Joined as '%s' at %s. Data: %s\nNext: start outrigger-controller here.\n", t->name,

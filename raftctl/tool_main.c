@@ -46,7 +46,10 @@ static const struct command {
                 "stands.\n"
                 "If the command was "
                 "interrupted, repeat it with the same token. Satellites join with 'outrigger-satellite join "
-                "TOKEN'.\n",
+                "TOKEN'.\n"
+                "--volatile: a witness without a disk; what this writes to the data directory may then be "
+                "made read-only, or "
+                "put into a boot image.\n",
                 tool_join },
         { "rejoin", "[--address IP[:3372]] [--peer IP[:3372]]...", "come back without the former data",
                 "For a member whose data is damaged or gone, but whose certificate is still there: asks the "
@@ -245,6 +248,7 @@ enum option_id {
         OPT_TTL,
         OPT_SAN,
         OPT_PEER,
+        OPT_VOLATILE,
         OPT_OUT,
         OPT_JSON,
         OPT_TIMEOUT,
@@ -276,6 +280,7 @@ static const struct option options[] = {
         { "ttl", required_argument, NULL, OPT_TTL },
         { "san", required_argument, NULL, OPT_SAN },
         { "peer", required_argument, NULL, OPT_PEER },
+        { "volatile", no_argument, NULL, OPT_VOLATILE },
         { "out", required_argument, NULL, OPT_OUT },
         { "json", no_argument, NULL, OPT_JSON },
         { "timeout", required_argument, NULL, OPT_TIMEOUT },
@@ -355,6 +360,7 @@ static int one_option(struct tool *t, int id, const char *value)
                 if (t->sans_n >= TOOL_SANS_MAX) return tool_usage("too many --san");
                 t->sans[t->sans_n++] = value;
                 return 0;
+        case OPT_VOLATILE: t->is_volatile = true; return 0;
         case OPT_PEER:
                 if (t->peers_n >= TOOL_PEERS_MAX) return tool_usage("too many --peer");
                 t->peers[t->peers_n++] = value;
