@@ -149,7 +149,10 @@ void elect_on_lesson(struct driver *d, struct peer *p, const struct rf_append *m
         if (!guard_on(GUARD_LEARN) || m->entries_n == 0 || !leaderless(d)) return;
         if (d->store->ops->is_full(d->store) || !conf_find(&r->configuration, d->id)) return;
         if (!newer(m->entries[m->entries_n - 1].term, end, step_term_of(d, last), last)) return;
-        adds = m->prev_index == last && m->prev_term == step_term_of(d, last);
+        /* What is committed is not touched, and the place where it begins must be the same. */
+        if (m->prev_index == 0 || m->prev_index < raft_commit_index(r)) return;
+        if (m->prev_index > last || step_term_of(d, m->prev_index) != m->prev_term) return;
+        adds = m->prev_index == last;
         if (!adds && !bumps && d->heard_term >= raft_current_term(r)) return;
         match = r->state == RAFT_FOLLOWER && !bumps ? r->follower_state.match : 0;
         lesson.term = MAX(m->term, raft_current_term(r));

@@ -26,7 +26,7 @@ import net_hosts  # noqa: E402
 net_hosts.enter()
 
 from lib_e2e import BUILD, Suite  # noqa: E402
-from net_cluster import NetCluster, until  # noqa: E402
+from net_cluster import NetCluster, Trouble, until  # noqa: E402
 
 LIMIT_MS = {'stop': 2000, 'cut': 2000, 'transfer': 100, 'restart': 100}
 TEXT = {'stop': 'the next write soon', 'cut': 'the next write soon', 'transfer': 'little is added', 'restart': 'little is added'}
@@ -85,7 +85,11 @@ def lose(cluster, what, leader, others):
         cluster.net.plug(leader, False)
         return lambda: cluster.net.plug(leader, True)
     if what == 'transfer':
-        m.raftctl('transfer', others[0])
+        try:
+            m.raftctl('transfer', others[0])
+        except Trouble as e:  # the member may not take over in time on a busy machine, and says so: told, and asked again
+            print(f'        {e}')
+            m.raftctl('transfer', others[0])
         return lambda: None
     m.stop()
     return m.start
@@ -100,12 +104,14 @@ def run_writers(cluster, what, number, leader, others):
         w.start()
     time.sleep(QUIET_S)
     at = time.monotonic()
-    undo = lose(cluster, what, leader, others)
-    time.sleep(max(0, at + AFTER_S[what] - time.monotonic()))
-    for w in writers:
-        w.over = True
-    for w in writers:
-        w.join(60)
+    try:
+        undo = lose(cluster, what, leader, others)
+        time.sleep(max(0, at + AFTER_S[what] - time.monotonic()))
+    finally:
+        for w in writers:
+            w.over = True
+        for w in writers:
+            w.join(60)
     undo()
     for w in writers:
         assert not w.is_alive(), 'a writer got no answer within 60 s'
