@@ -164,8 +164,11 @@ int rest_listener_open(struct listener *l, struct fail *f)
         static const char *const names[] = { "http", "https", "unix" };
         if (!l->configured) return 0;
         if (l->listening) {
-                if (l->listening->leave_ms)
-                        setsockopt(l->listening->fd, SOL_SOCKET, SO_DETACH_FILTER, NULL, 0);
+                /* The kernel wants an integer that it does not look at; a filter that stays would drop all calls. */
+                int unused = 0;
+                if (l->listening->leave_ms && setsockopt(l->listening->fd, SOL_SOCKET, SO_DETACH_FILTER,
+                                                      &unused, sizeof unused) != 0)
+                        log_warn("rest", "calls are still dropped: %s", strerror(errno));
                 l->listening->leave_ms = 0;
                 return 0;
         }
