@@ -107,6 +107,22 @@ void apirc_init(struct api_rc *rc, enum apirc_code code, unsigned op_bits, unsig
         }
 }
 
+bool apirc_is(int64_t ret_code, enum apirc_code code)
+{
+        return (ret_code & NUMBER_BITS) == (apirc_value(code, 0, 0) & NUMBER_BITS);
+}
+
+void apirc_level(struct api_rc *rc)
+{
+        SET(rc, api_rc, cause,
+                "What a new release adds is off until every controller runs it and the feature level is "
+                "raised.");
+        SET(rc, api_rc, correction,
+                "'raftctl level' on a controller shows who runs what; 'raftctl level raise' turns it on. "
+                "Nobody can go "
+                "back to the older release then.");
+}
+
 void apirc_render(const struct api_rc *rcs, uint32_t n, struct buf *out)
 {
         enc_json_list(&api_rc_type, rcs, n, JSON_API, out);

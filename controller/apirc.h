@@ -45,6 +45,10 @@ const char *apirc_time(struct arena *a, uint64_t wall_ms);
  * is not copied. */
 void apirc_init(struct api_rc *rc, enum apirc_code code, unsigned op_bits, unsigned object_bits,
         const char *message, uint64_t wall_ms, struct arena *a);
+/* Is it that code, whatever it is about? */
+bool apirc_is(int64_t ret_code, enum apirc_code code);
+/* Cause and correction of what a low feature level is the reason of. */
+void apirc_level(struct api_rc *rc);
 /* The entries as a JSON array. */
 void apirc_render(const struct api_rc *rcs, uint32_t n, struct buf *out);
 /* A body of one entry, for refusals before any operation runs. */

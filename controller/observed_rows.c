@@ -117,6 +117,12 @@ int observed_report(struct tx *tx, const char *node_name, const struct sat_repor
                 struct obs_node n;
                 int err = observed_node_get(tx, node_name, a, &n);
                 if (err != 0) return err;
+#ifdef NEXT_LEVEL
+                if (report->next_note != NULL) {
+                        SET(&n, obs_node, next_note, report->next_note);
+                        row_put(tx, &obs_node_type, &n);
+                }
+#endif
                 if (n.revision != report->revision || !HAS(&n, obs_node, revision)) {
                         SET(&n, obs_node, revision, report->revision);
                         row_put(tx, &obs_node_type, &n);

@@ -1,6 +1,9 @@
 /* Evaluation of operations: from a request to a reply, see op.h. */
 #include "controller/op.h"
 
+#include "state/level.h"
+#include "wire/codec/codec.h"
+
 #include <sodium.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -177,6 +180,34 @@ static void sort_rcs(struct op *op)
         r->rcs = out;
 }
 
+/* What came after the level of the cluster is not there yet, so that it does not matter which release the leader runs: such
+ * operations are refused, such members of a body ignored, as a leader of the release before would. */
+static bool fits_level(struct op *op)
+{
+        unsigned need = route_since(op->route), level;
+        const struct type_desc *t = op->route->body_type;
+        for (uint32_t i = 0; i < op->body_n; i++)
+                need = MAX(need, obj_level(t, (char *)op->body + i * t->size));
+        if (need == LEVEL_FIRST || need <= (level = state_level(op->tx, NULL))) return true;
+        const char *name = NULL, *left_out = NULL;
+        int err = route_since(op->route) > level ? E_LEVEL : 0;
+        for (uint32_t i = 0; i < op->body_n && err == 0; i++) {
+                err = obj_strip(t, (char *)op->body + i * t->size, level, &name);
+                if (name != NULL) left_out = name;
+        }
+        if (err == 0) {
+                struct api_rc *rc = op_rc(op, RC_WARN_NO_EFFECT,
+                        "'%s' was ignored: it needs feature level %u, and the cluster is at %u.", left_out,
+                        need, level);
+                apirc_level(rc);
+        } else {
+                apirc_level(op_rc(op, RC_FAIL_INVLD_REQUEST,
+                        "%s %s needs feature level %u, and the cluster is at %u.", op->req->method,
+                        op->req->path, need, level));
+        }
+        return err == 0;
+}
+
 static void run(struct op *op)
 {
         struct route_match match;
@@ -195,7 +226,7 @@ static void run(struct op *op)
         op->params = match.params;
         op->query = &query;
         decode_body(op);
-        if (!op_failed(op)) op->route->op(op);
+        if (!op_failed(op) && fits_level(op)) op->route->op(op);
         op->params = NULL;
         op->query = NULL;
 }

@@ -108,6 +108,9 @@ void op_node_modify(struct op *op)
         }
         if (!op_props_modify(op, PS_N, &n.props, &mod, NULL)) return;
         MARK(&n, node, props);
+#ifdef NEXT_LEVEL
+        if (b->next_note != NULL) SET(&n, node, next_note, b->next_note);
+#endif
         if (active != NULL) SET(&n, node, revision, op->index);
         row_put(op->tx, &node_type, &n);
         node_rc(op, RC_MODIFIED, &n, "modified");

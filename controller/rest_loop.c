@@ -89,6 +89,20 @@ static void wait_for_satellites(struct exchange *x)
                 now + MIN(lim->ready_ms, lim->wait_ms), on_waited, call);
 }
 
+/* A leader of the release before does not know what came later. */
+static void explain_unknown(struct exchange *x)
+{
+        struct reply *r = &x->reply;
+        unsigned need = x->route != NULL ? route_since(x->route) : LEVEL_FIRST;
+        if (need == LEVEL_FIRST || r->rcs_n != 1 || !apirc_is(r->rcs[0].ret_code, RC_FAIL_API_CALL_UNKNOWN))
+                return;
+        SET(&r->rcs[0], api_rc, message,
+                arena_printf(&x->arena,
+                        "%s %s needs feature level %u, and the leader runs a release that does not know it.",
+                        x->method, x->path, need));
+        apirc_level(&r->rcs[0]);
+}
+
 static void on_reply(void *arg, int err, uint64_t index, uint64_t term, struct blob reply)
 {
         struct call *call = arg;
@@ -99,6 +113,7 @@ static void on_reply(void *arg, int err, uint64_t index, uint64_t term, struct b
                 x->index = index;
                 x->term = term;
                 if (!err) err = dec_msgpack(&reply_type, reply, DEC_TOLERANT, &x->arena, &x->reply, &f);
+                if (!err) explain_unknown(x);
                 if (f.err) log_error("rest", "answer of %s %.200s: %s", x->method, x->path, f.text);
                 bool wait = !err && x->reply.waits_n && !x->async && call->rest->config.waiter &&
                             !call->rest->backend_gone;

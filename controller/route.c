@@ -63,6 +63,23 @@ const struct route routes[ROUTE_N] = {
 #undef LACKS
 };
 
+/* Levels above the first. */
+static const uint8_t since[ROUTE_N + 1] = {
+#define READ_SINCE(level, id, ...) [ROUTE_##id] = (level),
+#define WRITE_SINCE(level, id, ...) [ROUTE_##id] = (level),
+#define READ(...)
+#define WRITE(...)
+#define LOCAL(...)
+#define LACKS(...)
+#include "wire/def/route.def"
+#undef READ
+#undef WRITE
+#undef LOCAL
+#undef LACKS
+};
+
+unsigned route_since(const struct route *r) { return MAX(since[r->id], LEVEL_FIRST); }
+
 /* ---- percent encoding ---- */
 
 static int hex_digit(char c)

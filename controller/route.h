@@ -65,6 +65,8 @@ struct route {
         view_fn *view;         /* ROUTE_READ */
 };
 extern const struct route routes[ROUTE_N]; /* by id */
+/* The feature level from which on there is such an operation. */
+unsigned route_since(const struct route *r);
 
 #define ROUTE_PARAMS_MAX 4
 struct route_match {

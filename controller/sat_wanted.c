@@ -65,6 +65,9 @@ static int put_head(struct tx *tx, const struct sat_wanted_args *args, struct sa
         SET(w, sat_wanted, cluster_uuid, cluster.uuid != NULL ? cluster.uuid : "");
         if (node.uuid != NULL) SET(w, sat_wanted, node_uuid, node.uuid);
         SET(w, sat_wanted, props, props->node);
+#ifdef NEXT_LEVEL
+        if (node.next_note != NULL) SET(w, sat_wanted, next_note, node.next_note);
+#endif
         return put_pools(tx, &node, props, a, w);
 }
 

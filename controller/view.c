@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "controller/view_internal.h"
+#include "state/level.h"
 
 void view_refuse(struct view *v, enum apirc_code code, const char *fmt, ...)
 {
@@ -39,7 +40,12 @@ static bool decode_body(struct view *v, struct blob body)
 void view_run(struct view *v, struct blob body)
 {
         v->status = v->route->status;
-        if (decode_body(v, body)) v->route->view(v);
+        unsigned since = route_since(v->route);
+        if (since > LEVEL_FIRST && since > state_level(v->tx, NULL))
+                view_refuse(v, RC_FAIL_INVLD_REQUEST,
+                        "%s needs feature level %u, and the cluster is at %u: see 'raftctl level'.",
+                        v->route->pattern, since, state_level(v->tx, NULL));
+        else if (decode_body(v, body)) v->route->view(v);
         int err = v->tx->err != 0 ? v->tx->err : v->out->err;
         if (err == 0) return;
         buf_reset(v->out);

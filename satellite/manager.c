@@ -240,6 +240,9 @@ int manager_report(
         if (err != 0) return err;
         if (full) SET(ret, sat_report, full, true);
         SET(ret, sat_report, revision, m->saved_revision);
+#ifdef NEXT_LEVEL
+        if (m->next_note != NULL) SET(ret, sat_report, next_note, m->next_note);
+#endif
         *ret_any = full || ret->resources_n > 0 || ret->pools_n > 0 || ret->dropped_n > 0 ||
                    ret->error_reports_n > 0;
         *gen = m->gen;

@@ -30,6 +30,9 @@ struct manager {
         struct arena node_arena;
         struct strmap props;
         const char *node_uuid;
+#ifdef NEXT_LEVEL
+        const char *next_note;
+#endif
         struct unit_table units;
         struct pool_set pools;
 

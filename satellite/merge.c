@@ -131,6 +131,9 @@ static int take_node(struct manager *m, const struct sat_wanted *w)
         if (HAS(w, sat_wanted, props)) SET(&head, sat_wanted, props, w->props);
         if (HAS(w, sat_wanted, node_uuid)) SET(&head, sat_wanted, node_uuid, w->node_uuid);
         SET(&head, sat_wanted, cluster_uuid, m->cluster_uuid);
+#ifdef NEXT_LEVEL
+        if (HAS(w, sat_wanted, next_note)) SET(&head, sat_wanted, next_note, w->next_note);
+#endif
         int err = obj_copy(&sat_wanted_type, &head, &a, &copy);
         if (err != 0) {
                 arena_done(&a);
@@ -140,6 +143,9 @@ static int take_node(struct manager *m, const struct sat_wanted *w)
         m->node_arena = a;
         m->props = copy.props;
         m->node_uuid = copy.node_uuid;
+#ifdef NEXT_LEVEL
+        m->next_note = copy.next_note;
+#endif
         return 0;
 }
 

@@ -81,6 +81,9 @@ static int put_wanted(struct manager *m, struct arena *a, struct sat_wanted *w)
         SET(w, sat_wanted, cluster_uuid, m->cluster_uuid);
         if (m->node_uuid != NULL) SET(w, sat_wanted, node_uuid, m->node_uuid);
         SET(w, sat_wanted, props, m->props);
+#ifdef NEXT_LEVEL
+        if (m->next_note != NULL) SET(w, sat_wanted, next_note, m->next_note);
+#endif
         return 0;
 }
 

@@ -202,6 +202,17 @@ static void index_member_idx_member_cert(const struct member *o, struct emitter 
         emit(e, &idx_member_cert_type, &r);
 }
 
+#ifdef NEXT_LEVEL
+static void index_node_idx_next_uuid(const struct node *o, struct emitter *e)
+{
+        struct idx_next_uuid r = { 0 };
+        if (STR_OF(o, node, uuid)[0] == '\0') return;
+        SET(&r, idx_next_uuid, uuid, STR_OF(o, node, uuid));
+        SET(&r, idx_next_uuid, node_name, STR_OF(o, node, name));
+        emit(e, &idx_next_uuid_type, &r);
+}
+#endif
+
 /* ---- the table of them ---- */
 
 #define INDEX(source, index)                                                 \

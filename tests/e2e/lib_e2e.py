@@ -140,8 +140,8 @@ class Cluster:
         self.devcluster('up', '--controllers', str(controllers), '--satellites', str(satellites),
                         *(f'--set={s}' for s in settings))
 
-    def devcluster(self, *args):
-        done = subprocess.run([str(TOP / 'contrib/devcluster'), *args, '--dir', str(self.dir), '--build', str(BUILD)],
+    def devcluster(self, *args, build=BUILD):
+        done = subprocess.run([str(TOP / 'contrib/devcluster'), *args, '--dir', str(self.dir), '--build', str(build)],
                               capture_output=True, text=True, timeout=120)
         if done.returncode != 0:
             raise RuntimeError(f'devcluster {" ".join(args)}: {done.stdout[-1500:]}{done.stderr[-1500:]}')
@@ -157,8 +157,8 @@ class Cluster:
     def kill(self, name):
         self.devcluster('kill', name)
 
-    def start(self, name):
-        self.devcluster('start', name)
+    def start(self, name, build=BUILD):
+        self.devcluster('start', name, build=build)
 
     def serves(self, name):
         """Does that member give a linearizable answer?"""
