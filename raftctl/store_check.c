@@ -8,6 +8,7 @@
 #include "raftctl/store_lmdb_internal.h"
 #include "state/check.h"
 #include "state/kv_mem.h"
+#include "state/level.h"
 
 struct store_offline {
         int lock_fd;
@@ -157,7 +158,14 @@ static int check_content(struct examination *x, struct store_offline *o, struct 
         if (why != NULL) finding(x, "%s", why);
         if (sum->applied.writeset_index != 0 && memcmp(sum->applied.hash, no_hash, sizeof no_hash) == 0)
                 finding(x, "the state has no hash");
-        int found = state_check(state, on_state_finding, x);
+        unsigned level = state_level(state, NULL);
+        int found = 0;
+        if (level > LEVEL_MAX) /* not damage: rows that this release cannot judge */
+                finding(x,
+                        "the state is of feature level %u, and this release (%s) knows levels up to %d: use "
+                        "the raftctl of the release that runs here",
+                        level, SOFTWARE_VERSION, LEVEL_MAX);
+        else found = state_check(state, on_state_finding, x);
         if (found < 0) finding(x, "state: cannot be read: %s", err_text(found));
         sum->identity = o->meta.identity;
         sum->log_only = o->meta.log_only;

@@ -331,7 +331,7 @@ static void schemas_say_what_is_declared(void **state)
 
 static void tables_find_types(void **state)
 {
-        assert_int_equal(kinds_n, 7);
+        assert_int_equal(kinds_n, 9);
         assert_null(kinds_all[kinds_n]);
         assert_ptr_equal(kinds_by_id(9003), &kind_marked_type);
         assert_null(kinds_by_id(1));
