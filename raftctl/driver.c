@@ -330,6 +330,7 @@ static struct driver *driver_new(const struct driver_config *config)
         d->snapshot_entries = config->snapshot_entries ? config->snapshot_entries : 4096;
         d->snapshot_bytes = config->snapshot_bytes ? config->snapshot_bytes : (size_t)16 << 20;
         d->trailing_entries = config->trailing_entries ? config->trailing_entries : 512;
+        d->append_entries = config->append_entries ? MIN(config->append_entries, APPEND_MAX) : APPEND_MAX;
         d->lazy = config->lazy;
         d->level_min = config->level_min ? config->level_min : LEVEL_MIN;
         d->level_max = config->level_max ? config->level_max : LEVEL_MAX;

@@ -74,8 +74,9 @@ struct driver_config {
         unsigned trailing_entries; /* keep at least that many log entries behind a snapshot (512, at least
                                       256) */
         unsigned level_min,
-                level_max; /* feature levels; 0 = those of this build (simulations mix releases) */
-        bool lazy;         /* a witness: stands for election late, hands leadership over at once */
+                level_max;       /* feature levels; 0 = those of this build (simulations mix releases) */
+        unsigned append_entries; /* at most that many in a frame (64, also the most) */
+        bool lazy;               /* a witness: stands for election late, hands leadership over at once */
         bool log_only; /* a witness: its store keeps no state, so it gets and gives snapshots without one. Its log is
                           bounded by snapshot_bytes and snapshot_entries: the log holds between three and four times
                           that; trailing_entries is not looked at */

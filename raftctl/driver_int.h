@@ -53,6 +53,7 @@
 #define ASIDE_AFTER 6 /* election timeouts that a witness leads without progress */
 #define ASIDE_FOR 10  /* and then does not stand */
 #define STARVED_MS 30000
+#define APPEND_MAX 64 /* entries in a frame */
 #define OP_BUCKETS 1024
 
 /* ---- what waits ---- */
@@ -222,7 +223,7 @@ struct driver {
         void *arg;
         uint64_t id;
         char *name, *address;
-        unsigned election_ms, heartbeat_ms, snapshot_entries, trailing_entries;
+        unsigned election_ms, heartbeat_ms, snapshot_entries, trailing_entries, append_entries;
         size_t snapshot_bytes, cache_bytes;
         bool lazy, log_only;
         uint64_t needed_ms;                /* lazy: a vote was refused because this log is newer; 0 = never */

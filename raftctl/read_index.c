@@ -65,6 +65,7 @@ static void index_known(struct driver *d, struct list *reads, uint64_t index, ui
 
 static bool can_confirm(const struct driver *d)
 {
+        if (SABOTAGE(READ_BEFORE_BARRIER)) return d->leading;
         return d->leading && d->barrier_index != 0 && raft_commit_index(&d->raft) >= d->barrier_index;
 }
 

@@ -140,7 +140,7 @@ static int parse_mark(struct snapshot_parser *p, struct blob value)
         crypto_generichash_final(&p->hash, hash, sizeof hash);
         p->finished = true;
         if (value.n != TRAILER_SIZE || get_be(value.p, 8) != p->pairs_n) return E_CORRUPT;
-        return memcmp(value.p + 8, hash, sizeof hash) == 0 ? 0 : E_CORRUPT;
+        return SABOTAGE(SNAPSHOT_UNCHECKED) || memcmp(value.p + 8, hash, sizeof hash) == 0 ? 0 : E_CORRUPT;
 }
 
 static int parse_pair(

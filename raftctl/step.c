@@ -12,7 +12,6 @@
 #include "wire/base/sabotage.h"
 
 #define ADDRESS "-" /* the core hands addresses through; frames go by id */
-#define APPEND_MAX 64
 
 uint64_t step_term_of(const struct driver *d, uint64_t index)
 {
@@ -41,7 +40,7 @@ void step_send_entries(
                                     &rows, &rows_n) < 0)
                                 break; /* trimmed meanwhile: the core will find that a snapshot is needed */
                 }
-                while (n < left && n < APPEND_MAX && (n == 0 || bytes < FRAME_APPEND_BYTES)) {
+                while (n < left && n < d->append_entries && (n == 0 || bytes < FRAME_APPEND_BYTES)) {
                         struct entry *e = rows ? NULL : log_cache_get(&d->log, prev + 1 + n);
                         struct blob data = rows && n < rows_n ? rows[n].data
                                            : e                ? BLOB(e->data, e->n)

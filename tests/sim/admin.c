@@ -150,11 +150,29 @@ void admin_event(struct sim *s)
 
 /* ---- faults ---- */
 
+/* The leader and those without a vote by themselves: nobody there may decide anything. */
+static void partition_leader(struct sim *s, const struct sim_node *l)
+{
+        const struct raft_configuration *c = &l->driver->raft.configuration;
+
+        for (unsigned i = 0; i < s->nodes_n; i++)
+                for (unsigned k = 0; k < s->nodes_n; k++) {
+                        bool with_i = &s->nodes[i] == l || !conf_is_voter(c, s->nodes[i].id);
+                        bool with_k = &s->nodes[k] == l || !conf_is_voter(c, s->nodes[k].id);
+                        s->cut[i][k] = with_i != with_k;
+                }
+}
+
 static void partition(struct sim *s)
 {
-        unsigned kind = sim_below(s, 4), a = sim_below(s, s->nodes_n);
+        unsigned kind = sim_below(s, 5), a = sim_below(s, s->nodes_n);
+        struct sim_node *l = leader(s);
 
         memset(s->cut, 0, sizeof(s->cut));
+        if (kind == 4) {
+                if (l) partition_leader(s, l);
+                return;
+        }
         for (unsigned i = 0; i < s->nodes_n; i++) {
                 if (kind == 3) { /* two halves */
                         for (unsigned k = 0; k < s->nodes_n; k++)
@@ -190,6 +208,7 @@ void fault_event(struct sim *s)
 
         if (s->healed) return;
         (void)sim_event(s, s->now + 30 + sim_below(s, 500), EV_FAULT, 0);
+        profile_clock(s);
         if (!s->faults) return;
         if (k < 25) {
                 partition(s);

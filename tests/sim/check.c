@@ -30,6 +30,7 @@ static void check_leader(struct sim_node *n)
         if (d->raft.state != RAFT_LEADER || n->leader_term_seen == term || term >= COMMITS_MAX) return;
         n->leader_term_seen = term;
         s->elections_n++;
+        profile_leader(n);
         sim_note(s, "leader %llu in term %llu", (unsigned long long)n->id, (unsigned long long)term);
         if (s->leader_of[term] && s->leader_of[term] != n->id)
                 sim_fail(s, "two leaders in term %llu: %llu and %llu", (unsigned long long)term,

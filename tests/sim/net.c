@@ -26,6 +26,7 @@ void net_send(struct sim_node *from, uint64_t to, enum raft_channel channel, str
         e->from = from->id;
         e->to = to;
         memcpy(e->data, frame.p, frame.n);
+        profile_damage(s, e);
         if (frame.n > FRAME_HEADER_BYTES && frame.p[0] == raft_frame_SNAP_BEGIN) s->installs_n++;
         if (frame.n > FRAME_HEADER_BYTES && frame.p[0] == raft_frame_LESSON) s->lessons_n++;
         if (s->leftover_permille && !s->healed &&

@@ -7,7 +7,8 @@
 static uint64_t env_now(struct env *env) { return container_of(env, struct sim_node, env)->sim->now; }
 static uint64_t env_wall(struct env *env)
 {
-        return container_of(env, struct sim_node, env)->sim->now + 1700000000000u;
+        const struct sim_node *n = container_of(env, struct sim_node, env);
+        return n->sim->now + 1700000000000u + (uint64_t)n->wall_offset_ms;
 }
 static void env_random(struct env *env, void *p, size_t n)
 {
@@ -140,7 +141,8 @@ void node_boot(struct sim_node *n)
                 .log_only = n->witness,
                 .snapshot_entries = n->witness ? 15 : 40,
                 .snapshot_bytes = 1 << 20,
-                .trailing_entries = 16 };
+                .trailing_entries = 16,
+                .append_entries = s->append_entries };
         struct fail f;
 
         n->boot++;
@@ -189,6 +191,7 @@ void node_after(struct sim_node *n)
 {
         if (!n->up) return;
         if (!n->sim->failed) check_node(n);
+        profile_after(n);
         n->deadline = driver_deadline_ms(n->driver);
 }
 

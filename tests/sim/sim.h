@@ -14,7 +14,7 @@
 #include "raftctl/store_mem.h"
 
 #define NODES_MAX 12
-#define CLIENTS_MAX 10
+#define CLIENTS_MAX 80
 #define KEYS_N 5
 #define COMMITS_MAX 65536
 #define ADDRESS_BYTES 24
@@ -67,9 +67,21 @@ struct sim_node {
         unsigned spin_n;
         uint64_t committed_seen, applied_seen, leader_term_seen;
         unsigned disk_slow; /* times slower */
+        uint64_t vote_seen;
+        int64_t wall_offset_ms; /* of its clock */
 };
 
-enum event_kind { EV_FRAME, EV_LINK, EV_DISK, EV_DISK_CALL, EV_CLIENT, EV_FAULT, EV_ADMIN, EV_REBOOT };
+enum event_kind {
+        EV_FRAME,
+        EV_LINK,
+        EV_DISK,
+        EV_DISK_CALL,
+        EV_CLIENT,
+        EV_FAULT,
+        EV_ADMIN,
+        EV_REBOOT,
+        EV_CRASH
+};
 struct event {
         uint64_t at, seq;
         enum event_kind kind;
@@ -127,7 +139,9 @@ struct sim {
         /* behaviour of this seed */
         bool faults, membership, transfers, resets, sole_start, slow_disks;
         unsigned volatiles, witnesses; /* of the voters that are wanted */
-        unsigned rate;                 /* client pause */
+        bool churn, clocks, damage;    /* profile.c */
+        unsigned append_entries;
+        unsigned rate; /* client pause */
         unsigned election_ms, heartbeat_ms;
         /* clients */
         struct client clients[CLIENTS_MAX];
@@ -178,6 +192,14 @@ void node_tick(struct sim_node *n);
 void node_after(struct sim_node *n);
 void node_disk(struct sim_node *n, const struct event *e);
 struct sim_node *node_by_id(struct sim *s, uint64_t id);
+
+/* profile.c: kinds of trouble at the moments that count */
+void profile_draw(struct sim *s);
+void profile_crash(struct sim *s, const struct event *e);
+void profile_leader(struct sim_node *n);
+void profile_after(struct sim_node *n);
+void profile_clock(struct sim *s);
+void profile_damage(struct sim *s, struct event *e);
 
 /* net.c */
 void net_send(struct sim_node *from, uint64_t to, enum raft_channel channel, struct blob frame);

@@ -98,6 +98,7 @@ static void dispatch(struct sim *s, struct event *e)
                 if (s->nodes[e->a].is_volatile) node_reborn(&s->nodes[e->a]);
                 else node_boot(&s->nodes[e->a]);
                 break;
+        case EV_CRASH: profile_crash(s, e); break;
         default: break;
         }
 }
@@ -156,7 +157,8 @@ struct sim *sim_new(uint64_t seed, const struct workload *work)
                 s->volatiles = sim_below(s, both + 1);
                 s->witnesses = both - s->volatiles;
         }
-        s->clients_n = 3 + sim_below(s, CLIENTS_MAX - 2);
+        s->clients_n = 3 + sim_below(s, 8);
+        profile_draw(s);
         return s;
 }
 

@@ -1,0 +1,77 @@
+/* Kinds of trouble that chance alone brings together too rarely. Each is a behaviour of some seeds:
+ *   churn         members die at the moments that count: just elected, just voted; frames get lost meanwhile
+ *   crowd         so many clients that one batch is evaluated on top of another
+ *   small frames  a few entries in each, so that part of what belongs together arrives
+ *   clocks        the wall clock jumps, on each member by itself
+ *   damage        bytes of snapshots change on the way */
+#include "tests/sim/sim.h"
+
+void profile_draw(struct sim *s)
+{
+        unsigned kind = sim_below(s, 12);
+
+        s->clocks = sim_below(s, 3) == 0;
+        if (s->clocks)
+                s->leftover_permille =
+                        0; /* L1 orders incarnations by the clock or the connection: one must hold */
+        s->damage = sim_below(s, 3) == 0;
+        if (sim_below(s, 4) == 0) s->append_entries = 1 + sim_below(s, 3);
+        if (kind < 3) {
+                s->churn = s->faults = true;
+                s->membership = s->sole_start = false;
+                s->volatiles = s->witnesses = 0;
+                s->drop_permille = sim_below(s, 300);
+                s->target_voters = sim_below(s, 2) ? 5 : 3;
+        } else if (kind == 3) {
+                s->clients_n = CLIENTS_MAX - sim_below(s, CLIENTS_MAX / 3);
+                s->rate = 2;
+        }
+}
+
+static void crash_within(struct sim_node *n, unsigned ms)
+{
+        struct sim *s = n->sim;
+        struct event *e = sim_event(s, s->now + sim_below(s, ms), EV_CRASH, 0);
+
+        e->a = n->slot;
+        e->x = n->boot;
+}
+
+void profile_crash(struct sim *s, const struct event *e)
+{
+        struct sim_node *n = &s->nodes[e->a];
+
+        if (n->up && n->boot == e->x && !s->healed) node_crash(n, 3 + sim_below(s, 60));
+}
+
+void profile_leader(struct sim_node *n)
+{
+        struct sim *s = n->sim;
+
+        if (s->churn && !s->healed && sim_below(s, 3)) crash_within(n, sim_below(s, 2) ? 15 : 120);
+}
+
+void profile_after(struct sim_node *n)
+{
+        struct sim *s = n->sim;
+        uint64_t vote = raft_voted_for(&n->driver->raft);
+
+        if (!s->churn || s->healed || n->vote_seen == vote) return;
+        n->vote_seen = vote;
+        if (vote != 0 && sim_below(s, 8) == 0) crash_within(n, 12);
+}
+
+void profile_clock(struct sim *s)
+{
+        struct sim_node *n = &s->nodes[sim_below(s, s->nodes_n)];
+
+        if (s->clocks && sim_below(s, 3) == 0) n->wall_offset_ms = (int64_t)sim_below(s, 7200000) - 3600000;
+}
+
+/* Only where nothing but the content is: the frame is well formed, what it carries is not. */
+void profile_damage(struct sim *s, struct event *e)
+{
+        if (!s->damage || s->healed || e->channel != CHANNEL_BULK || e->n < 1000) return;
+        if (e->data[0] == raft_frame_SNAP_CHUNK && sim_chance(s, 150))
+                e->data[e->n / 4 + sim_below(s, (unsigned)(e->n / 2))] ^= 1;
+}
