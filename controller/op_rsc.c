@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "controller/op_internal.h"
+#include "wire/base/sabotage.h"
 
 static struct api_rc *rsc_rc(struct op *op, enum apirc_code code, unsigned verb, const char *rsc,
         const char *node, const char *done)
@@ -29,7 +30,7 @@ static bool pick_node_id(struct op *op, const struct rsc_dfn *rd, int64_t wanted
         while (row_scan_next(&s, op->arena, &it)) {
                 struct tombstone t = { .node_name = it.node_name, .rsc_name = it.rsc_name, .uuid = it.uuid };
                 if (row_get(op->tx, &tombstone_type, &t, op->arena, &t) == 0 &&
-                        HAS(&t, tombstone, drbd_node_id))
+                        HAS(&t, tombstone, drbd_node_id) && !SABOTAGE(NODE_ID_FREED_EARLY))
                         taken |= UINT64_C(1) << (t.drbd_node_id & 63);
         }
         row_scan_close(&s);

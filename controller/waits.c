@@ -7,6 +7,7 @@
 #include "controller/apirc.h"
 #include "controller/observed_rows.h"
 #include "wire/base/list.h"
+#include "wire/base/sabotage.h"
 
 /* A node of which nothing is known at all: this member may just have started. */
 #define UNKNOWN_GRACE_MS 3000
@@ -89,7 +90,8 @@ enum wait_verdict wait_item_look(const struct waits_view *view, const struct wai
         /* What was reported before the node went away still counts. */
         enum wait_verdict v = item->rsc_name != NULL ? look_rsc(observed, item, n.revision, a, rcs, rcs_n)
                                                      : look_pool(observed, item, a, rcs, rcs_n);
-        if (v == WAIT_DONE && item->gone && is_buried(view, item, a)) v = WAIT_PENDING;
+        if (v == WAIT_DONE && item->gone && !SABOTAGE(GONE_TOO_EARLY) && is_buried(view, item, a))
+                v = WAIT_PENDING;
         if (v != WAIT_PENDING) return v;
         bool may_answer = n.connection_status == conn_status_ONLINE ||
                           n.connection_status == conn_status_CONNECTED ||

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "state/level.h"
+#include "wire/base/sabotage.h"
 #include "wire/codec/codec.h"
 #include "wire/def/types.h"
 
@@ -104,6 +105,7 @@ static void index_rsc_idx_pool_rsc(const struct rsc *o, struct emitter *e)
 
 static void index_tombstone_idx_port(const struct tombstone *o, struct emitter *e)
 {
+        if (SABOTAGE(PORT_FREED_EARLY)) return;
         emit_ports(e, STR_OF(o, tombstone, node_name), STR_OF(o, tombstone, rsc_name),
                 STR_OF(o, tombstone, uuid), o->drbd_tcp_ports, COUNT_OF(o, tombstone, drbd_tcp_ports));
 }
@@ -144,6 +146,7 @@ static void index_vlm_dfn_idx_minor(const struct vlm_dfn *o, struct emitter *e)
 
 static void index_tombstone_idx_minor(const struct tombstone *o, struct emitter *e)
 {
+        if (SABOTAGE(MINOR_FREED_EARLY)) return;
         for (uint32_t i = 0; i < COUNT_OF(o, tombstone, drbd_minors); i++)
                 emit_minor(e, o->drbd_minors[i], STR_OF(o, tombstone, rsc_name), i,
                         STR_OF(o, tombstone, node_name), STR_OF(o, tombstone, uuid));

@@ -6,9 +6,12 @@
  * state of every member when a seed ends. sim_ops [--seeds N] [--first S] [--seconds T] [--trace] */
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
+#include "state/table.h"
 #include "tests/lib/op_gen.h"
 #include "tests/sim/sim.h"
+#include "wire/def/types.h"
 
 enum { WORK_COUNT, WORK_REQUEST };
 #define HEAD_BYTES (2 + 8 + REQUEST_ID_SIZE)
@@ -51,12 +54,65 @@ static uint64_t executions(struct tx *tx, const struct work_op *op)
         return op_gen_number(tx, write_name(op->id).s, "n");
 }
 
+static bool shares(const uint64_t *a, uint32_t n, uint64_t v)
+{
+        for (uint32_t i = 0; i < n; i++)
+                if (a[i] == v) return true;
+        return false;
+}
+
+/* What a node still holds of a deleted resource is nobody else's: ports, minors, node ids. From the rows themselves,
+ * not by their indexes. */
+static const char *given_away(struct tx *tx, struct arena *a, const struct tombstone *t)
+{
+        struct row_scan scan;
+        struct rsc r;
+        struct vlm_dfn v;
+        const char *what = NULL;
+        row_scan_open(&scan, tx, &rsc_type, NULL, 0);
+        while (row_scan_next(&scan, a, &r)) {
+                bool same_node = strcasecmp(r.node_name, t->node_name) == 0;
+                bool same_rsc = strcasecmp(r.rsc_name, t->rsc_name) == 0;
+                for (uint32_t i = 0; same_node && i < r.drbd_tcp_ports_n; i++)
+                        if (shares(t->drbd_tcp_ports, t->drbd_tcp_ports_n, r.drbd_tcp_ports[i]))
+                                what = "port";
+                if (same_rsc && HAS(&r, rsc, drbd_node_id) && HAS(t, tombstone, drbd_node_id) &&
+                        r.drbd_node_id == t->drbd_node_id)
+                        what = "node id";
+        }
+        row_scan_close(&scan);
+        row_scan_open(&scan, tx, &vlm_dfn_type, NULL, 0);
+        while (row_scan_next(&scan, a, &v))
+                if (HAS(&v, vlm_dfn, drbd_minor) && strcasecmp(v.rsc_name, t->rsc_name) != 0 &&
+                        shares(t->drbd_minors, t->drbd_minors_n, (uint64_t)v.drbd_minor))
+                        what = "minor";
+        row_scan_close(&scan);
+        return what;
+}
+
+static void check_tombstones(struct sim *s, struct tx *tx)
+{
+        struct arena a = { 0 };
+        struct row_scan scan;
+        struct tombstone t;
+        row_scan_open(&scan, tx, &tombstone_type, NULL, 0);
+        while (row_scan_next(&scan, &a, &t)) {
+                const char *what = given_away(tx, &a, &t);
+                if (what)
+                        sim_fail(s, "a %s of the deleted resource %s on %s was given away before it is gone",
+                                what, t.rsc_name, t.node_name);
+        }
+        row_scan_close(&scan);
+        arena_done(&a);
+}
+
 static int run(struct sim *s, const struct op_gen *g, struct tx *tx, uint64_t seed, uint64_t index)
 {
         int found = 0, err = op_gen_run(g, tx, seed, index, &found);
         if (found != 0)
                 sim_fail(s, "an operation broke the state: %s %.*s %.*s", g->method, (int)g->path.n,
                         (const char *)g->path.p, (int)g->body.n, (const char *)g->body.p);
+        if (err == 0) check_tombstones(s, tx);
         s->operations_n++;
         s->operations_refused_n += err != 0;
         return err;
