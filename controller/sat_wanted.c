@@ -50,6 +50,34 @@ static int put_pools(struct tx *tx, const struct node *node, const struct sat_pr
         return fits ? tx->err : E_LIMIT;
 }
 
+static bool put_controller(
+        struct arena *a, struct sat_wanted *w, const char *name, const char *fingerprint, bool removed)
+{
+        struct sat_controller c = { 0 };
+        if (fingerprint == NULL || fingerprint[0] == '\0') return true;
+        SET(&c, sat_controller, name, name != NULL ? name : "");
+        SET(&c, sat_controller, fingerprint, fingerprint);
+        if (removed) SET(&c, sat_controller, removed, true);
+        return PUSH(a, w->controllers, w->controllers_n, c);
+}
+
+static int put_controllers(struct tx *tx, struct arena *a, struct sat_wanted *w)
+{
+        struct row_scan s;
+        struct member m;
+        struct removed_member r;
+        bool fits = true;
+        row_scan_open(&s, tx, &member_type, NULL, 0);
+        while (fits && row_scan_next(&s, a, &m))
+                if (m.role == cert_role_CONTROLLER) fits = put_controller(a, w, m.name, m.fingerprint, false);
+        row_scan_close(&s);
+        row_scan_open(&s, tx, &removed_member_type, NULL, 0);
+        while (fits && row_scan_next(&s, a, &r)) fits = put_controller(a, w, r.name, r.fingerprint, true);
+        row_scan_close(&s);
+        MARK(w, sat_wanted, controllers);
+        return fits ? tx->err : E_LIMIT;
+}
+
 static int put_head(struct tx *tx, const struct sat_wanted_args *args, struct sat_props *props,
         struct arena *a, struct sat_wanted *w)
 {
@@ -68,7 +96,8 @@ static int put_head(struct tx *tx, const struct sat_wanted_args *args, struct sa
 #ifdef NEXT_LEVEL
         if (node.next_note != NULL) SET(w, sat_wanted, next_note, node.next_note);
 #endif
-        return put_pools(tx, &node, props, a, w);
+        err = put_controllers(tx, a, w);
+        return err != 0 ? err : put_pools(tx, &node, props, a, w);
 }
 
 /* ---- resources ---- */
@@ -301,6 +330,10 @@ void sat_wanted_key(struct tx *tx, struct blob key, struct arena *a, sat_change_
         unsigned type = row_type_id(key);
         if (type == ctrl_props_type.id || type == cluster_type.id) {
                 tell(fn, arg, SAT_CHANGE_ALL, NULL, NULL, NULL);
+                return;
+        }
+        if (type == member_type.id || type == removed_member_type.id) {
+                tell(fn, arg, SAT_CHANGE_HEAD, NULL, NULL, NULL);
                 return;
         }
         const char *first = key_str(&k);

@@ -202,6 +202,21 @@ static void net_peer_release(void *arg, uint64_t peer, const struct release *r)
         if (m->driver != NULL && !m->closing) driver_peer_release(m->driver, peer, r);
 }
 
+/* The members' tables are committed, and ids never come back: there is nothing to wait for. */
+static void net_told_removed(void *arg, uint64_t peer)
+{
+        struct local_member *m = arg;
+        char name[PKI_NAME_MAX + 1], *why;
+        if (m->closing || m->fatal) return;
+        member_name_of(m, peer, name);
+        why = xasprintf("'%s' says that this member, '%s' (%016llx), was removed from the cluster, or has "
+                        "come back under "
+                        "another id since; to use this machine again, move %s away and join with a new token",
+                name, m->identity.name, (unsigned long long)m->identity.raft_id, m->dir);
+        member_fatal(m, E_REMOVED, why);
+        free(why);
+}
+
 static bool net_lineage(void *arg, uint64_t *ret_epoch)
 {
         struct local_member *m = arg;
@@ -227,6 +242,8 @@ static void net_outdated(void *arg, uint64_t epoch)
 static const struct transport_ops transport_ops = {
         .lineage = net_lineage,
         .outdated = net_outdated,
+        .removed = member_removed,
+        .told_removed = net_told_removed,
         .release = net_release,
         .peer_release = net_peer_release,
         .receive = net_receive,

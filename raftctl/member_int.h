@@ -100,6 +100,8 @@ void identity_note_members(struct local_member *m, const struct member_row *rows
 uint32_t member_rows(struct local_member *m, struct member_row ret[MEMBER_ROWS_MAX], bool *ret_from_table);
 /* Ids of removed members that may go at any price. */
 uint32_t member_forced(struct local_member *m, uint64_t ret[MEMBER_ROWS_MAX]);
+/* Was that id removed for good, and is out of the configuration? */
+bool member_removed(void *arg, uint64_t id);
 enum transport_known member_check(void *arg, uint64_t id, const struct pki_identity *who);
 /* Tells the transport whom to dial. */
 void member_peers_update(struct local_member *m);

@@ -79,6 +79,16 @@ static bool in_configuration(struct local_member *m, uint64_t id)
         return false;
 }
 
+bool member_removed(void *arg, uint64_t id)
+{
+        struct local_member *m = arg;
+        struct tx *tx;
+        if (in_configuration(m, id) || m->store->ops->read_begin(m->store, &tx) != 0) return false;
+        bool yes = policy_removed(tx, id);
+        m->store->ops->read_end(m->store, tx);
+        return yes;
+}
+
 /* A removed member keeps its links until the configuration has changed, too: that change may need its vote.
  */
 enum transport_known member_check(void *arg, uint64_t id, const struct pki_identity *who)

@@ -109,7 +109,7 @@ static void log_zones(
         }
         if (strcmp(text, m->reconcile.zones) == 0) return;
         if (text[0] != '\0') log_warn(LOG, "the loss of one zone would lose the quorum: %s", text);
-        else log_info(LOG, "no zone holds a majority of the voters any more");
+        else log_info(LOG, "the loss of one zone would not lose the quorum any more");
         memcpy(m->reconcile.zones, text, sizeof text);
 }
 

@@ -51,6 +51,9 @@ struct transport_ops {
         bool (*lineage)(void *arg, uint64_t *ret_epoch);
         /* A member of a later history of the same cluster was met: this one belongs to the past. */
         void (*outdated)(void *arg, uint64_t epoch);
+        /* May be NULL, both. Was that id removed for good? And: peer says that this member was. */
+        bool (*removed)(void *arg, uint64_t id);
+        void (*told_removed)(void *arg, uint64_t peer);
 };
 
 struct transport_config {

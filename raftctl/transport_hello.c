@@ -98,7 +98,7 @@ static void answer(struct end *e, int err, const char *text, uint64_t void_dial)
 {
         struct peer_hello_reply r = { 0 };
         struct release own;
-        SET(&r, peer_hello_reply, err, err);
+        SET(&r, peer_hello_reply, err, err == E_REMOVED ? E_AUTH : err);
         if (text != NULL) SET(&r, peer_hello_reply, text, text);
         SET(&r, peer_hello_reply, incarnation, e->t->incarnation);
         own_release(e->t, &own);
@@ -108,6 +108,7 @@ static void answer(struct end *e, int err, const char *text, uint64_t void_dial)
         SET(&r, peer_hello_reply, level, own.level);
         SET(&r, peer_hello_reply, software, own.software);
         if (void_dial != 0) SET(&r, peer_hello_reply, void_dial, void_dial);
+        if (err == E_REMOVED) SET(&r, peer_hello_reply, removed, true);
         uint64_t epoch = 0;
         if (own_lineage(e->t, &epoch)) SET(&r, peer_hello_reply, lineage, epoch);
         int sent = send_obj(e, KIND_HELLO_REPLY, &peer_hello_reply_type, &r);
@@ -163,7 +164,7 @@ static int judge(struct end *e, const struct peer_hello *h, const char **ret_tex
         if (h->from == t->id || h->from == 0 || t->ops->check(t->arg, h->from, id) == PEER_DENIED) {
                 *ret_text =
                         "this member was removed, or its id does not belong to the name in its certificate";
-                return E_AUTH;
+                return t->ops->removed != NULL && t->ops->removed(t->arg, h->from) ? E_REMOVED : E_AUTH;
         }
         return 0;
 }
@@ -265,6 +266,7 @@ void transport_hello_reply(struct end *e, struct blob payload)
                 link_up(l, e);
                 return;
         }
+        bool removed = err == 0 && r.removed;
         if (err == 0) err = (int)r.err;
         if (stranger) err = E_AUTH;
         (void)snprintf(l->peer->trouble, sizeof l->peer->trouble, "%s%.140s", stranger ? "" : "refused: ",
@@ -277,4 +279,5 @@ void transport_hello_reply(struct end *e, struct blob payload)
         if (l->up == NULL) transport_retry(l, err == E_AUTH || err == E_FORMAT || err == E_LEVEL);
         if (err == E_LEVEL) tell_release(t, id, &theirs);
         heard_lineage(t, history);
+        if (removed && t->ops->told_removed != NULL) t->ops->told_removed(t->arg, id);
 }

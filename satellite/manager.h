@@ -57,6 +57,8 @@ void manager_close(struct manager *m, manager_closed_fn *closed);
 int manager_take(struct manager *m, const struct sat_wanted *w, uint64_t *ret_seq, struct fail *f) MUST_USE;
 /* 1 yes, 0 not yet, negative: the last attempt to save failed with that (it is being repeated). */
 int manager_durable(const struct manager *m, uint64_t seq);
+/* Was the controller with that certificate (SHA-256, hexadecimal) removed from the cluster, as far as is known here? */
+bool manager_controller_removed(const struct manager *m, const char *fingerprint);
 uint64_t manager_revision(const struct manager *m);     /* durable */
 uint64_t manager_highest_term(const struct manager *m); /* seen */
 

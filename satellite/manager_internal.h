@@ -33,6 +33,8 @@ struct manager {
 #ifdef NEXT_LEVEL
         const char *next_note;
 #endif
+        struct sat_controller *controllers; /* those that are, and those that were removed */
+        uint32_t controllers_n;
         struct unit_table units;
         struct pool_set pools;
 

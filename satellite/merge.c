@@ -135,6 +135,9 @@ static int take_node(struct manager *m, const struct sat_wanted *w)
 #ifdef NEXT_LEVEL
         if (HAS(w, sat_wanted, next_note)) SET(&head, sat_wanted, next_note, w->next_note);
 #endif
+        bool listed = HAS(w, sat_wanted, controllers); /* a leader of an older release says nothing of them */
+        SET_N(&head, sat_wanted, controllers, listed ? w->controllers : m->controllers,
+                listed ? w->controllers_n : m->controllers_n);
         int err = obj_copy(&sat_wanted_type, &head, &a, &copy);
         if (err != 0) {
                 arena_done(&a);
@@ -143,6 +146,8 @@ static int take_node(struct manager *m, const struct sat_wanted *w)
         arena_done(&m->node_arena);
         m->node_arena = a;
         m->props = copy.props;
+        m->controllers = copy.controllers;
+        m->controllers_n = copy.controllers_n;
         m->node_uuid = copy.node_uuid;
 #ifdef NEXT_LEVEL
         m->next_note = copy.next_note;
@@ -218,6 +223,14 @@ static int check(const struct sat_wanted *w, struct fail *f)
                         return fail_set(f, E_INVALID, "tombstone \"%.64s\" has no valid name or uuid",
                                 w->gone[i].rsc_name);
         return err;
+}
+
+bool manager_controller_removed(const struct manager *m, const char *fingerprint)
+{
+        for (uint32_t i = 0; i < m->controllers_n; i++)
+                if (m->controllers[i].removed && strcasecmp(m->controllers[i].fingerprint, fingerprint) == 0)
+                        return true;
+        return false;
 }
 
 int manager_take(struct manager *m, const struct sat_wanted *w, uint64_t *ret_seq, struct fail *f)

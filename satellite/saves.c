@@ -84,6 +84,7 @@ static int put_wanted(struct manager *m, struct arena *a, struct sat_wanted *w)
 #ifdef NEXT_LEVEL
         if (m->next_note != NULL) SET(w, sat_wanted, next_note, m->next_note);
 #endif
+        SET_N(w, sat_wanted, controllers, m->controllers, m->controllers_n);
         return 0;
 }
 

@@ -1,5 +1,6 @@
 #include "satellite/session.h"
 
+#include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -43,6 +44,7 @@ struct session {
         struct conn *conn;
         enum session_state state;
         char controller[PKI_NAME_MAX + 1];
+        char fingerprint[2 * PKI_PIN_SIZE + 1]; /* of its certificate */
         uint64_t began_ms, heard_ms, ping_seq, report_seq;
         /* SESSION_READY: what this controller has been told. */
         bool needs_full;
@@ -160,9 +162,23 @@ static void on_push(uv_timer_t *t)
         if (!s->closing) push_all(s);
 }
 
+/* Those that were removed while they were linked. */
+static void end_removed(struct session_server *server)
+{
+        LIST_FOREACH_SAFE(i, n, &server->sessions)
+        {
+                struct session *s = container_of(i, struct session, at);
+                if (s->state != SESSION_READY || !manager_controller_removed(server->manager, s->fingerprint))
+                        continue;
+                log_info(LOG, "%s: was removed from the cluster, the session is closed", s->controller);
+                session_end(s);
+        }
+}
+
 void session_server_changed(struct session_server *s)
 {
         if (s->closing) return;
+        end_removed(s);
         LIST_FOREACH_SAFE(i, n, &s->sessions) try_reply(container_of(i, struct session, at));
         if (!s->push_set) s->push_set = uv_timer_start(&s->push, on_push, PUSH_MS, 0) == 0;
 }
@@ -198,7 +214,10 @@ static void on_hello(struct session *s, const struct sat_hello *h)
         struct session_server *server = s->server;
         struct manager *m = server->manager;
         struct arena a = { 0 };
-        if (strcasecmp(h->cluster_uuid, server->cluster_uuid) != 0)
+        if (manager_controller_removed(m, s->fingerprint))
+                refuse(s, E_AUTH,
+                        arena_printf(&a, "controller %s was removed from the cluster", s->controller));
+        else if (strcasecmp(h->cluster_uuid, server->cluster_uuid) != 0)
                 refuse(s, E_AUTH,
                         arena_printf(&a, "this satellite belongs to cluster %s", server->cluster_uuid));
         else if (strcasecmp(h->node_name, server->node_name) != 0)
@@ -316,6 +335,7 @@ static void on_accepted(struct listener *l, struct conn *c)
         s->conn = c;
         s->state = SESSION_HELLO;
         memcpy(s->controller, id->name, sizeof s->controller);
+        (void)sodium_bin2hex(s->fingerprint, sizeof s->fingerprint, id->fingerprint, sizeof id->fingerprint);
         s->began_ms = s->heard_ms = now(server);
         list_push_back(&server->sessions, &s->at);
         server->sessions_n++;

@@ -275,15 +275,10 @@ static void on_end(struct conn *conn, enum conn_end why) { ((struct ctl *)conn->
 
 static const struct conn_ops ctl_ops = { .opened = on_opened, .frame = on_frame, .end = on_end };
 
-void ctl_dial(struct ctl *c, struct bed *b, const char *name, enum pki_role role, const struct creds *ca)
+static void ctl_connect(struct ctl *c)
 {
         struct fail f = { 0 };
-        *c = (struct ctl){ .bed = b };
-        assert_int_equal(pem_set(&c->creds.ca, (struct blob){ (const uint8_t *)ca->ca.text, ca->ca.n }), 0);
-        assert_int_equal(
-                pem_set(&c->creds.ca_key, (struct blob){ (const uint8_t *)ca->ca_key.text, ca->ca_key.n }),
-                0);
-        creds_leaf(&c->creds, CLUSTER_A, role, name, 0);
+        struct bed *b = c->bed;
         struct tls_config tc = { .ca = &c->creds.ca, .cert = &c->creds.cert, .key = &c->creds.key };
         assert_int_equal(tls_ctx_new(&tc, &c->ctx, &f), 0);
         struct conn_options o;
@@ -291,6 +286,31 @@ void ctl_dial(struct ctl *c, struct bed *b, const char *name, enum pki_role role
         c->conn.data = c;
         assert_int_equal(conn_connect(&c->conn, &b->loop, &b->address, c->ctx, &o, &ctl_ops), 0);
         run_until(&b->loop, &c->open, 10000);
+}
+
+void ctl_dial(struct ctl *c, struct bed *b, const char *name, enum pki_role role, const struct creds *ca)
+{
+        *c = (struct ctl){ .bed = b };
+        assert_int_equal(pem_set(&c->creds.ca, (struct blob){ (const uint8_t *)ca->ca.text, ca->ca.n }), 0);
+        assert_int_equal(
+                pem_set(&c->creds.ca_key, (struct blob){ (const uint8_t *)ca->ca_key.text, ca->ca_key.n }),
+                0);
+        creds_leaf(&c->creds, CLUSTER_A, role, name, 0);
+        ctl_connect(c);
+}
+
+static void pem_copy(struct pem *to, const struct pem *from)
+{
+        assert_int_equal(pem_set(to, (struct blob){ (const uint8_t *)from->text, from->n }), 0);
+}
+
+void ctl_dial_as(struct ctl *c, struct bed *b, const struct creds *creds)
+{
+        *c = (struct ctl){ .bed = b };
+        pem_copy(&c->creds.ca, &creds->ca);
+        pem_copy(&c->creds.cert, &creds->cert);
+        pem_copy(&c->creds.key, &creds->key);
+        ctl_connect(c);
 }
 
 void ctl_send(struct ctl *c, const struct type_desc *t, const void *msg)

@@ -66,6 +66,8 @@ struct ctl {
 void ctl_open(struct ctl *c, struct bed *b, const char *name);
 /* The same with everything to choose; waits for the end of the handshake only. */
 void ctl_dial(struct ctl *c, struct bed *b, const char *name, enum pki_role role, const struct creds *ca);
+/* With a certificate that is there. */
+void ctl_dial_as(struct ctl *c, struct bed *b, const struct creds *creds);
 void ctl_hello(struct ctl *c, const char *cluster, const char *node);
 void ctl_close(struct ctl *c);
 void ctl_send(struct ctl *c, const struct type_desc *t, const void *msg);

@@ -19,6 +19,7 @@ enum { NOW = 1000000 };
 static struct kv_mem *kv;
 static uint64_t wall_ms;
 static char last_text[512];
+static struct join_context ctx;
 
 /* Returns the outcome's error. Writes of refused operations are dropped, as the driver does. */
 static int run(const char *path, const struct type_desc *type, const void *body)
@@ -29,7 +30,7 @@ static int run(const char *path, const struct type_desc *type, const void *body)
         assert_int_equal(join_op_encode(path, type, body, wall_ms, "m", &req), 0);
         assert_true(join_op_is(buf_blob(&req)));
         struct tx *tx = kv_mem_write(kv);
-        int rc = join_op_evaluate(tx, buf_blob(&req), NULL, &reply);
+        int rc = join_op_evaluate(tx, buf_blob(&req), &ctx, &reply);
         if (rc == 0) assert_int_equal(kv_mem_commit(tx), 0);
         else kv_mem_end(tx);
         assert_int_equal(dec_msgpack(&op_outcome_type, buf_blob(&reply), DEC_STRICT, &a, &out, NULL), 0);
@@ -285,6 +286,222 @@ static void test_old_tokens_are_swept(void **state)
         kv_mem_end(tx);
 }
 
+/* ---- who answers ---- */
+
+static struct driver_status seen;
+static struct policy_view view = { .status = &seen, .now_ms = 100000, .alive_ms = 1500 };
+
+/* Members of the configuration by id; those below 1000 answer. */
+static void voters_are(uint64_t a, uint64_t b, uint64_t c)
+{
+        const uint64_t ids[] = { a, b, c };
+        seen = (struct driver_status){ .id = a, .leader_id = a, .state = DRIVER_LEADER };
+        for (unsigned i = 0; i < ARRAY_LEN(ids) && ids[i] != 0; i++)
+                seen.members[seen.members_n++] = (struct driver_member){ .id = ids[i],
+                        .role = MEMBER_VOTER,
+                        .link_up = ids[i] < 1000,
+                        .last_contact_ms = ids[i] < 1000 ? 99900 : 100 };
+}
+
+static int change(const char *name, const struct member_op *what)
+{
+        struct member_op op = *what;
+        SET(&op, member_op, name, name);
+        return run(JOIN_OP_MEMBERS, &member_op_type, &op);
+}
+#define CHANGE(name, field, value)                  \
+        ({                                          \
+                struct member_op op_ = { 0 };       \
+                SET(&op_, member_op, field, value); \
+                change(name, &op_);                 \
+        })
+
+static int force(const char *name, bool remove)
+{
+        struct member_op op = { 0 };
+        SET(&op, member_op, force, true);
+        SET(&op, member_op, remove, remove);
+        SET(&op, member_op, standby, !remove);
+        return change(name, &op);
+}
+
+static const struct member *row(const char *name)
+{
+        static struct arena a;
+        static struct member m;
+        arena_done(&a);
+        a = (struct arena){ 0 };
+        m = (struct member){ .name = name };
+        struct tx *tx = kv_mem_read(kv);
+        int err = row_get(tx, &member_type, &m, &a, &m);
+        kv_mem_end(tx);
+        return err == 0 ? &m : NULL;
+}
+
+static int replacing(const char *id, const char *replaces, enum cert_role role, bool force)
+{
+        uint8_t hash[TOKEN_HASH_SIZE];
+        struct token_op op = { 0 };
+        token_hash(BLOB("s", 1), hash);
+        SET(&op, token_op, id, id);
+        SET(&op, token_op, secret_hash, BLOB(hash, sizeof hash));
+        SET(&op, token_op, role, role);
+        SET(&op, token_op, expires_ms, (int64_t)wall_ms + 3600000);
+        SET(&op, token_op, replaces, replaces);
+        if (force) SET(&op, token_op, force, true);
+        return run(JOIN_OP_TOKEN, &token_op_type, &op);
+}
+
+static void refused(int err, int expect, const char *text)
+{
+        if (err != expect || strstr(last_text, text) == NULL)
+                fail_msg("%d: %s, not: %s", err, last_text, text);
+}
+
+static void test_quorum(void **state)
+{
+        ctx.view = &view;
+        const char *names[] = { "q1", "q2", "q3" };
+        const uint64_t ids[] = { 501, 502, 1503 };
+        for (unsigned i = 0; i < 3; i++) {
+                assert_int_equal(token(names[i], cert_role_CONTROLLER, NULL, "s"), 0);
+                assert_int_equal(join(names[i], "s", cert_role_CONTROLLER, names[i], ids[i], names[i]), 0);
+        }
+        (void)member("a", true, false); /* what the tests before have left */
+        voters_are(501, 502, 1503);
+        refused(CHANGE("q2", remove, true), E_NO_QUORUM, "without 'q2' only 1 of 2 voters would answer");
+        refused(CHANGE("q1", standby, true), E_NO_QUORUM, "no answer from: q3");
+        refused(CHANGE("q1", standby, true), E_NO_QUORUM, "--force");
+        assert_non_null(row("q2"));
+        assert_int_equal(force("q2", false), 0);
+        assert_true(row("q2")->standby && row("q2")->forced);
+        assert_int_equal(CHANGE("q2", standby, false), 0);
+        assert_false(row("q2")->standby || row("q2")->forced);
+        assert_int_equal(CHANGE("q3", standby, true), 0); /* the dead one may go */
+        assert_int_equal(CHANGE("q3", standby, false), 0);
+        voters_are(501, 0, 0); /* the others are in the table only */
+        refused(CHANGE("q1", remove, true), E_INVALID, "is the only voter");
+        refused(force("q1", true), E_INVALID, "is the only voter"); /* not even so */
+}
+
+static void test_replacing(void **state)
+{
+        voters_are(501, 502, 1503);
+        refused(replacing("r0", "nobody", cert_role_CONTROLLER, false), E_NOT_FOUND, "to replace");
+        refused(replacing("r0", "q3", cert_role_WITNESS, false), E_INVALID, "is a controller");
+        refused(replacing("r0", "q2", cert_role_CONTROLLER, false), E_EXISTS, "it is not dead");
+        assert_int_equal(replacing("r1", "Q3", cert_role_CONTROLLER, false), 0);
+        assert_int_equal(CHANGE("q3", zone, "left"), 0);
+        assert_int_equal(id_of("q3"), 1503); /* it is there until the other one comes */
+        voters_are(501, 502, 503);
+        seen.members[2].id = 1503; /* it is back */
+        refused(join("r1", "s", cert_role_CONTROLLER, "q3", 600, "r1"), E_EXISTS, "answers again");
+        voters_are(501, 502, 1503);
+        assert_int_equal(join("r1", "s", cert_role_CONTROLLER, "q3", 600, "r1"), 0); /* under the same name */
+        assert_int_equal(id_of("q3"), 600);
+        assert_string_equal(row("q3")->zone, "left");
+        assert_int_equal(join("r1", "s", cert_role_CONTROLLER, "q3", 600, "r1"), 0); /* the answer got lost */
+        assert_int_equal(id_of("q3"), 600);
+        assert_int_equal(replacing("r2", "q2", cert_role_CONTROLLER, true), 0);
+        refused(join("r1", "s", cert_role_CONTROLLER, "q3", 601, "r2"), E_AUTH, "was used by");
+        assert_int_equal(CHANGE("q2", remove, true), 0);
+        assert_int_equal(token("r3", cert_role_CONTROLLER, NULL, "s"), 0);
+        assert_int_equal(join("r3", "s", cert_role_CONTROLLER, "q2", 700, "r3"), 0);
+        assert_int_equal(
+                join("r2", "s", cert_role_CONTROLLER, "q4", 701, "r2"), 0); /* that q2 is gone already */
+        assert_int_equal(id_of("q2"), 700);
+}
+
+static void test_takes_over(void **state)
+{
+        struct member_op op = { 0 };
+        voters_are(501, 700, 600);
+        seen.members[2].last_contact_ms = 1;
+        SET(&op, member_op, takes_over, "q3");
+        SET(&op, member_op, raft_id, 701);
+        SET(&op, member_op, from_id, 600);
+        refused(change("q4", &op), E_STALE, "changed meanwhile"); /* no stand-by */
+        struct member_op hold = { 0 };
+        SET(&hold, member_op, standby, true);
+        SET(&hold, member_op, hold, true);
+        assert_int_equal(change("q4", &hold), 0);
+        refused(change("q4", &op), E_STALE, "changed meanwhile"); /* held */
+        assert_int_equal(CHANGE("q4", standby, true), 0);
+        seen.members[2].last_contact_ms = 99900;
+        refused(change("q4", &op), E_STALE, "changed meanwhile"); /* it answers */
+        seen.members[2].last_contact_ms = 1;
+        assert_int_equal(change("q4", &op), 0);
+        assert_false(row("q4")->standby);
+        assert_string_equal(row("q4")->took_over, "q3");
+        assert_true(row("q3")->standby && row("q3")->stayed_away);
+        refused(change("q4", &op), E_STALE, "changed meanwhile"); /* once */
+        assert_int_equal(CHANGE("q3", standby, false), 0);
+        assert_false(row("q3")->stayed_away);
+}
+
+static void test_limits(void **state)
+{
+        char id[16];
+        refused(CHANGE("q4", zone, "no zone"), E_INVALID, "not a valid name");
+        assert_int_equal(CHANGE("q4", zone, ""), 0);
+        unsigned voters = 0, rows = 0;
+        for (unsigned i = 0; i < POLICY_MEMBERS_MAX; i++) {
+                (void)snprintf(id, sizeof id, "x%u", i);
+                assert_int_equal(token(id, cert_role_CONTROLLER, NULL, "s"), 0);
+                int err = join(id, "s", cert_role_CONTROLLER, id, 800 + i, id);
+                if (err != 0) {
+                        refused(err, E_LIMIT, "members already");
+                        break;
+                }
+                rows++;
+                voters += !row(id)->standby;
+        }
+        assert_true(rows > voters && rows < POLICY_MEMBERS_MAX); /* the eighth does not vote */
+        refused(CHANGE(id, standby, false), E_NOT_FOUND, "no member");
+        (void)snprintf(id, sizeof id, "x%u", rows - 1);
+        refused(CHANGE(id, standby, false), E_LIMIT, "there are 7 voters");
+}
+
+static int transfer(const char *name, uint64_t from, uint64_t *ret_id)
+{
+        struct buf req = { 0 }, reply = { 0 };
+        struct arena a = { 0 };
+        struct op_outcome out = { 0 };
+        struct member_op op = { 0 };
+        SET(&op, member_op, name, name);
+        SET(&op, member_op, from_id, from);
+        assert_int_equal(join_op_encode(JOIN_OP_TRANSFER, &member_op_type, &op, wall_ms, "m", &req), 0);
+        assert_true(join_op_is(buf_blob(&req)) && join_op_is_transfer(buf_blob(&req)));
+        struct tx *tx = kv_mem_read(kv);
+        int rc = join_op_transfer(tx, buf_blob(&req), &view, ret_id, &reply);
+        kv_mem_end(tx);
+        assert_int_equal(dec_msgpack(&op_outcome_type, buf_blob(&reply), DEC_STRICT, &a, &out, NULL), 0);
+        assert_int_equal(rc, out.err == 0 ? 0 : E_INVALID);
+        (void)snprintf(last_text, sizeof last_text, "%s", out.text != NULL ? out.text : "");
+        int err = (int)out.err;
+        buf_done(&req);
+        buf_done(&reply);
+        arena_done(&a);
+        return err;
+}
+
+static void test_transfers(void **state)
+{
+        uint64_t id;
+        voters_are(501, 700, 600);
+        seen.members[2].last_contact_ms = 1;
+        assert_int_equal(transfer("q2", 501, &id), 0);
+        assert_int_equal(id, 700);
+        assert_int_equal(transfer("", 501, &id), 0);
+        assert_int_equal(id, 0); /* the best one */
+        assert_int_equal(transfer("", 700, &id), 0);
+        assert_int_equal(id, 501); /* leadership has moved since it was asked for: nothing to do */
+        refused(transfer("q3", 501, &id), E_INVALID, "does not answer");
+        refused(transfer("q4", 501, &id), E_INVALID, "is not a voter");
+        refused(transfer("nobody", 501, &id), E_NOT_FOUND, "no member named");
+        ctx.view = NULL;
+}
+
 static int setup(void **state)
 {
         kv = kv_mem_new();
@@ -308,6 +525,11 @@ int main(void)
                 cmocka_unit_test(test_sound_voters),
                 cmocka_unit_test(test_members),
                 cmocka_unit_test(test_removed_members),
+                cmocka_unit_test(test_quorum),
+                cmocka_unit_test(test_replacing),
+                cmocka_unit_test(test_takes_over),
+                cmocka_unit_test(test_limits),
+                cmocka_unit_test(test_transfers),
                 cmocka_unit_test(test_old_tokens_are_swept),
                 cmocka_unit_test(test_removed_members_are_swept),
         };

@@ -138,6 +138,19 @@ static void test_full(void **state)
         assert_string_equal(r->volumes[0].uuid, "volume-1");
         assert_string_equal(r->volumes[0].storage_pool_name, "pool1");
         assert_int_equal(w.gone_n, 0);
+        assert_true(HAS(&w, sat_wanted, controllers));
+        assert_int_equal(w.controllers_n, 0);
+        PUT(fx->wanted, member, .name = "c1", .raft_id = 1, .role = cert_role_CONTROLLER,
+                .fingerprint = "f1");
+        PUT(fx->wanted, member, .name = "w1", .raft_id = 2, .role = cert_role_WITNESS, .fingerprint = "f2");
+        PUT(fx->wanted, removed_member, .raft_id = 3, .name = "c3", .fingerprint = "f3");
+        PUT(fx->wanted, removed_member, .raft_id = 4, .name = "w1"); /* only another id */
+        assert_ok(build("ALPHA", NULL, &w));
+        assert_int_equal(w.controllers_n, 2);
+        assert_string_equal(w.controllers[0].fingerprint, "f1");
+        assert_false(w.controllers[0].removed);
+        assert_string_equal(w.controllers[1].name, "c3");
+        assert_true(w.controllers[1].removed);
         assert_err(build("gamma", NULL, &w), E_NOT_FOUND);
 }
 
@@ -266,6 +279,8 @@ static void test_keys(void **state)
         assert_string_equal(CHANGED(node, .name = "beta"), "all(BETA,-,-) ");
         assert_string_equal(CHANGED(ctrl_props, .has = 0), "all(*,-,-) ");
         assert_string_equal(CHANGED(request_row, .id_hi = 1), "");
+        assert_string_equal(CHANGED(member, .name = "c1"), "head(*,-,-) ");
+        assert_string_equal(CHANGED(removed_member, .raft_id = 1), "head(*,-,-) ");
         /* Damaged keys say nothing and read nothing beyond their end. */
         struct tx *tx = kv_mem_read(fx->wanted);
         uint8_t half[] = { 0, 9, 'R' };
