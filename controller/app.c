@@ -27,6 +27,8 @@ static void on_room(void *arg, bool full)
         else log_info(APP_LOG, "there is room again below %s: this member takes part again", a->config.dir);
 }
 
+static void on_heal(void *arg, const char *text) { log_warn(APP_LOG, "%s", text); }
+
 static int evaluate(void *arg, struct tx *tx, struct blob request, uint64_t index, struct buf *ret_reply)
 {
         struct app *a = arg;
@@ -68,6 +70,7 @@ static const struct member_hooks hooks = {
         .on_applied = app_on_applied,
         .on_fatal = on_fatal,
         .on_room = on_room,
+        .on_heal = on_heal,
         .satellites = satellites,
 };
 
@@ -81,6 +84,7 @@ static int open_member(struct app *a, struct fail *f)
                 .election_ms = a->config.election_ms,
                 .snapshot_entries = a->config.snapshot_entries,
                 .heartbeat_ms = a->config.heartbeat_ms,
+                .heal = a->config.heal,
                 .level_raise_ms = a->config.level_raise_ms,
                 .promote_after_ms = a->config.promote_after_s * 1000,
                 .witness = a->config.witness,

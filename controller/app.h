@@ -19,6 +19,7 @@ struct app_config {
         const char *run_dir; /* exists; sockets and the observed store */
         const char *raft_listen, *http_listen, *https_listen; /* NULL or "": see controller/config.def */
         const char *config_dir, *log_level;                   /* for display */
+        bool heal; /* a damaged store is fetched anew from the others */
         unsigned election_ms, heartbeat_ms, snapshot_entries, http_threads, promote_after_s;
         uint64_t level_raise_ms; /* as in struct member_config */
         bool unix_socket;

@@ -9,6 +9,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "controller/app.h"
 #include "controller/notify.h"
@@ -111,6 +112,7 @@ static int to_app_config(const struct options *o, struct app_config *ac, struct 
                 .election_ms = (unsigned)c->raft_election_ms,
                 .snapshot_entries = (unsigned)c->raft_snapshot_entries,
                 .heartbeat_ms = (unsigned)c->raft_heartbeat_ms,
+                .heal = c->raft_heal,
                 .level_raise_ms = (uint64_t)c->raft_level_raise_s * 1000,
                 .promote_after_s = (unsigned)c->raft_promote_after_s,
                 .http_threads = (unsigned)c->rest_threads,
@@ -125,11 +127,25 @@ static int to_app_config(const struct options *o, struct app_config *ac, struct 
         return 0;
 }
 
+/* The store is read through a memory map: where the disk cannot deliver a page, the kernel sends SIGBUS. */
+static void on_bus_error(int number)
+{
+        static const char text[] = "error " LOG ": data of this member cannot be read: the disk gave an "
+                                   "error, or a file was cut; look at the "
+                                   "kernel's log (dmesg). The others go on; start this member again when the "
+                                   "disk is sound or replaced\n";
+        ssize_t written = write(STDERR_FILENO, text, sizeof text - 1);
+        (void)number, (void)written;
+        _exit(APP_EXIT_FATAL);
+}
+
 /* Keys never reach a core file; sockets of many clients need descriptors. */
 static void protect_process(void)
 {
         const struct rlimit none = { 0 };
         struct rlimit files;
+        struct sigaction bus = { .sa_handler = on_bus_error };
+        if (sigaction(SIGBUS, &bus, NULL) != 0) log_warn(LOG, "SIGBUS: %s", err_text(-errno));
         if (prctl(PR_SET_DUMPABLE, 0) != 0 || setrlimit(RLIMIT_CORE, &none) != 0)
                 log_warn(LOG, "core files cannot be switched off: %s", err_text(-errno));
         if (getrlimit(RLIMIT_NOFILE, &files) != 0 || files.rlim_cur >= FILES_WANTED) return;

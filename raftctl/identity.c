@@ -8,6 +8,7 @@
 
 #include "raftctl/member_int.h"
 #include "raftctl/store_lmdb.h"
+#include "state/checksum.h"
 #include "state/kv_mem.h"
 #include "state/overlay.h"
 #include "state/table.h"
@@ -33,6 +34,28 @@ uint64_t identity_new_id(struct env *env)
         return id;
 }
 
+/* Over the file as it would be without it. */
+static void identity_check(const struct member_identity *id, char ret[17])
+{
+        struct member_identity bare = *id;
+        struct buf b = { 0 };
+        UNSET(&bare, member_identity, check);
+        bare.check = NULL;
+        enc_json(&member_identity_type, &bare, JSON_DUMP, &b);
+        (void)snprintf(ret, 17, "%016llx", (unsigned long long)checksum64(BLOB("identity", 8), buf_blob(&b)));
+        buf_done(&b);
+}
+
+static void identity_encode(const struct member_identity *id, struct buf *out)
+{
+        struct member_identity whole = *id;
+        char check[17];
+        identity_check(id, check);
+        SET(&whole, member_identity, check, check);
+        enc_json(&member_identity_type, &whole, JSON_DUMP, out);
+        buf_put_str(out, "\n");
+}
+
 int identity_load(const char *dir, struct arena *a, struct member_identity *ret, struct fail *f)
 {
         char path[PATH_MAX];
@@ -44,7 +67,11 @@ int identity_load(const char *dir, struct arena *a, struct member_identity *ret,
         pem_done(&text);
         if (err == 0 &&
                 (ret->raft_id == 0 || ret->name == NULL || ret->address == NULL || ret->cluster == NULL))
-                err = fail_set(f, E_CORRUPT, "%s is not complete", path);
+                err = fail_set(f, E_CORRUPT, "it is not complete");
+        char check[17];
+        if (err == 0) identity_check(ret, check);
+        if (err == 0 && ret->check != NULL && strcmp(ret->check, check) != 0)
+                err = fail_set(f, E_CORRUPT, "its checksum does not match");
         return err != 0 ? fail_wrap(f, "%s", path) : 0;
 }
 
@@ -54,8 +81,7 @@ int identity_save(const char *dir, const struct member_identity *id, struct fail
         struct buf b = { 0 };
         int err = identity_path(path, dir, f);
         if (err != 0) return err;
-        enc_json(&member_identity_type, id, JSON_DUMP, &b);
-        buf_put_str(&b, "\n");
+        identity_encode(id, &b);
         err = b.err != 0 ? fail_set(f, b.err, "%s", err_text(b.err))
                          : pki_file_write(path, buf_blob(&b), 0600, f);
         buf_done(&b);
@@ -113,8 +139,7 @@ void identity_note_members(struct local_member *m, const struct member_row *rows
         }
         SET(&m->identity, member_identity, members, list);
         m->identity.members_n = k;
-        enc_json(&member_identity_type, &m->identity, JSON_DUMP, &w->text);
-        buf_put_str(&w->text, "\n");
+        identity_encode(&m->identity, &w->text);
         w->path = xasprintf("%s/identity", m->dir);
         w->work.data = m;
         w->busy = w->text.err == 0 &&

@@ -278,6 +278,8 @@ static void on_turn(uv_prepare_t *h)
                 member_peers_update(m);
                 reconcile_kick(m);
         }
+        if (m->store->ops->is_damaged != NULL && m->store->ops->is_damaged(m->store))
+                member_fatal(m, E_CORRUPT, "a row of the state or the log is damaged");
         if (m->hooks->on_room != NULL && m->disk_full != m->store->ops->is_full(m->store)) {
                 m->disk_full = !m->disk_full;
                 m->hooks->on_room(m->arg, m->disk_full);
@@ -328,8 +330,16 @@ static int load_identity(struct local_member *m, struct fail *f)
                         "or join one with "
                         "'raftctl join TOKEN'",
                         m->dir);
-        if (err == 0) err = identity_load(m->dir, &m->arena, &m->identity, f);
-        if (err == 0 && (m->is_volatile || m->identity.is_volatile)) make_volatile(m);
+        if (err != 0)
+                return fail_wrap(f,
+                        "%.60s/pki is damaged; restore it, or join anew ('raftctl token create --replaces "
+                        "NAME' on "
+                        "another member)",
+                        m->dir);
+        err = identity_load(m->dir, &m->arena, &m->identity, f);
+        if (err != 0)
+                return fail_wrap(f, "restore it, or have it made anew by 'raftctl rejoin --address ADDRESS'");
+        if (m->is_volatile || m->identity.is_volatile) make_volatile(m);
         if (err == 0) err = check_identity(m, f);
         if (err != 0) return err;
         return tls_ctx_new(&(struct tls_config){ .ca = &m->pki.ca,
@@ -393,6 +403,18 @@ static int open_store(struct local_member *m, struct fail *f)
         if (err != 0) return err;
         m->live++;
         return check_store(m, dir, f);
+}
+
+/* Reads all of the store; mends it when the others can. */
+static int examine_store(struct local_member *m, struct fail *f)
+{
+        char dir[PATH_MAX];
+        int n = snprintf(dir, sizeof dir, "%s/" MEMBER_STORE_DIR, m->dir);
+        if (n < 0 || (size_t)n >= sizeof dir)
+                return fail_set(f, E_TOO_LARGE, "path too long: %.100s", m->dir);
+        int err = refuse_amnesia(m, dir, f);
+        if (err == 0) err = store_lmdb_examine(dir, f);
+        return err != 0 ? heal_store(m, err, f) : 0;
 }
 
 static int open_transport(struct local_member *m, const char *listen, struct fail *f)
@@ -470,6 +492,7 @@ int member_open(
         arena_init(&m->members_arena, IDENTITY_ARENA);
         start_handles(m);
         int err = load_identity(m, f);
+        if (err == 0 && config->heal && !m->witness && !m->is_volatile) err = examine_store(m, f);
         if (err == 0) err = open_store(m, f);
         if (err == 0) err = open_transport(m, config->listen, f);
         if (err == 0) err = open_driver(m, f);

@@ -25,6 +25,8 @@ struct member_hooks {
         void (*on_applied)(void *arg, uint64_t index);
         /* The disk has become full or there is room again. May be NULL. */
         void (*on_room)(void *arg, bool full);
+        /* Its store was damaged or gone when it started: what is done about it. May be NULL. */
+        void (*on_heal)(void *arg, const char *text);
         /* It cannot go on: log the reason, which has a remedy, and leave with MEMBER_EXIT_FATAL. */
         void (*on_fatal)(void *arg, int err, const char *why);
         /* Somebody joined through this member, and that is committed: satellites are registered now.
@@ -46,6 +48,7 @@ struct member_config {
                                       0 = it does not */
         unsigned
                 promote_after_ms; /* a stand-by takes over the vote of a voter that stays away so long; 0 = never */
+        bool heal; /* a store that is damaged or gone is fetched anew from the others: blocks up to 30 s; not for witnesses */
         bool witness; /* keeps no state, never evaluates: requests that come while it leads wait for the next leader.
                          E_CONFIG when the certificate is another role's */
         bool is_volatile; /* a witness without a disk: DIR is only read; each start is another raft id, which is let
@@ -57,7 +60,8 @@ struct member_config {
 };
 
 /* E_NOT_FOUND: neither founded nor joined. E_AUTH: the pieces of the identity do not match. E_STALE: the
- * store of an identity that has taken part is gone. Others as store_lmdb_open, driver_open, -EADDRINUSE. f
+ * store of an identity that has taken part is gone. E_CORRUPT: it is damaged; with config->heal all of it is read
+ * first, and both mean that the others did not help either. Others as store_lmdb_open, driver_open, -EADDRINUSE. f
  * has cause and remedy. */
 int member_open(uv_loop_t *loop, const struct member_config *config, struct local_member **ret,
         struct fail *f) MUST_USE;

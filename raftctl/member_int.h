@@ -119,6 +119,9 @@ void witness_open_memory(struct local_member *m);
 void witness_come_back(struct local_member *m);
 /* Now and then: says what an administrator should know. */
 void witness_look(struct local_member *m);
+/* ---- heal.c ---- */
+/* err: why the store cannot be opened, told in f. 0: the member has a new identity and no store; else as before. */
+int heal_store(struct local_member *m, int err, struct fail *f) MUST_USE;
 /* ---- rejoin.c ---- */
 /* The request of a member that comes back under id->raft_id. */
 int rejoin_request(const struct member_identity *id, enum cert_role role, struct buf *out) MUST_USE;

@@ -87,6 +87,8 @@ struct store_ops {
         void (*install_chunk)(struct store *s, struct blob chunk, void (*cb)(void *arg, int err), void *arg);
         /* Too little room for writes: the free bytes are below the limit, or a job waits for room. Cheap. */
         bool (*is_full)(struct store *s);
+        /* Has any reader, on whatever thread, come upon damaged data? Then the member must stop. Cheap; NULL = never. */
+        bool (*is_damaged)(struct store *s);
         /* The store is unusable at once; cb runs after every callback that is still due. The LMDB store frees itself then. */
         void (*close)(struct store *s, void (*cb)(void *arg), void *arg);
         /* Blocks until everything queued is done and called back: for founding, tests and tools, not on a running loop.

@@ -200,6 +200,53 @@ int store_lmdb_check(const char *dir, store_report_fn *report, void *arg, struct
         return err != 0 ? err : x.found;
 }
 
+/* Every row of a database, for its checksum. */
+static int read_rows(struct tx *tx)
+{
+        struct tx_cursor c;
+        int err = tx_seek(tx, &c, (struct blob){ 0 });
+        while (err == 0) err = tx_next(tx, &c);
+        tx_close(tx, &c);
+        return err == E_NOT_FOUND ? 0 : err;
+}
+
+static int examine_log(struct store_offline *o, const struct applied *ap, struct fail *f)
+{
+        struct log_verifier v = { .applied_index = ap->index };
+        struct tx_cursor c;
+        struct log_entry e;
+        const char *why = NULL;
+        struct tx *log = kv_lmdb_tx(o->txn, DB_LOG);
+        int err = member_log_seek(log, &c, 0, &e);
+        while (err == 0 && why == NULL) {
+                why = log_verify_row(&v, &e);
+                err = member_log_next(log, &c, &e);
+        }
+        tx_close(log, &c);
+        if (err == 0 || err == E_NOT_FOUND) {
+                if (why == NULL) why = log_verify_end(&v, &o->meta, ap);
+                return why == NULL ? 0 : fail_set(f, E_CORRUPT, "member.mdb: log: %s", why);
+        }
+        return fail_set(
+                f, err, "member.mdb: log row behind %llu: %s", (unsigned long long)v.last, err_text(err));
+}
+
+int store_lmdb_examine(const char *dir, struct fail *f)
+{
+        struct store_offline *o;
+        struct applied ap;
+        int err = store_lmdb_offline_open(dir, &o, f);
+        if (err == E_NOT_FOUND) return 0;
+        if (err != 0) return err;
+        struct tx *state = store_lmdb_offline_state(o);
+        err = applied_get(state, &ap);
+        if (err == 0) err = read_rows(state);
+        if (err != 0) (void)fail_set(f, err, "member.mdb: state: %s", err_text(err));
+        if (err == 0) err = examine_log(o, &ap, f);
+        store_lmdb_offline_close(o);
+        return err != 0 ? fail_wrap(f, "%.100s", dir) : 0;
+}
+
 int store_lmdb_each_entry(const char *dir, store_log_fn *fn, void *arg, struct fail *f)
 {
         struct store_offline *o;

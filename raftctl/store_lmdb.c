@@ -453,6 +453,8 @@ int store_lmdb_read_begin(struct store *store, struct tx **ret)
         return 0;
 }
 
+static bool lmdb_is_damaged(struct store *store) { return kv_lmdb_damaged(lmdb_of(store)->kv); }
+
 static void lmdb_read_end(struct store *store, struct tx *tx)
 {
         (void)store;
@@ -605,6 +607,7 @@ static const struct store_ops lmdb_ops = {
         .install_begin = lmdb_install_begin,
         .install_chunk = lmdb_install_chunk,
         .is_full = lmdb_is_full,
+        .is_damaged = lmdb_is_damaged,
         .close = lmdb_close,
         .drain = lmdb_drain,
 };

@@ -66,6 +66,9 @@ struct store_summary {
  * error when it could not look: E_BUSY (a running member), E_NOT_FOUND (no data), E_STORAGE. ret may be NULL.
  */
 int store_lmdb_check(const char *dir, store_report_fn *report, void *arg, struct store_summary *ret) MUST_USE;
+/* Reads every page in use and every row, and says the first thing that is wrong in f: E_CORRUPT, E_FORMAT, E_STORAGE
+ * (cannot be read), E_BUSY. A directory without a store is sound. */
+int store_lmdb_examine(const char *dir, struct fail *f) MUST_USE;
 /* Every log row in order, offline, of a directory that store_lmdb_check found sound. entry is borrowed. */
 typedef int store_log_fn(void *arg, const struct log_entry *entry);
 int store_lmdb_each_entry(const char *dir, store_log_fn *fn, void *arg, struct fail *f) MUST_USE;

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <lmdb.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -40,7 +41,8 @@ struct kv_lmdb {
         unsigned dbs_n;
         bool unsynced;
         uint64_t map_bytes;
-        char *dir; /* for statvfs */
+        char *dir;           /* for statvfs */
+        atomic_bool damaged; /* a read has found that a row or page is not what was written */
         pthread_mutex_t mutex;
         struct kv_lmdb_txn *idle; /* read transactions that were reset; under mutex */
         struct buf scratch;       /* of the writer */
@@ -89,6 +91,14 @@ static int unwrap(struct blob key, MDB_val raw, struct blob *ret)
         return 0;
 }
 
+static int note(struct kv_lmdb *env, int err)
+{
+        if (err == E_CORRUPT) atomic_store(&env->damaged, true);
+        return err;
+}
+
+bool kv_lmdb_damaged(const struct kv_lmdb *env) { return atomic_load(&env->damaged); }
+
 static MDB_val val_of(struct blob b) { return (MDB_val){ .mv_size = b.n, .mv_data = (void *)b.p }; }
 
 /* ---- struct tx ---- */
@@ -98,7 +108,7 @@ static int l_get(struct tx *tx, struct blob key, struct blob *ret_value)
         struct view *v = (struct view *)tx;
         MDB_val k = val_of(key), raw;
         int rc = mdb_get(v->txn->mdb, v->dbi, &k, &raw);
-        return rc == 0 ? unwrap(key, raw, ret_value) : translate(v->txn->env, rc);
+        return note(v->txn->env, rc == 0 ? unwrap(key, raw, ret_value) : translate(v->txn->env, rc));
 }
 
 static int l_put(struct tx *tx, struct blob key, struct blob value)
@@ -124,9 +134,9 @@ static int step(struct view *v, struct tx_cursor *c, MDB_val *k, MDB_cursor_op o
 {
         MDB_val raw;
         int rc = mdb_cursor_get(c->impl, k, &raw, op);
-        if (rc != 0) return translate(v->txn->env, rc);
+        if (rc != 0) return note(v->txn->env, translate(v->txn->env, rc));
         c->key = BLOB(k->mv_data, k->mv_size);
-        return unwrap(c->key, raw, &c->value);
+        return note(v->txn->env, unwrap(c->key, raw, &c->value));
 }
 
 static int l_seek(struct tx *tx, struct tx_cursor *c, struct blob from)

@@ -51,6 +51,9 @@ int kv_lmdb_count(struct kv_lmdb_txn *t, unsigned db, uint64_t *ret) MUST_USE;
 /* Number of the last committed write transaction; it grows with each. */
 uint64_t kv_lmdb_last_txn(struct kv_lmdb *env);
 
+/* Has any read found damage since it was opened? Any thread. */
+bool kv_lmdb_damaged(const struct kv_lmdb *env);
+
 /* Room left, in bytes: in the map, and in the file system (pages that can be used again count for both). */
 struct kv_lmdb_room {
         uint64_t map_bytes, map_free_bytes, disk_free_bytes;

@@ -148,7 +148,8 @@ static int check_key(struct walk *w, uint64_t pgno, struct blob key)
 static int check_free_list(struct verifier *v, uint64_t pgno, struct blob list)
 {
         uint64_t n = list.n >= 8 ? u64(list.p) : PAGE_NONE, above = PAGE_NONE;
-        if (n > list.n / 8 || (n + 1) * 8 > list.n) return bad(v, pgno, "list of free pages");
+        if (list.n % 8 != 0 || n > list.n / 8 || (n + 1) * 8 > list.n)
+                return bad(v, pgno, "list of free pages");
         for (uint64_t i = 1; i <= n; i++) {
                 uint64_t page = u64(list.p + 8 * i);
                 int err = page < above ? claim(v, page, false) : bad(v, pgno, "order of free pages");
@@ -249,6 +250,31 @@ static int check_branch_node(
         return walk_page(w, child, level + 1);
 }
 
+/* Nodes fill the page from `upper` to its end, each byte once: the library counts on it when it moves them. */
+static int check_packing(struct verifier *v, uint64_t pgno, const uint8_t *page, bool leaf)
+{
+        uint16_t lower = u16(page + 12), upper = u16(page + 14);
+        uint32_t covered = 0;
+        uint8_t taken[65536 / 2 / 8] = { 0 }; /* a bit for each two bytes */
+        for (uint32_t i = PAGE_HEADER; i < lower; i += 2) {
+                uint32_t at = u16(page + i);
+                if (at < upper || at + (uint32_t)NODE_HEADER > v->page_bytes || at % 2 != 0)
+                        return bad(v, pgno, "node offset");
+                const uint8_t *node = page + at;
+                uint64_t size = (uint64_t)NODE_HEADER + u16(node + 6);
+                if (leaf && u16(node + 4) & NODE_BIG) size += 8;
+                else if (leaf) size += u16(node) | (uint64_t)u16(node + 2) << 16;
+                size += size % 2;
+                if (at + size > v->page_bytes) return bad(v, pgno, "node leaves its page");
+                for (uint64_t slot = at / 2; slot < (at + size) / 2; slot++) {
+                        if (taken[slot / 8] & (1u << slot % 8)) return bad(v, pgno, "nodes overlap");
+                        taken[slot / 8] |= (uint8_t)(1u << slot % 8);
+                }
+                covered += (uint32_t)size;
+        }
+        return covered == v->page_bytes - upper ? 0 : bad(v, pgno, "nodes do not fill their page");
+}
+
 static int walk_page(struct walk *w, uint64_t pgno, unsigned level) /* recursion depth: DEPTH_MAX */
 {
         struct verifier *v = w->v;
@@ -263,13 +289,10 @@ static int walk_page(struct walk *w, uint64_t pgno, unsigned level) /* recursion
         } else if (lower <= PAGE_HEADER || lower > upper || upper > v->page_bytes || lower % 2 != 0) {
                 err = bad(v, pgno, "page header");
         }
+        if (err == 0) err = check_packing(v, pgno, page, leaf);
         unsigned n = (lower - PAGE_HEADER) / 2u;
         for (unsigned i = 0; err == 0 && i < n; i++) {
                 uint16_t at = u16(page + PAGE_HEADER + 2 * (size_t)i);
-                if (at < upper || at + (uint32_t)NODE_HEADER > v->page_bytes || at % 2 != 0) {
-                        err = bad(v, pgno, "node offset");
-                        break;
-                }
                 size_t room = v->page_bytes - at;
                 err = leaf ? check_leaf_node(w, pgno, page + at, room)
                            : check_branch_node(w, pgno, page + at, room, i, level);

@@ -15,7 +15,7 @@
  *   room BYTES        ENOSPC when all files together would be larger; 0: no limit
  *   stall MS          each sync takes that much longer
  *   flip PATH OFFSET MASK   damages one byte behind everybody's back, also for those who have it mapped
- *   count             "read N write N sync N" since the start
+ *   count             "read N write N sync N failed N used N": calls, failed syncs, bytes
  *
  * Threads: libfuse's, and one for the socket; everything below is under one mutex. */
 #define FUSE_USE_VERSION 31
@@ -74,7 +74,7 @@ static struct {
         struct fuse *fuse;
         struct list files, ops;
         unsigned backups;
-        uint64_t count[CALLS], fail_in[CALLS], stall_ms, room, used;
+        uint64_t count[CALLS], fail_in[CALLS], stall_ms, room, used, failed_syncs;
         int fail_errno[CALLS];
         bool fail_always[CALLS];
         const char *socket_path;
@@ -218,6 +218,7 @@ static void put_page(struct file *f, struct page *page)
 static int content_sync(struct file *f)
 {
         int err = injected(CALL_SYNC);
+        if (err != 0) fs.failed_syncs++;
         if (err == 0 && (ftruncate(f->fd, f->valid) != 0 || ftruncate(f->fd, f->size) != 0)) err = -errno;
         for (size_t b = 0; b < BUCKETS; b++) {
                 for (struct page **p = &f->pages[b]; *p != NULL;) {
@@ -632,8 +633,10 @@ static void command(const char *line, char *answer, size_t size, bool *ret_ends,
                 fs.stall_ms = a;
         } else if (strncmp(line, "count", 5) == 0) {
                 (void)snprintf(answer, size,
-                        "read %" PRIu64 " write %" PRIu64 " sync %" PRIu64 " used %" PRIu64 "\n",
-                        fs.count[CALL_READ], fs.count[CALL_WRITE], fs.count[CALL_SYNC], fs.used);
+                        "read %" PRIu64 " write %" PRIu64 " sync %" PRIu64 " failed %" PRIu64 " used %" PRIu64
+                        "\n",
+                        fs.count[CALL_READ], fs.count[CALL_WRITE], fs.count[CALL_SYNC], fs.failed_syncs,
+                        fs.used);
                 return;
         } else {
                 text = "unknown command";
