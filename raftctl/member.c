@@ -133,9 +133,7 @@ static int evaluate_own(struct local_member *m, struct tx *tx, struct blob reque
         if (!join_op_is_transfer(request)) return join_op_evaluate(tx, request, &ctx, ret_reply);
         int err = join_op_transfer(tx, request, &view, &to, ret_reply);
         if (err == 0 && to != s.id) {
-                m->reconcile.transfer = true;
-                m->reconcile.transfer_to = to;
-                reconcile_kick(m);
+                reconcile_transfer(m, to);
         }
         return err;
 }

@@ -22,6 +22,7 @@ struct reconcile {
         char zones[256];                      /* the warning that was logged last */
         uint64_t transfer_to;                 /* a transfer that was asked for: to that member; 0 = none */
         bool transfer;                        /* to transfer_to, or to the best one */
+        uint64_t transfer_until_ms;           /* tried again until then */
 };
 
 struct identity_write { /* of the others' addresses, off the loop; one at a time */
@@ -108,6 +109,8 @@ void member_peers_update(struct local_member *m);
 /* ---- reconcile.c ---- */
 void reconcile_open(struct local_member *m);
 void reconcile_kick(struct local_member *m);
+/* Hands leadership over, to the member of that id or to the best one; tried again for some seconds. */
+void reconcile_transfer(struct local_member *m, uint64_t to);
 void member_fatal(struct local_member *m, int err, const char *why);
 /* ---- witness.c ---- */
 uint64_t witness_log_bytes(const struct local_member *m);

@@ -12,7 +12,14 @@
 #include "wire/base/log.h"
 
 #define LOG "members"
-enum { PERIOD_MS = 1000, SOON_MS = 20, READ_MS = 5000, CHANGE_MS = 10000, ALIVE_ELECTIONS = 3 };
+enum {
+        PERIOD_MS = 1000,
+        SOON_MS = 20,
+        READ_MS = 5000,
+        CHANGE_MS = 10000,
+        TRANSFER_MS = 8000,
+        ALIVE_ELECTIONS = 3
+};
 
 static void on_timer(uv_timer_t *t);
 
@@ -115,11 +122,27 @@ static void log_zones(
 
 /* ---- each round ---- */
 
+/* The core gives a transfer up after one election timeout, whatever kept the other one: a vote that its disk was slow to store, an
+ * entry that was on its way. Whoever asked waits longer than that. */
 static void on_transferred(void *arg, int err, const char *why)
 {
         struct local_member *m = arg;
-        if (err != 0) log_warn(LOG, "leadership stays here: %s", why != NULL ? why : err_text(err));
+        struct driver_status s;
+        driver_status(m->driver, &s);
+        if (err != 0 && s.state == DRIVER_LEADER && member_now_ms(m) < m->reconcile.transfer_until_ms) {
+                m->reconcile.transfer = m->reconcile.again = true;
+        } else if (err != 0) {
+                log_warn(LOG, "leadership stays here: %s", why != NULL ? why : err_text(err));
+        }
         idle(m);
+}
+
+void reconcile_transfer(struct local_member *m, uint64_t to)
+{
+        m->reconcile.transfer = true;
+        m->reconcile.transfer_to = to;
+        m->reconcile.transfer_until_ms = member_now_ms(m) + TRANSFER_MS;
+        reconcile_kick(m);
 }
 
 struct policy_view member_view(struct local_member *m, struct driver_status *s)
