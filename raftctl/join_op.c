@@ -315,11 +315,9 @@ static int check_voters(struct join_eval *e, const struct voters *before, const 
         count_voters(e, &after);
         const char *why = voters_worse(before, &after);
         if (why == NULL) return 0;
-        return refuse(e, E_INVALID, arena_printf(&e->arena, "not with '%s' so: %s", name, why),
+        return refuse(e, E_INVALID, arena_printf(&e->arena, "refused for '%s': %s", name, why),
                 voters_lack_lasting(&after) > voters_lack_lasting(before)
-                        ? "let another controller, or a witness with a disk, join first; a volatile witness "
-                          "that is not "
-                          "needed any more goes by 'raftctl remove'"
+                        ? "let another controller, or a witness with a disk, join first"
                         : "let another controller join first, or remove a witness");
 }
 

@@ -21,9 +21,7 @@ uint32_t voters_lack_controllers(const struct voters *v) { return missing((v->n 
 const char *voters_worse(const struct voters *before, const struct voters *after)
 {
         if (voters_lack_lasting(after) > voters_lack_lasting(before))
-                return "volatile witnesses could keep the others from a majority: each forgets its vote when "
-                       "it restarts, "
-                       "and those that do not must be able to let it in again";
+                return "voters that keep their vote over a restart must be a majority";
         if (voters_lack_controllers(after) > voters_lack_controllers(before))
                 return "witnesses could be a majority without any controller, and they keep no state";
         return NULL;
