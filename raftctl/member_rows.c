@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "raftctl/store_lmdb_internal.h"
@@ -12,6 +13,7 @@
 const char *const member_dbs[DB_N] = { "log", "meta", "state0", "state1" };
 
 enum { INDEX_SIZE = 8, ENTRY_HEADER = 9 /* term 8, type 1 */, SNAPSHOT_HEADER = 24 };
+enum { LOCK_TRIES = 50 }; /* 20 ms apart */
 
 static uint64_t get_be64(const uint8_t *p)
 {
@@ -251,8 +253,20 @@ void member_seq_put(int fd, uint64_t txn)
         (void)written;
 }
 
+/* A process that has just been killed may hold its lock a moment longer than its parent waits for it. 0 or a positive errno. */
+static int lock_patiently(int fd)
+{
+        static const struct timespec pause = { .tv_nsec = 20 * 1000000L };
+        for (unsigned i = 0;; i++) {
+                if (flock(fd, LOCK_EX | LOCK_NB) == 0) return 0;
+                if (errno != EWOULDBLOCK || i == LOCK_TRIES) return errno;
+                (void)nanosleep(&pause, NULL);
+        }
+}
+
 int member_lock(const char *dir, bool create, int *ret_fd, struct fail *f)
 {
+        int failed = 0;
         if (create && mkdir(dir, 0700) != 0 && errno != EEXIST)
                 return fail_set(f, errno == ENOSPC ? E_NO_SPACE : E_STORAGE, "%s: %s", dir, strerror(errno));
         char *path = xasprintf("%s/lock", dir);
@@ -263,9 +277,9 @@ int member_lock(const char *dir, bool create, int *ret_fd, struct fail *f)
                         : errno == ENOSPC ? E_NO_SPACE
                                           : E_STORAGE,
                         "%s: %s", path, strerror(errno));
-        else if (flock(fd, LOCK_EX | LOCK_NB) != 0)
-                err = fail_set(f, errno == EWOULDBLOCK ? E_BUSY : E_STORAGE, "%s: %s", dir,
-                        errno == EWOULDBLOCK ? "in use by another process" : strerror(errno));
+        else if ((failed = lock_patiently(fd)) != 0)
+                err = fail_set(f, failed == EWOULDBLOCK ? E_BUSY : E_STORAGE, "%s: %s", dir,
+                        failed == EWOULDBLOCK ? "in use by another process" : strerror(failed));
         if (err != 0 && fd >= 0) close(fd);
         free(path);
         *ret_fd = fd;
