@@ -49,7 +49,11 @@ class Client(threading.Thread):
                 if self.rest is None:
                     self.rest = self.cluster.rest(names[self.at % len(names)], timeout_s=30)
                 answer = self.rest.call(method, path, body, headers)
-                break
+                # Known gap (docs/status.md): a member that leads at once after its start has not reached every satellite yet.
+                if answer.status < 400 or 'it is not online' not in answer.text or time.monotonic() - started > 10:
+                    break
+                headers = {'Idempotency-Key': str(uuid.uuid4())}
+                time.sleep(0.1)
             except (OSError, http.client.HTTPException) as e:
                 self.rest, self.at, self.moved = None, self.at + 1, self.moved + 1
                 if time.monotonic() - started > 20:
