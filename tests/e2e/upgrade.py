@@ -49,11 +49,7 @@ class Client(threading.Thread):
                 if self.rest is None:
                     self.rest = self.cluster.rest(names[self.at % len(names)], timeout_s=30)
                 answer = self.rest.call(method, path, body, headers)
-                # Known gap (docs/status.md): a member that leads at once after its start has not reached every satellite yet.
-                if answer.status < 400 or 'it is not online' not in answer.text or time.monotonic() - started > 10:
-                    break
-                headers = {'Idempotency-Key': str(uuid.uuid4())}
-                time.sleep(0.1)
+                break
             except (OSError, http.client.HTTPException) as e:
                 self.rest, self.at, self.moved = None, self.at + 1, self.moved + 1
                 if time.monotonic() - started > 20:
@@ -133,11 +129,16 @@ class Upgrade:
               f'{sum(c.moved for c in self.clients)} times on to the next member')
 
     # ---- releases ----
+    def all_online(self):
+        wait_for('satellites that are ONLINE on every member', lambda: all(
+            n['connection_status'] == 'ONLINE' for c in self.cluster.controllers for n in self.rest(c).get('/v1/nodes').json))
+
     def release(self, name, build):
         self.cluster.devcluster('stop', name)
         self.cluster.start(name, build)
         if name[0] == 'c':
             wait_for(f'{name} serves', lambda: self.cluster.serves(name))
+        self.all_online()  # before the next: a member may lead at once, and places only on satellites that it has reached
 
     def roll(self, build, names=None):
         if names is None:
@@ -146,8 +147,7 @@ class Upgrade:
         for name in names:
             self.release(name, build)
             self.no_failures()
-        wait_for('satellites that are ONLINE on every member', lambda: all(
-            n['connection_status'] == 'ONLINE' for c in self.cluster.controllers for n in self.rest(c).get('/v1/nodes').json))
+        self.all_online()
         self.same_state()
         self.no_failures()
 
