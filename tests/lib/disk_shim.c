@@ -153,6 +153,20 @@ static void survive(struct tracked *t, const struct change *c, size_t grain)
         }
 }
 
+/* As a new file in the place of the old one: the store's other thread still has that mapped, and a file that shrinks
+ * under a mapping kills who reads it. */
+static void put_durable(struct tracked *t)
+{
+        char next[PATH_MAX + 16], *new = strstr(t->path, ".new");
+        if (access(t->path, F_OK) != 0 && new != NULL) *new = '\0'; /* it has its final name by now */
+        if (access(t->path, F_OK) != 0) return;
+        (void)snprintf(next, sizeof next, "%s.durable", t->path);
+        int fd = open(next, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+        if (fd < 0 || real.pwrite(fd, t->durable, t->durable_n, 0) != (ssize_t)t->durable_n) abort();
+        close(fd);
+        if (rename(next, t->path) != 0) abort();
+}
+
 static void crash_locked(void)
 {
         for (unsigned i = 0; i < shim.files_n; i++) {
@@ -161,17 +175,7 @@ static void crash_locked(void)
                         if (!c->truncates) survive(t, c, shim.fault.grain);
                         else if (coin()) resize(t, c->n);
                 }
-                int fd = open(t->path, O_WRONLY | O_CLOEXEC);
-                char *new = strstr(t->path, ".new");
-                if (fd < 0 && new != NULL) { /* it has its final name by now */
-                        *new = '\0';
-                        fd = open(t->path, O_WRONLY | O_CLOEXEC);
-                }
-                if (fd < 0 && errno == ENOENT) continue;
-                if (fd < 0 || real.ftruncate(fd, 0) != 0 ||
-                        real.pwrite(fd, t->durable, t->durable_n, 0) != (ssize_t)t->durable_n)
-                        abort();
-                close(fd);
+                put_durable(t);
         }
         shim.gone = true;
 }

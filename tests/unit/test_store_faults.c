@@ -177,9 +177,12 @@ static void try_fault(struct rig *rig, const struct disk_fault *fault, bool then
         char what[160];
         int code = run_child(rig, fault, then_crash);
         bool crashes = fault->kind == DISK_CRASH_BEFORE || fault->kind == DISK_CRASH_AFTER;
+        bool known = code == EXIT_DONE || code == EXIT_FAILED || code == EXIT_OPEN_FAILED ||
+                     code == EXIT_WENT_ON || code == DISK_EXIT_CRASHED;
         snprintf(what, sizeof what, "%s at call %llu, seed %llu, grain %u%s", names[fault->kind],
                 (unsigned long long)fault->at, (unsigned long long)fault->seed, fault->grain,
                 then_crash ? ", then a crash" : "");
+        if (!known) fail_msg("%s: it ended with %d", what, code);
         if (code == EXIT_WENT_ON) fail_msg("%s: a job after a failed one did not fail", what);
         /* What the writer does when it is idle, at the very end, may come too late to be hit. */
         if (crashes && code != DISK_EXIT_CRASHED && rig->progress->acked < STEPS)
