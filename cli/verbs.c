@@ -239,7 +239,7 @@ static const struct cli_verb node_verbs[] = {
         { "node-interface", "ni", "list", "l", "GET", "/v1/nodes/{node}/net-interfaces",
                 "list a node's addresses", NULL, NULL, { POS("node", "{node}", "node") },
                 { COL("NetInterface", "name"), COL("IP", "address"), COL("Port", "satellite_port"),
-                        COL("EncryptionType", "satellite_encryption_type"), COL("Active", "is_active") } },
+                        COL("Active", "is_active") } },
         { 0 },
 };
 
