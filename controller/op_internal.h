@@ -10,6 +10,7 @@
 #include "controller/names.h"
 #include "controller/op.h"
 #include "controller/props.h"
+#include "wire/def/drbd_rules.h"
 
 #define DFLT_RSC_GRP "DfltRscGrp"
 #define DFLT_STOR_POOL "DfltStorPool"
@@ -18,8 +19,6 @@
 #define VLM_NR_MAX 65534
 #define VLM_SIZE_MAX_KIB (UINT64_C(1) << 40) /* 1 PiB */
 #define DRBD_MINOR_MAX 1048575
-#define DRBD_NODE_ID_MAX 31
-#define DRBD_PEER_SLOTS_DEFAULT 7
 #define SATELLITE_PORT 3366
 #define SATELLITE_TLS_PORT 3367
 

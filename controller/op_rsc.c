@@ -22,22 +22,20 @@ static bool pick_node_id(struct op *op, const struct rsc_dfn *rd, int64_t wanted
         struct rsc *rscs;
         struct idx_tombstone_rsc tkey = { .rsc_name = rd->name }, it;
         struct row_scan s;
-        uint64_t taken = 0;
+        uint32_t taken = 0;
         uint32_t n = op_list_rscs(op, rd->name, &rscs);
         for (uint32_t i = 0; i < n; i++)
-                if (HAS(&rscs[i], rsc, drbd_node_id)) taken |= UINT64_C(1) << (rscs[i].drbd_node_id & 63);
+                if (HAS(&rscs[i], rsc, drbd_node_id)) taken |= UINT32_C(1) << (rscs[i].drbd_node_id & 31);
         row_scan_open(&s, op->tx, &idx_tombstone_rsc_type, &tkey, 1);
         while (row_scan_next(&s, op->arena, &it)) {
                 struct tombstone t = { .node_name = it.node_name, .rsc_name = it.rsc_name, .uuid = it.uuid };
                 if (row_get(op->tx, &tombstone_type, &t, op->arena, &t) == 0 &&
                         HAS(&t, tombstone, drbd_node_id) && !SABOTAGE(NODE_ID_FREED_EARLY))
-                        taken |= UINT64_C(1) << (t.drbd_node_id & 63);
+                        taken |= UINT32_C(1) << (t.drbd_node_id & 31);
         }
         row_scan_close(&s);
-        int64_t id = wanted;
-        if (id < 0)
-                for (id = 0; id <= DRBD_NODE_ID_MAX && (taken >> id & 1) != 0;) id++;
-        if (id > DRBD_NODE_ID_MAX) {
+        int64_t id = wanted < 0 ? drbd_node_id_free(taken) : wanted;
+        if (id < 0 || id >= DRBD_NODE_IDS) {
                 op_rc(op, wanted < 0 ? RC_FAIL_POOL_EXHAUSTED_NODE_ID : RC_FAIL_INVLD_NODE_ID,
                         "There is no free DRBD node id for resource '%s'.", rd->name);
                 return false;
@@ -98,7 +96,8 @@ static bool equip_drbd(
 {
         struct rsc key = { .rsc_name = rd->name };
         uint64_t peers = row_count(op->tx, &rsc_type, &key, 1);
-        if (HAS(rd, rsc_dfn, drbd_peer_slots) && peers > (uint64_t)rd->drbd_peer_slots) {
+        if (HAS(rd, rsc_dfn, drbd_peer_slots) &&
+                !drbd_slots_fit((unsigned)peers, (unsigned)rd->drbd_peer_slots)) {
                 op_rc(op, RC_FAIL_INSUFFICIENT_PEER_SLOTS, "Resource '%s' has room for %lld peers only.",
                         rd->name, (long long)rd->drbd_peer_slots);
                 return false;
