@@ -24,6 +24,7 @@ enum drbd_ns {
 /* "DrbdOptions/Net/" and so on. */
 const char *drbd_ns_prefix(enum drbd_ns ns);
 
+#define DRBD_NEVER UINT32_MAX /* as `since` */
 struct drbd_opt {
         enum drbd_ns ns;
         const char *name;
