@@ -16,6 +16,7 @@ class Fault:
     name = None
     late = False
     destructive = False  # a voter's memory is gone: one at a time
+    restarts = False  # voters start anew: those that are volatile have lost their memory
 
     @classmethod
     def ok(cls, world):
@@ -34,6 +35,8 @@ def leader_or_any(world):
 
 # ---- processes ----
 class Killed(Fault):
+    restarts = True
+
     def targets(self, world):
         raise NotImplementedError
 
@@ -85,6 +88,7 @@ class KillAll(Killed):
 class KillAgain(Fault):
     """Killed and started again at once, several times."""
     name = 'kill-again'
+    restarts = True
 
     def begin(self, world):
         name = leader_or_any(world)
@@ -100,6 +104,7 @@ class KillAgain(Fault):
 @fault
 class Restart(Fault):
     name = 'restart'
+    restarts = True
 
     def begin(self, world):
         name = leader_or_any(world)
@@ -336,6 +341,61 @@ class Resets(Fault):
         return f'TCP resets for what {a} sends to {b}'
 
 
+class Packets(Fault):
+    """The voters' cables go through a switch of ours (switch.c)."""
+
+    def links(self, world):
+        """Some directed links, and what they are called."""
+        leader, voters = leader_or_any(world), world.voters()
+        others = [v for v in voters if v != leader]
+        which = world.random.randrange(5)
+        if which == 0:
+            return [(a, b) for a in voters for b in voters if a != b], 'between voters'
+        if which == 1:
+            return [(leader, o) for o in others], f'from {leader}'
+        if which == 2:
+            return [(o, leader) for o in others], f'to {leader}'
+        if which == 3:
+            other = world.random.choice(others)
+            return [(leader, other), (other, leader)], f'between {leader} and {other}'
+        hosts = [*voters, *world.satellites(), world.clients()]
+        return [(a, b) for a in hosts for b in hosts if a != b], 'between all hosts'
+
+    def strike(self, world, links):
+        raise NotImplementedError
+
+    def begin(self, world):
+        self.switch = world.switch_in()
+        links, where = self.links(world)
+        return f'{self.strike(world, links)} {where}'
+
+    def end(self, world):
+        world.switch_out()
+
+
+@fault
+class Delay(Packets):
+    name = 'delay'
+
+    def strike(self, world, links):
+        delay = world.random.choice([5, 20, 60, 120, 250])
+        jitter = delay * world.random.random()
+        for a, b in links:
+            self.switch.link(a, b, delay_ms=delay, jitter_ms=jitter)
+        return f'packets late by {delay} to {delay + jitter:.0f} ms'
+
+
+@fault
+class Reorder(Packets):
+    name = 'reorder'
+
+    def strike(self, world, links):
+        per_mille, hold = world.random.choice([30, 100, 300]), world.random.choice([5, 20, 60, 150])
+        for a, b in links:
+            self.switch.link(a, b, delay_ms=1, jitter_ms=2, per_mille=per_mille, hold_ms=hold)
+        return f'{per_mille / 10:g} % of the packets held back for {hold} ms, others overtake them,'
+
+
 # ---- disks ----
 def with_disk(world, what, prefer=None):
     """A voter whose disk can do that; prefer, if it can."""
@@ -382,6 +442,7 @@ class SlowSync(NeedsDisk):
 class Power(NeedsDisk):
     """Killed, and what was not synced is lost or torn."""
     name, needs = 'power', 'can_lose'
+    restarts = True
 
     def targets(self, world):
         return [with_disk(world, self.needs, leader_or_any(world))]
@@ -473,7 +534,8 @@ class Rejoin(Fault):
     late = destructive = True
 
     def begin(self, world):
-        self.name_ = world.random.choice(world.voters())
+        self.name_ = world.random.choice([v for v in world.voters() if v not in world.volatiles()])
+        self.before = world.helper(self.name_).raft()
         if world.cluster[self.name_].running():
             world.cluster[self.name_].kill()
         for path in (world.cluster[self.name_].data / 'raft').glob('*'):
@@ -481,7 +543,30 @@ class Rejoin(Fault):
         return f'database of {self.name_} lost, it rejoins'
 
     def end(self, world):
-        world.rejoin(self.name_)
+        world.rejoin(self.name_, self.before)
+
+
+@fault
+class VolatileReboot(Fault):
+    """A witness without a disk reboots: it knows nothing of before, and asks to be taken in under a new identity."""
+    name = 'volatile-reboot'
+    restarts = True
+
+    @classmethod
+    def ok(cls, world):
+        return bool(world.volatiles())
+
+    def begin(self, world):
+        name, times = world.random.choice(world.volatiles()), world.random.choice([1, 1, 2, 3])
+        away = []
+        for _ in range(times):
+            if world.cluster[name].running():
+                world.cluster[name].kill()
+            away.append(world.random.uniform(0, 3))
+            world.sleep(away[-1])
+            world.cluster[name].start()
+            world.sleep(world.random.uniform(0.1, 3))
+        return f'{name} rebooted, away for {", ".join(f"{s:.1f}" for s in away)} s'
 
 
 @fault
@@ -500,29 +585,33 @@ class Transfer(Fault):
 
 @fault
 class Upgrade(Fault):
-    """Every member in turn is started from the other build."""
+    """Every member and every satellite in turn is started from the other build: an upgrade, and the next time a downgrade."""
     name = 'upgrade'
+    restarts = True
 
     @classmethod
     def ok(cls, world):
         return world.args.other_build is not None
 
     def begin(self, world):
-        world.turn_builds()
-        for name in world.voters():
+        to = world.turn_builds()
+        order = world.voters() + world.satellites()
+        world.random.shuffle(order)
+        for name in order:
             m = world.cluster[name]
             if m.running():
                 m.stop()
             m.build = world.build_now
             m.start()
             world.sleep(world.random.uniform(0.2, 1.5))
-        return f'all members, one by one, from {world.build_now.name}'
+        return f'one by one started from {to}: {" ".join(order)}'
 
 
 # ---- satellites ----
 @fault
 class KillSatellite(Killed):
     name = 'kill-satellite'
+    restarts = False  # no voter
 
     def targets(self, world):
         return [world.random.choice([s.name for s in world.cluster.of_kind('satellite')])]
@@ -553,7 +642,13 @@ def parse(text):
     return chosen
 
 
-def schedule(world_ok, rng, chosen=None):
+def goes_together(pair, volatile):
+    """One voter without memory at a time, or the cluster's is gone for good; a volatile one loses it at each start."""
+    destructive = sum(FAULTS[n].destructive for n in pair)
+    return destructive == 0 or destructive == 1 and not (volatile and any(FAULTS[n].restarts for n in pair))
+
+
+def schedule(world_ok, rng, chosen=None, volatile=False):
     """An endless sequence of episodes: each fault alone, shuffled; then as many random pairs; and again."""
     if chosen:
         while True:
@@ -561,7 +656,7 @@ def schedule(world_ok, rng, chosen=None):
     names = [n for n, cls in FAULTS.items() if world_ok(cls)]
     while True:
         alone = [[n] for n in names]
-        pairs = [pair for pair in (rng.sample(names, 2) for _ in names) if sum(FAULTS[n].destructive for n in pair) < 2]
+        pairs = [pair for pair in (rng.sample(names, 2) for _ in names) if goes_together(pair, volatile)]
         mixed = alone + pairs
         rng.shuffle(mixed)
         yield from mixed

@@ -18,6 +18,7 @@ sys.path.insert(0, str(HERE))
 sys.dont_write_bytecode = True
 
 import index_check  # noqa: E402
+import judging  # noqa: E402
 
 
 def op(what, value, start, end, index, result='ok', key='kv1', client=1, term=2):
@@ -83,16 +84,6 @@ class Count:
             print(f'FAILED  {name}')
 
 
-def porcupine(directory):
-    if shutil.which('go') is None:
-        return None, 'Porcupine: Go is not installed'
-    program = directory / 'judge'
-    done = subprocess.run(['go', 'build', '-o', str(program), '.'], cwd=HERE / 'judge', capture_output=True, text=True)
-    if done.returncode != 0:
-        return None, f'Porcupine: the judge was not built: {done.stderr.strip()[-300:]}'
-    return program, None
-
-
 def objects(program, history, path):
     path.write_text(''.join(json.dumps(line) + '\n' for line in history))
     done = subprocess.run([str(program), str(path)], capture_output=True, text=True)
@@ -112,7 +103,7 @@ def stale_reads_are_found():
         return
     Count.check(f'stale reads of a real cluster: exit code\n{done.stdout}{done.stderr}', done.returncode == 1)
     Count.check('stale reads of a real cluster: the index checker', 'index: ' in done.stdout and 'violations' in done.stdout)
-    if 'Porcupine: Go' not in done.stdout and 'was not built' not in done.stdout:
+    if 'skipped: Porcupine' not in done.stdout:
         Count.check('stale reads of a real cluster: Porcupine', 'not linearizable' in done.stdout)
     for line in done.stdout.splitlines():
         if line.startswith('kept: '):
@@ -122,8 +113,9 @@ def stale_reads_are_found():
 def main():
     directory = pathlib.Path(tempfile.mkdtemp(prefix='outrigger-judge-'))
     try:
-        program, why = porcupine(directory)
+        program, why = directory / 'judge', judging.build(directory / 'judge')
         if why:
+            program = None
             Count.skipped += 1
             print(f'skipped: {why}')
         for name, history, by_porcupine, by_index in CASES:

@@ -4,7 +4,7 @@
     cluster = NetCluster(['c1', 'c2', 'w1', 's1'], directory, build)   # founds it; k1 is a host for clients
     cluster['c1'].kill(); cluster['c1'].start()
 
-By the first letter: c a controller, w a witness, s a satellite. Every member keeps its data in DIRECTORY/NAME/data, which
+By the first letter: c a controller, w a witness, v a volatile one, s a satellite. Every member keeps its data in DIRECTORY/NAME/data, which
 a test may put a file system of its own on (before found(), with prepare)."""
 import json
 import os
@@ -45,7 +45,7 @@ class Member:
 
     def __init__(self, cluster, name):
         self.cluster, self.name = cluster, name
-        self.kind = {'c': 'controller', 'w': 'witness', 's': 'satellite'}[name[0]]
+        self.kind = {'c': 'controller', 'w': 'witness', 'v': 'witness', 's': 'satellite'}[name[0]]
         self.host = cluster.net.hosts[name]
         self.address = self.host.address
         self.dir = cluster.dir / name
@@ -53,7 +53,8 @@ class Member:
         self.conf = self.dir / ('satellite.conf' if self.kind == 'satellite' else 'controller.conf')
         self.build = cluster.build
         self.environment = {}  # more of it, for the next start
-        self.options = ['--witness'] if self.kind == 'witness' else []
+        self.options = {'w': ['--witness'], 'v': ['--volatile']}.get(name[0], [])
+        self.options_of_join = ['--volatile'] if name[0] == 'v' else []
         self.settings = list(cluster.settings)
         self.process = None
         self.paused = False
@@ -242,7 +243,7 @@ class NetCluster:
         if m.kind == 'satellite':
             m.host.run(m.build / 'outrigger-satellite', '--config', m.conf, 'join', token)
         else:
-            m.raftctl('join', token, '--name', m.name, '--address', m.address)
+            m.raftctl('join', token, '--name', m.name, '--address', m.address, *m.options_of_join)
         m.start()
 
     @staticmethod
