@@ -5,7 +5,8 @@
  * Each argument is a cable: what the host with that IPv4 address sends arrives at the interface INNER and goes on at OUTER,
  * and the other way round. Both are ends of veth pairs that nothing else forwards for (packets.py makes them).
  *
- * Commands on stdin, one a line; its end ends the program, which sends at once what it still holds:
+ * Commands on stdin, one a line; each is answered by one line when it is done ({} if there is nothing to say). Their end ends
+ * the program, which sends at once what it still holds:
  *   link FROM TO DELAY_US JITTER_US PER_MILLE HOLD_US
  *                       packets of that directed pair of addresses take DELAY_US, and up to JITTER_US more, in the order in
  *                       which they came; PER_MILLE of 1000 are held back for HOLD_US more, so that others overtake them
@@ -241,15 +242,19 @@ static void link_command(const char *text)
 
 static void command(const char *line)
 {
-        if (strncmp(line, "link ", 5) == 0) link_command(line);
-        else if (strcmp(line, "clear") == 0) links_n = 0;
-        else if (strcmp(line, "stats") == 0) {
+        if (strncmp(line, "link ", 5) == 0) {
+                link_command(line);
+                puts("{}");
+        } else if (strcmp(line, "clear") == 0) {
+                links_n = 0;
+                puts("{}");
+        } else if (strcmp(line, "stats") == 0) {
                 printf("{\"passed\":%" PRIu64 ",\"delayed\":%" PRIu64 ",\"held\":%" PRIu64
                        ",\"dropped\":%" PRIu64 "}\n",
                         passed, delayed, held_back, dropped);
-                fflush(stdout);
                 passed = delayed = held_back = dropped = 0;
         } else die("no such command: %s", line);
+        fflush(stdout);
 }
 
 static void commands_read(void)

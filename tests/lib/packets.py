@@ -9,6 +9,7 @@ A link is special where at least one of its two hosts goes through the program. 
 For one thread at a time."""
 import json
 import subprocess
+import time
 
 from net_hosts import BRIDGE, _run
 
@@ -24,33 +25,45 @@ class Switch:
             for name in self.names:
                 self.net.plain_frames(name)
             self.plain = True
+        for name in self.names:
+            _run('ip', 'link', 'add', f'u-{name}', 'type', 'veth', 'peer', 'name', f'x-{name}')
+            _run('ip', 'link', 'set', f'x-{name}', 'master', BRIDGE, 'up')
+            _run('ip', 'link', 'set', f'u-{name}', 'up')
+        for name in self.names:
+            self._forwards(f'x-{name}')
         command = [str(self.program), '--seed', str(self.seed)]
         for name in self.names:
             host = self.net.hosts[name]
-            inner, outer, at_bridge = host.port, f'u-{name}', f'x-{name}'
-            _run('ip', 'link', 'add', outer, 'type', 'veth', 'peer', 'name', at_bridge)
-            _run('ip', 'link', 'set', inner, 'nomaster')
-            _run('ip', 'link', 'set', at_bridge, 'master', BRIDGE, 'up')
-            _run('ip', 'link', 'set', outer, 'up')
-            command.append(f'{host.address},{inner},{outer}')
+            _run('ip', 'link', 'set', host.port, 'nomaster')
+            command.append(f'{host.address},{host.port},u-{name}')
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.stats()  # it answers when all cables are connected
 
-    def say(self, text):
+    @staticmethod
+    def _forwards(port):
+        """Waits: a port with a new link is not used by the bridge at once, for up to a second."""
+        deadline = time.monotonic() + 10
+        while json.loads(_run('ip', '-d', '-j', 'link', 'show', port))[0]['linkinfo']['info_slave_data']['state'] != 'forwarding':
+            if time.monotonic() > deadline:
+                raise RuntimeError(f'the bridge does not forward to {port}')
+            time.sleep(0.01)
+
+    def ask(self, text):
         self.process.stdin.write(f'{text}\n')
         self.process.stdin.flush()
+        return json.loads(self.process.stdout.readline())
 
     def link(self, source, to, delay_ms=0.0, jitter_ms=0.0, per_mille=0, hold_ms=0.0):
         hosts = self.net.hosts
         delay, jitter, hold = (round(x * 1000) for x in (delay_ms, jitter_ms, hold_ms))
-        self.say(f'link {hosts[source].address} {hosts[to].address} {delay} {jitter} {per_mille} {hold}')
+        self.ask(f'link {hosts[source].address} {hosts[to].address} {delay} {jitter} {per_mille} {hold}')
 
     def clear(self):
-        self.say('clear')
+        self.ask('clear')
 
     def stats(self):
         """Counted since the last call; also added to the totals."""
-        self.say('stats')
-        counts = json.loads(self.process.stdout.readline())
+        counts = self.ask('stats')
         for k, n in counts.items():
             self.totals[k] += n
         return counts
