@@ -535,7 +535,6 @@ class Rejoin(Fault):
 
     def begin(self, world):
         self.name_ = world.random.choice([v for v in world.voters() if v not in world.volatiles()])
-        self.before = world.helper(self.name_).raft()
         if world.cluster[self.name_].running():
             world.cluster[self.name_].kill()
         for path in (world.cluster[self.name_].data / 'raft').glob('*'):
@@ -543,7 +542,7 @@ class Rejoin(Fault):
         return f'database of {self.name_} lost, it rejoins'
 
     def end(self, world):
-        world.rejoin(self.name_, self.before)
+        world.rejoin(self.name_)
 
 
 @fault
