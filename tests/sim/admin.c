@@ -7,14 +7,14 @@
 
 /* ---- membership ---- */
 
-static struct sim_node *leader(struct sim *s)
+struct sim_node *sim_leader(struct sim *s)
 {
         struct sim_node *best = NULL;
 
         for (unsigned i = 0; i < s->nodes_n; i++) {
                 struct sim_node *n = &s->nodes[i];
-                if (n->up && n->driver->leading && (!best || n->driver->lead_term > best->driver->lead_term))
-                        best = n;
+                if (!n->up || s->now < n->paused_until || !n->driver->leading) continue;
+                if (!best || n->driver->lead_term > best->driver->lead_term) best = n;
         }
         return best;
 }
@@ -142,7 +142,7 @@ void admin_event(struct sim *s)
                 n->forever_dead = true;
                 node_crash(n, 0);
         }
-        l = leader(s);
+        l = sim_leader(s);
         if (!l || s->change_pending) return;
         if (!s->membership && !s->sole_start && !s->transfers && s->volatiles == 0) return;
         change_something(s, l);
@@ -166,7 +166,7 @@ static void partition_leader(struct sim *s, const struct sim_node *l)
 static void partition(struct sim *s)
 {
         unsigned kind = sim_below(s, 5), a = sim_below(s, s->nodes_n);
-        struct sim_node *l = leader(s);
+        struct sim_node *l = sim_leader(s);
 
         memset(s->cut, 0, sizeof(s->cut));
         if (kind == 4) {
@@ -202,6 +202,16 @@ static void crash_one(struct sim *s)
         if (n->up) node_crash(n, 10 + sim_below(s, sim_below(s, 3) ? 300 : 1500));
 }
 
+/* Mostly the leader, often cut off meanwhile: when it goes on it leads for all it knows, and another one does. */
+static void pause_one(struct sim *s)
+{
+        struct sim_node *l = sim_leader(s), *n = &s->nodes[sim_below(s, s->nodes_n)];
+
+        if (l && sim_below(s, 4)) n = l;
+        if (n == l && sim_below(s, 2)) partition_leader(s, l);
+        profile_pause(s, n);
+}
+
 void fault_event(struct sim *s)
 {
         unsigned k = sim_below(s, 100);
@@ -219,6 +229,8 @@ void fault_event(struct sim *s)
         } else if (k < 82) {
                 for (unsigned i = 0; i < s->nodes_n; i++)
                         if (s->nodes[i].up) node_crash(&s->nodes[i], 10 + sim_below(s, 200));
+        } else if (s->pauses && k >= 90) {
+                pause_one(s);
         } else if (s->resets) {
                 flap(s);
         }

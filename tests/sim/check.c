@@ -1,6 +1,7 @@
 /* What must always hold, checked after every call into a driver, on the parts that may have changed:
  *   election safety           one leader in a term
  *   log matching, commitment  a committed index has one term and content, on every member, for ever
+ *   monotonic commit          a process never takes its commit index back
  *   leader completeness       a leader holds the newest entry known to be committed
  *   state machine safety      the applied state's hash is that of the committed entries; equal index, equal rows
  *   exactly once, durability  versions of registers (work.c)
@@ -70,8 +71,13 @@ static void check_commits(struct sim_node *n)
 {
         struct sim *s = n->sim;
         struct driver *d = n->driver;
-        uint64_t upto = MIN(raft_commit_index(&d->raft), d->log.last);
+        uint64_t commit = raft_commit_index(&d->raft), upto = MIN(commit, d->log.last);
 
+        if (commit < n->commit_high)
+                sim_fail(s, "node %llu takes its commit index back: %llu after %llu",
+                        (unsigned long long)n->id, (unsigned long long)commit,
+                        (unsigned long long)n->commit_high);
+        n->commit_high = commit;
         if (upto >= COMMITS_MAX) {
                 s->end_ms = MIN(s->end_ms, s->now);
                 return;

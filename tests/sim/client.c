@@ -86,7 +86,7 @@ static bool worth_asking(struct sim *s, const struct sim_node *n)
 {
         const struct sim_node *l = NULL;
 
-        if (!n->up || n->fatal || n->witness) return false;
+        if (!n->up || n->fatal || n->witness || s->now < n->paused_until) return false;
         for (unsigned i = 0; i < s->nodes_n && s->healed; i++) {
                 const struct sim_node *x = &s->nodes[i];
                 if (x->up && x->driver->leading && (!l || x->driver->lead_term > l->driver->lead_term)) l = x;
@@ -105,12 +105,13 @@ void client_event(struct sim *s, unsigned no)
                 if (s->quiet) return;
                 c->busy = true;
                 c->reading = sim_below(s, 4) == 0;
-                s->work->draw(&c->op, draw_random, s, &c->request);
+                do s->work->draw(&c->op, draw_random, s, &c->request);
+                while (profile_calm_wave(s) && s->work->is_write(&c->op));
                 c->floor_version = s->known[c->op.key].version;
                 c->floor_index = s->known_index;
                 c->began_ms = s->now;
         }
-        n = &s->nodes[c->pinned ? c->no : sim_below(s, s->nodes_n)];
+        n = &s->nodes[c->pinned ? c->no % s->nodes_n : sim_below(s, s->nodes_n)];
         if (!worth_asking(s, n)) {
                 again(s, c, 5);
                 return;

@@ -19,7 +19,7 @@ struct worker {
         pid_t pid;
 };
 struct options {
-        uint64_t seeds, first, seconds, jobs, failover, graphs, limit_s;
+        uint64_t seeds, first, seconds, jobs, failover, graphs, scripts, limit_s;
         bool trace, forever, until_failure;
         const char *guard_off;
 };
@@ -147,6 +147,7 @@ static bool parse(int argc, char **argv, struct options *o)
                                    : strcmp(a, "--limit") == 0    ? &o->limit_s
                                    : strcmp(a, "--failover") == 0 ? &o->failover
                                    : strcmp(a, "--graphs") == 0   ? &o->graphs
+                                   : strcmp(a, "--scripts") == 0  ? &o->scripts
                                                                   : NULL;
                 if (number && v) {
                         *number = strtoull(v, NULL, 10);
@@ -220,10 +221,11 @@ int main(int argc, char **argv)
                 fprintf(stderr,
                         "usage: %s [--seeds N] [--first S] [--seconds T] [--guard-off NAME] "
                         "[--trace] [--jobs N] [--forever] [--until-failure] [--limit SECONDS] [--failover N] "
-                        "[--graphs N]\n",
+                        "[--graphs N] [--scripts N]\n",
                         sim_program.name);
                 return 2;
         }
+        if (o.scripts) return scripts_play((unsigned)o.scripts, o.first) ? 0 : 1;
         if (o.graphs) return graphs_measure((unsigned)o.graphs, o.first) ? 0 : 1;
         if (o.failover) return measure_failover((unsigned)o.failover);
         workers = mmap(

@@ -149,6 +149,7 @@ void node_boot(struct sim_node *n)
         n->up = true;
         n->disk_busy = false;
         n->committed_seen = n->leader_term_seen = 0;
+        n->paused_until = n->commit_high = 0;
         n->applied_seen = 0;
         sim_note(s, "boot %llu", (unsigned long long)n->id);
         if (driver_open(&c, &n->driver, &f) < 0) {

@@ -3,6 +3,8 @@
  *   crowd         so many clients that one batch is evaluated on top of another
  *   small frames  a few entries in each, so that part of what belongs together arrives
  *   clocks        the wall clock jumps, on each member by itself
+ *   waves         crowds of which all ask for nothing that writes for a while: batches without an entry above others
+ *   pauses        processes stop and go on as if nothing had been
  *   damage        bytes of snapshots change on the way */
 #include "tests/sim/sim.h"
 
@@ -15,6 +17,7 @@ void profile_draw(struct sim *s)
                 s->leftover_permille =
                         0; /* L1 orders incarnations by the clock or the connection: one must hold */
         s->damage = sim_below(s, 3) == 0;
+        s->pauses = sim_below(s, 3) == 0;
         if (sim_below(s, 4) == 0) s->append_entries = 1 + sim_below(s, 3);
         if (kind < 3) {
                 s->churn = s->faults = true;
@@ -25,6 +28,7 @@ void profile_draw(struct sim *s)
         } else if (kind == 3) {
                 s->clients_n = CLIENTS_MAX - sim_below(s, CLIENTS_MAX / 3);
                 s->rate = 2;
+                s->waves = sim_below(s, 2) == 0;
         }
 }
 
@@ -71,7 +75,18 @@ void profile_clock(struct sim *s)
 /* Only where nothing but the content is: the frame is well formed, what it carries is not. */
 void profile_damage(struct sim *s, struct event *e)
 {
-        if (!s->damage || s->healed || e->channel != CHANNEL_BULK || e->n < 1000) return;
-        if (e->data[0] == raft_frame_SNAP_CHUNK && sim_chance(s, 150))
-                e->data[e->n / 4 + sim_below(s, (unsigned)(e->n / 2))] ^= 1;
+        if (e->channel != CHANNEL_BULK || e->n < 1000 || e->data[0] != raft_frame_SNAP_CHUNK) return;
+        if (s->damage_n) s->damage_n--;
+        else if (!s->damage || s->healed || !sim_chance(s, 150)) return;
+        e->data[e->n / 4 + sim_below(s, (unsigned)(e->n / 2))] ^= 1;
+}
+
+bool profile_calm_wave(const struct sim *s) { return s->waves && s->now / 32 % 2 == 1; }
+
+void profile_pause(struct sim *s, struct sim_node *n)
+{
+        if (!n->up || s->now < n->paused_until) return;
+        n->paused_until = s->now + (sim_below(s, 2) ? sim_below(s, s->election_ms) : sim_below(s, 1200));
+        sim_note(s, "%llu is stopped until %llu", (unsigned long long)n->id,
+                (unsigned long long)n->paused_until);
 }

@@ -65,6 +65,8 @@ struct sim_node {
         bool crash_wanted;
         uint64_t reboot_at, deadline, spin_at;
         unsigned spin_n;
+        uint64_t paused_until; /* its process is stopped (SIGSTOP): its timers and what arrives wait */
+        uint64_t commit_high;  /* of this process */
         uint64_t committed_seen, applied_seen, leader_term_seen;
         unsigned disk_slow; /* times slower */
         uint64_t vote_seen;
@@ -108,7 +110,7 @@ struct client {
         uint64_t boot; /* of that node */
         uint64_t began_ms, ticket, floor_version, floor_index;
         unsigned tries;
-        bool pinned;             /* asks the member of its own number only */
+        bool pinned;             /* asks the member of its own number (modulo members) only */
         uint64_t wrote_begun_ms; /* when the last acknowledged write began */
 };
 struct committed {
@@ -138,8 +140,9 @@ struct sim {
         unsigned drop_permille, delay_ms, leftover_permille;
         /* behaviour of this seed */
         bool faults, membership, transfers, resets, sole_start, slow_disks;
-        unsigned volatiles, witnesses; /* of the voters that are wanted */
-        bool churn, clocks, damage;    /* profile.c */
+        unsigned volatiles, witnesses;             /* of the voters that are wanted */
+        bool churn, clocks, damage, waves, pauses; /* profile.c */
+        unsigned damage_n;                         /* so many chunks of snapshots are damaged for certain */
         unsigned append_entries;
         unsigned rate; /* client pause */
         unsigned election_ms, heartbeat_ms;
@@ -200,6 +203,9 @@ void profile_leader(struct sim_node *n);
 void profile_after(struct sim_node *n);
 void profile_clock(struct sim *s);
 void profile_damage(struct sim *s, struct event *e);
+/* Do all clients ask for nothing that writes, just now? */
+bool profile_calm_wave(const struct sim *s);
+void profile_pause(struct sim *s, struct sim_node *n);
 
 /* net.c */
 void net_send(struct sim_node *from, uint64_t to, enum raft_channel channel, struct blob frame);
@@ -218,12 +224,17 @@ bool failover_measure(unsigned n, bool reset, uint64_t *ret_median);
 /* graphs.c: all graphs of three members, and so many of five; true when all is as it should be. */
 bool graphs_measure(unsigned five_n, uint64_t seed);
 
+/* script.c: plays each scenario so many times; true when all is as it should be. */
+bool scripts_play(unsigned n, uint64_t first);
+
 /* client.c */
 void client_event(struct sim *s, unsigned no);
 void client_kick(struct sim *s);
 bool client_all_idle(const struct sim *s);
 
 /* admin.c */
+/* Of the newest term, among those whose process runs; NULL: none. */
+struct sim_node *sim_leader(struct sim *s);
 void admin_event(struct sim *s);
 void fault_event(struct sim *s);
 void fault_heal(struct sim *s);

@@ -44,12 +44,10 @@ static bool before(const struct event *a, const struct event *b)
         return a->at != b->at ? a->at < b->at : a->seq < b->seq;
 }
 
-struct event *sim_event(struct sim *s, uint64_t at, enum event_kind kind, size_t n)
+static void push(struct sim *s, struct event *e)
 {
-        struct event *e = xmalloc(sizeof(*e) + n);
         size_t i;
 
-        *e = (struct event){ .at = at, .seq = ++s->seq, .kind = kind, .n = n };
         if (s->heap_n == s->heap_cap) {
                 s->heap_cap = s->heap_cap ? s->heap_cap * 2 : 256;
                 s->heap = xrealloc(s->heap, s->heap_cap * sizeof(struct event *));
@@ -57,6 +55,14 @@ struct event *sim_event(struct sim *s, uint64_t at, enum event_kind kind, size_t
         for (i = s->heap_n++; i > 0 && before(e, s->heap[(i - 1) / 2]); i = (i - 1) / 2)
                 s->heap[i] = s->heap[(i - 1) / 2];
         s->heap[i] = e;
+}
+
+struct event *sim_event(struct sim *s, uint64_t at, enum event_kind kind, size_t n)
+{
+        struct event *e = xmalloc(sizeof(*e) + n);
+
+        *e = (struct event){ .at = at, .seq = ++s->seq, .kind = kind, .n = n };
+        push(s, e);
         return e;
 }
 
@@ -165,7 +171,7 @@ struct sim *sim_new(uint64_t seed, const struct workload *work)
 void sim_calm(struct sim *s)
 {
         s->faults = s->membership = s->transfers = s->sole_start = s->slow_disks = false;
-        s->churn = s->clocks = s->damage = false;
+        s->churn = s->clocks = s->damage = s->waves = s->pauses = false;
         s->volatiles = s->witnesses = s->append_entries = 0;
         s->drop_permille = s->leftover_permille = 0;
         s->delay_ms = 2;
@@ -181,12 +187,25 @@ static uint64_t next_due(struct sim *s, struct sim_node **ret_node)
         *ret_node = NULL;
         for (unsigned i = 0; i < s->nodes_n; i++) {
                 struct sim_node *n = &s->nodes[i];
-                if (n->up && n->deadline < at) {
-                        at = n->deadline;
+                uint64_t due = MAX(n->deadline, n->paused_until);
+                if (n->up && due < at) {
+                        at = due;
                         *ret_node = n;
                 }
         }
         return at;
+}
+
+/* Its process is stopped: what comes for it waits, in its order. */
+static bool put_off(struct sim *s, struct event *e)
+{
+        const struct sim_node *n = &s->nodes[e->kind == EV_FRAME ? e->b : e->a];
+
+        if (e->kind != EV_FRAME && e->kind != EV_LINK && e->kind != EV_DISK_CALL) return false;
+        if (!n->up || s->now >= n->paused_until) return false;
+        e->at = n->paused_until;
+        push(s, e);
+        return true;
 }
 
 void sim_turn(struct sim *s)
@@ -204,6 +223,7 @@ void sim_turn(struct sim *s)
                 node_tick(n);
         } else {
                 struct event *e = pop(s);
+                if (put_off(s, e)) return;
                 dispatch(s, e);
                 free(e);
         }
