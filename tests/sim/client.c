@@ -80,18 +80,21 @@ static void on_read(void *arg, int err, uint64_t index, uint64_t term)
         finished(s, c);
 }
 
-/* In the end clients ask members only: one that was removed without hearing of it can just wait for its
- * deadline. */
+/* In the end clients ask members that get the log only: one that was removed without hearing of it, or is not fed
+ * yet, can just wait for its deadline. */
 static bool worth_asking(struct sim *s, const struct sim_node *n)
 {
         const struct sim_node *l = NULL;
+        const struct raft_server *m;
 
         if (!n->up || n->fatal || n->witness || s->now < n->paused_until) return false;
         for (unsigned i = 0; i < s->nodes_n && s->healed; i++) {
                 const struct sim_node *x = &s->nodes[i];
                 if (x->up && x->driver->leading && (!l || x->driver->lead_term > l->driver->lead_term)) l = x;
         }
-        return !l || conf_find(&l->driver->raft.configuration, n->id) != NULL;
+        if (!l) return true;
+        m = conf_find(&l->driver->raft.configuration, n->id);
+        return m && m->role != RAFT_SPARE;
 }
 
 void client_event(struct sim *s, unsigned no)
