@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "controller/op_internal.h"
+#include "wire/base/sabotage.h"
 
 #define DRBD_SECRET_BYTES 15
 
@@ -129,7 +130,7 @@ static bool names_ok(struct op *op, const struct rd_args *args, const char **ret
                                 EXTERNAL_NAME_MAX);
                         return false;
                 }
-                if (row_exists(op->tx, &idx_external_name_type, &x)) {
+                if (row_exists(op->tx, &idx_external_name_type, &x) && !SABOTAGE(EXTERNAL_NAME_UNCHECKED)) {
                         op_rc(op, RC_FAIL_EXISTS_EXT_NAME,
                                 "A resource definition has the external name '%.64s' already.",
                                 args->external_name);
@@ -143,7 +144,7 @@ static bool names_ok(struct op *op, const struct rd_args *args, const char **ret
                         "'%.64s' is not a name of a resource: %s.", op_text(*ret_name), why);
                 return false;
         }
-        if (!op_find_rd(op, *ret_name, &old)) return true;
+        if (!op_find_rd(op, *ret_name, &old) || SABOTAGE(NAME_UNCHECKED)) return true;
         rd_rc(op, RC_FAIL_EXISTS_RSC_DFN, RC_OP_CREATE, &old, "exists already");
         return false;
 }

@@ -25,7 +25,8 @@ static bool pick_node_id(struct op *op, const struct rsc_dfn *rd, int64_t wanted
         uint32_t taken = 0;
         uint32_t n = op_list_rscs(op, rd->name, &rscs);
         for (uint32_t i = 0; i < n; i++)
-                if (HAS(&rscs[i], rsc, drbd_node_id)) taken |= UINT32_C(1) << (rscs[i].drbd_node_id & 31);
+                if (HAS(&rscs[i], rsc, drbd_node_id) && !SABOTAGE(NODE_ID_UNCHECKED))
+                        taken |= UINT32_C(1) << (rscs[i].drbd_node_id & 31);
         row_scan_open(&s, op->tx, &idx_tombstone_rsc_type, &tkey, 1);
         while (row_scan_next(&s, op->arena, &it)) {
                 struct tombstone t = { .node_name = it.node_name, .rsc_name = it.rsc_name, .uuid = it.uuid };
@@ -52,7 +53,7 @@ static bool pick_node_id(struct op *op, const struct rsc_dfn *rd, int64_t wanted
 static bool port_taken(struct op *op, const char *node, uint64_t port)
 {
         struct idx_port key = { .node_name = node, .port = port };
-        return row_count(op->tx, &idx_port_type, &key, 2) != 0;
+        return row_count(op->tx, &idx_port_type, &key, 2) != 0 && !SABOTAGE(PORT_UNCHECKED);
 }
 
 static bool pick_ports(struct op *op, const struct node *n, const struct rsc_dfn *rd,

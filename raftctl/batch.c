@@ -295,7 +295,7 @@ static void propose(struct driver *d, struct batch *b, uint64_t base_index)
         {
                 struct op *op = container_of(it, struct op, node);
                 op->state = OP_PROPOSED;
-                op->index = index;
+                op->index = index - SABOTAGE(ANSWER_OTHER_INDEX);
                 op->term = d->lead_term;
         }
         list_push_back(&d->batches, &b->node);

@@ -3,6 +3,7 @@
 
 #include "raftctl/log_only.h"
 #include "state/level.h"
+#include "wire/base/sabotage.h"
 
 static int check_apply(const struct store_job *job, uint64_t applied, uint64_t last, uint64_t *ret_applied)
 {
@@ -45,9 +46,10 @@ int job_check(
 int job_apply(const struct store_job *job, struct tx *tx, bool log_only, struct applied *ret)
 {
         for (uint32_t i = 0; i < job->apply_n; i++) {
-                const struct log_entry *e = &job->apply[i];
+                const struct log_entry *e = &job->apply[i], *c = e;
                 enum apply_result result;
-                struct blob data = e->type == LOG_COMMAND ? e->data : (struct blob){ 0 };
+                if (SABOTAGE(APPLY_ORDER) && (i ^ 1u) < job->apply_n) c = &job->apply[i ^ 1u];
+                struct blob data = c->type == LOG_COMMAND ? c->data : (struct blob){ 0 };
                 int err = writeset_apply_some(
                         tx, e->index, e->term, data, log_only ? log_only_keeps : NULL, &result);
                 if (err != 0) return err;

@@ -21,7 +21,7 @@ struct worker {
 struct options {
         uint64_t seeds, first, seconds, jobs, failover, graphs, scripts, limit_s;
         bool trace, forever, until_failure;
-        const char *guard_off;
+        const char *guard_off, *script;
 };
 static struct worker *workers; /* shared by the processes */
 static struct timespec began;
@@ -156,6 +156,9 @@ static bool parse(int argc, char **argv, struct options *o)
                         o->guard_off = v;
                         guards_off |= 1u << guard_parse(v);
                         i++;
+                } else if (strcmp(a, "--script") == 0 && v) {
+                        o->script = v;
+                        i++;
                 } else if (strcmp(a, "--trace") == 0) {
                         o->trace = true;
                 } else if (strcmp(a, "--forever") == 0) {
@@ -221,11 +224,11 @@ int main(int argc, char **argv)
                 fprintf(stderr,
                         "usage: %s [--seeds N] [--first S] [--seconds T] [--guard-off NAME] "
                         "[--trace] [--jobs N] [--forever] [--until-failure] [--limit SECONDS] [--failover N] "
-                        "[--graphs N] [--scripts N]\n",
+                        "[--graphs N] [--scripts N [--script NAME]]\n",
                         sim_program.name);
                 return 2;
         }
-        if (o.scripts) return scripts_play((unsigned)o.scripts, o.first) ? 0 : 1;
+        if (o.scripts) return scripts_play((unsigned)o.scripts, o.first, o.script) ? 0 : 1;
         if (o.graphs) return graphs_measure((unsigned)o.graphs, o.first) ? 0 : 1;
         if (o.failover) return measure_failover((unsigned)o.failover);
         workers = mmap(

@@ -6,9 +6,13 @@
  *   non-voter   a leader is stopped, and goes on when the others have another one and have written: a member without a
  *               vote, or a removed one, still takes it for the leader, and must not help it to answer a read.
  *   damage      chunks of a snapshot are damaged on their way: refused, asked for again, in the end the same rows.
+ *   alone       a candidate is cut off between the question in advance and the vote: it raises its term no further,
+ *               and when it comes back it deposes nobody.
+ *   hub         the only member with links to a majority has an older log than all whose votes it needs.
  *
  * A play can miss its point (somebody else was elected first); so many of the plays must be to the point. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "tests/sim/sim.h"
 
@@ -227,6 +231,81 @@ static bool play_damage(struct sim *s)
         return s->installs_n > installs && s->damage_n == 0;
 }
 
+/* ---- alone ---- */
+
+static struct sim_node *asks_for_votes(struct sim *s)
+{
+        for (unsigned i = 0; i < s->nodes_n; i++) {
+                struct sim_node *n = &s->nodes[i];
+                const struct raft *r = n->up ? &n->driver->raft : NULL;
+                if (r && r->state == RAFT_CANDIDATE && !r->candidate_state.in_pre_vote) return n;
+        }
+        return NULL;
+}
+
+static bool play_alone(struct sim *s)
+{
+        struct sim_node *l, *c, *next;
+        uint64_t term, elections;
+
+        s->clients_n = 6;
+        s->rate = 40;
+        sim_begin(s, 3);
+        UNTIL(s, 10000, ready_leader(s) && s->writes_n > 5);
+        if (!(l = ready_leader(s))) return false;
+        node_crash(l, 1000);
+        UNTIL(s, 3000, asks_for_votes(s));
+        if (!(c = asks_for_votes(s))) return false;
+        groups(s, EVERYBODY & ~BIT(c), 0);
+        term = raft_current_term(&c->driver->raft);
+        UNTIL(s, 6000, (next = ready_leader(s)) && next != c);
+        spend(s, 5000);
+        if (s->failed || !(next = ready_leader(s)) || next == c) return false;
+        if (raft_current_term(&c->driver->raft) > term + 1)
+                sim_fail(s, "a member whom nobody answers goes from term %llu to %llu",
+                        (unsigned long long)term, (unsigned long long)raft_current_term(&c->driver->raft));
+        elections = s->elections_n;
+        groups(s, EVERYBODY, 0);
+        spend(s, 2000);
+        if (s->elections_n != elections || ready_leader(s) != next)
+                sim_fail(s, "a member that comes back deposes the leader");
+        if (!s->failed && !all_at(s, next->driver->applied.index - 20)) sim_fail(s, "it is not fed again");
+        return true;
+}
+
+/* ---- hub ---- */
+
+static bool play_hub(struct sim *s)
+{
+        struct sim_node *l, *h;
+        uint64_t upto;
+
+        s->clients_n = 5;
+        s->rate = 20;
+        for (unsigned i = 0; i < s->clients_n; i++) s->clients[i].pinned = true;
+        sim_begin(s, 5);
+        UNTIL(s, 10000, ready_leader(s) && s->writes_n > 5);
+        if (!(l = ready_leader(s))) return false;
+        h = &s->nodes[(l->slot + 1 + sim_below(s, 4)) % 5];
+        groups(s, EVERYBODY & ~BIT(h), 0);
+        upto = s->commit_max + 10 + sim_below(s, 100);
+        UNTIL(s, 10000, s->commit_max >= upto);
+        spend(s, 300); /* all of the others have it */
+        groups(s, 0, 0);
+        spend(s, 2000);
+        if (s->failed || sim_leader(s) || raft_last_index(&h->driver->raft) >= upto) return s->failed;
+        for (unsigned i = 0; i < 5; i++) s->cut[i][h->slot] = s->cut[h->slot][i] = false;
+        upto = s->writes_n + 10;
+        UNTIL(s, 5000, s->writes_n >= upto);
+        if (s->writes_n < upto) sim_fail(s, "the hub of a majority does not lead within 5 s");
+        groups(s, EVERYBODY, 0);
+        s->healed = s->quiet = true;
+        UNTIL(s, 20000, client_all_idle(s) && check_converged(s));
+        if (!s->failed && !check_converged(s)) sim_fail(s, "they do not come together again");
+        if (!s->failed) check_final(s);
+        return true;
+}
+
 /* ---- all of them ---- */
 
 static const struct {
@@ -237,6 +316,8 @@ static const struct {
         { "old-term", play_old_term, 10 },
         { "non-voter", play_non_voter, 10 },
         { "damage", play_damage, 50 },
+        { "alone", play_alone, 50 },
+        { "hub", play_hub, 50 },
 };
 
 static bool play(unsigned no, uint64_t seed, unsigned *ret_n)
@@ -248,18 +329,22 @@ static bool play(unsigned no, uint64_t seed, unsigned *ret_n)
         *ret_n += scripts[no].play(s) || s->failed;
         ok = !s->failed;
         if (!ok)
-                printf("seed %llu FAILED: scenario %s: %s\n", (unsigned long long)seed, scripts[no].name,
-                        s->why);
+                printf("seed %llu FAILED at %llu ms: scenario %s: %s\n  replay: sim --first %llu --scripts 1 "
+                       "--script "
+                       "%s\n",
+                        (unsigned long long)seed, (unsigned long long)s->now, scripts[no].name, s->why,
+                        (unsigned long long)seed, scripts[no].name);
         sim_free(s);
         return ok;
 }
 
-bool scripts_play(unsigned n, uint64_t first)
+bool scripts_play(unsigned n, uint64_t first, const char *only)
 {
         unsigned passed = 0, failed = 0;
 
         for (unsigned no = 0; no < ARRAY_LEN(scripts); no++) {
                 unsigned to_the_point = 0, bad = 0;
+                if (only && strcmp(only, scripts[no].name) != 0) continue;
                 for (uint64_t seed = first; seed < first + n; seed++) bad += !play(no, seed, &to_the_point);
                 printf("scenario %s: %u plays, %u of them to the point\n", scripts[no].name, n, to_the_point);
                 passed += n - bad;
@@ -270,5 +355,5 @@ bool scripts_play(unsigned n, uint64_t first)
                 failed++;
         }
         printf("%u passed, %u failed\n", passed, failed);
-        return failed == 0;
+        return failed == 0 && passed > 0;
 }

@@ -224,8 +224,8 @@ bool failover_measure(unsigned n, bool reset, uint64_t *ret_median);
 /* graphs.c: all graphs of three members, and so many of five; true when all is as it should be. */
 bool graphs_measure(unsigned five_n, uint64_t seed);
 
-/* script.c: plays each scenario so many times; true when all is as it should be. */
-bool scripts_play(unsigned n, uint64_t first);
+/* script.c: plays each scenario, or only that of this name, so many times; true when all is as it should be. */
+bool scripts_play(unsigned n, uint64_t first, const char *only);
 
 /* client.c */
 void client_event(struct sim *s, unsigned no);
