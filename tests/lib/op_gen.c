@@ -7,6 +7,8 @@
 
 #include "controller/op.h"
 #include "state/check.h"
+#include "state/table.h"
+#include "wire/def/types.h"
 
 /* $x in a shape is one of the words of x. */
 static const struct {
@@ -210,6 +212,34 @@ static void print(void *arg, const char *text)
         (void)fprintf(stderr, "state: %s\n", text);
 }
 
+/* What has a name keeps its uuid as long as it exists: whoever makes a second one of that name replaces the first. */
+struct identity {
+        struct tx *before;
+        struct arena a;
+        int changed_n;
+};
+#define UUIDS_OF(type, key, was, is, x)                                                    \
+        do {                                                                               \
+                struct type old_, new_;                                                    \
+                if (row_type_id(key) != type##_type.id) break;                             \
+                if (row_decode(&type##_type, key, was, &(x)->a, &old_, NULL) < 0) abort(); \
+                if (row_decode(&type##_type, key, is, &(x)->a, &new_, NULL) < 0) abort();  \
+                if (strcmp(old_.uuid, new_.uuid) == 0) break;                              \
+                (void)fprintf(stderr, "state: a %s was replaced by another one\n", #type); \
+                (x)->changed_n++;                                                          \
+        } while (0)
+static void keeps_uuid(void *arg, struct blob key, struct blob value, bool deleted)
+{
+        struct identity *x = arg;
+        struct blob was;
+        if (deleted || tx_get(x->before, key, &was) != 0) return;
+        UUIDS_OF(node, key, was, value, x);
+        UUIDS_OF(stor_pool, key, was, value, x);
+        UUIDS_OF(rsc_grp, key, was, value, x);
+        UUIDS_OF(rsc_dfn, key, was, value, x);
+        UUIDS_OF(rsc, key, was, value, x);
+}
+
 static void hand_on(void *arg, struct blob key, struct blob value, bool deleted)
 {
         if (deleted) (void)tx_del(arg, key);
@@ -225,6 +255,10 @@ int op_gen_run(const struct op_gen *g, struct tx *tx, uint64_t seed, uint64_t in
         op_gen_encode(g, tx, seed, &request);
         int err = op_evaluate(NULL, overlay_tx(o), buf_blob(&request), index, &reply);
         *ret_findings = err == 0 ? state_check_changes(o, print, NULL) : 0;
+        struct identity x = { .before = tx };
+        if (err == 0) overlay_visit(o, keeps_uuid, &x);
+        *ret_findings += x.changed_n;
+        arena_done(&x.a);
         if (dec_msgpack(&reply_type, buf_blob(&reply), DEC_STRICT, &a, &r, NULL) != 0) abort();
         if ((err != 0) != (r.status >= 400)) *ret_findings = 1; /* the answer and the effect disagree */
         overlay_visit(o, hand_on, tx);
