@@ -6,7 +6,7 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
-#include "satellite/provider.h"
+#include "satellite/layer.h"
 #include "wire/codec/codec.h"
 
 /* Programs and kernel parts that a kind or layer needs once it is supported are for its provider to say; what
@@ -40,14 +40,19 @@ static void fill_providers(struct arena *a, struct sat_hello_reply *ret)
 
 static void fill_layers(struct arena *a, struct sat_hello_reply *ret)
 {
-        const char **names = arena_alloc(a, sizeof *names);
-        names[0] = enum_name(&layer_type_enum, layer_type_STORAGE);
-        SET_N(ret, sat_hello_reply, resource_layers, names, 1);
+        const char **names = arena_alloc(a, layer_type_N * sizeof *names);
+        uint32_t n = 0;
         for (unsigned k = 0; k < layer_type_N; k++) {
                 const char *name = enum_name(&layer_type_enum, k);
-                if (k != layer_type_STORAGE)
+                const struct layer *layer = layer_by_type((enum layer_type)k);
+                const char *missing = layer != NULL && layer->missing != NULL ? layer->missing(a) : NULL;
+                if (k == layer_type_STORAGE) names[n++] = name;
+                else if (layer == NULL)
                         add_reason(&ret->unsupported_layers, name, arena_printf(a, not_built, name), a);
+                else if (missing != NULL) add_reason(&ret->unsupported_layers, name, missing, a);
+                else names[n++] = name;
         }
+        SET_N(ret, sat_hello_reply, resource_layers, names, n);
         MARK(ret, sat_hello_reply, unsupported_layers);
 }
 

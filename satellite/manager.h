@@ -55,6 +55,9 @@ void manager_close(struct manager *m, manager_closed_fn *closed);
 /* E_FENCED (older term), E_STALE (does not continue what is there: send everything), E_AUTH (another
  * cluster), E_INVALID, E_TOO_LARGE. 0: taken in memory; durable when manager_durable(*ret_seq) says so. */
 int manager_take(struct manager *m, const struct sat_wanted *w, uint64_t *ret_seq, struct fail *f) MUST_USE;
+/* Keys of volumes, from the leader of that term; kept in memory only (satellite/keyring.h). Resources that may have waited for one
+ * are worked on at once. Those of an older term are not taken. */
+void manager_take_keys(struct manager *m, const struct sat_keys *k);
 /* 1 yes, 0 not yet, negative: the last attempt to save failed with that (it is being repeated). */
 int manager_durable(const struct manager *m, uint64_t seq);
 /* Was the controller with that certificate (SHA-256, hexadecimal) removed from the cluster, as far as is known here? */

@@ -3,6 +3,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "satellite/keyring.h"
 #include "satellite/manager_internal.h"
 #include "wire/base/log.h"
 #include "wire/base/sabotage.h"
@@ -258,4 +259,21 @@ int manager_take(struct manager *m, const struct sat_wanted *w, uint64_t *ret_se
         save_request(m);
         *ret_seq = m->seq;
         return err;
+}
+
+void manager_take_keys(struct manager *m, const struct sat_keys *k)
+{
+        if (m->closing || k->term < m->highest_term) return;
+        for (uint32_t i = 0; i < k->keys_n; i++) {
+                const struct sat_key *x = &k->keys[i];
+                bool is_new;
+                if (!HAS(x, sat_key, key) ||
+                        keyring_put(x->vlm_uuid, x->key, HAS(x, sat_key, weak) && x->weak, &is_new) != 0)
+                        continue;
+                struct unit *u = unit_find(&m->units, x->rsc_name);
+                if (!is_new || u == NULL || u->want == NULL) continue;
+                u->failures = 0;
+                round_queue(m, u);
+        }
+        round_start_ready(m);
 }

@@ -3,10 +3,14 @@
 #include <string.h>
 #include <strings.h>
 
+#include "satellite/run_layers.h"
+
 struct looker {
+        const struct plan_input *in;
         struct arena *a;
         struct dev *devs;
         uint32_t n, cap;
+        int err;
 };
 
 static bool has_place(
@@ -15,6 +19,33 @@ static bool has_place(
         for (uint32_t i = 0; i < l->n; i++)
                 if (dev_same_place(&l->devs[i], kind, place, backing_id)) return true;
         return false;
+}
+
+/* What is stacked on the device: as the wanted resource or the tombstone that it belongs to says, else as it is remembered. */
+static void stack_of(struct looker *l, const struct dev *remembered, struct dev *d)
+{
+        const struct plan_input *in = l->in;
+        const char *const *stack = NULL;
+        uint32_t n = 0;
+        bool wanted = in->want != NULL && (d->uuid == NULL || uuid_same(d->uuid, in->want->uuid));
+        bool known = wanted && HAS(in->want, sat_rsc, layer_stack);
+        if (known) {
+                stack = in->want->layer_stack;
+                n = in->want->layer_stack_n;
+        }
+        for (uint32_t i = 0; !wanted && !known && i < in->gone_n; i++) {
+                if (!uuid_same(d->uuid, in->gone[i].uuid) || !HAS(&in->gone[i], sat_gone, layer_stack))
+                        continue;
+                stack = in->gone[i].layer_stack;
+                n = in->gone[i].layer_stack_n;
+                known = true;
+        }
+        d->layers = NULL;
+        d->layers_n = 0;
+        if (!known) layers_copy(l->a, remembered, d);
+        else if (layers_of_stack(stack, n, l->a, &d->layers, &d->layers_n) != 0) l->err = E_TOO_LARGE;
+        else if (uuid_same(d->uuid, remembered->uuid) && dev_is_volume(d, remembered->vlm_uuid))
+                layers_remember(d->layers, d->layers_n, remembered->layers, remembered->layers_n);
 }
 
 static void look(struct looker *l, const struct dev *remembered)
@@ -30,6 +61,7 @@ static void look(struct looker *l, const struct dev *remembered)
         if (prov->probe(d, l->a, &why) != 0) {
                 d->uuid = remembered->uuid;
                 d->vlm_uuid = remembered->vlm_uuid;
+                stack_of(l, remembered, d);
                 return;
         }
         if (d->marked) {
@@ -40,6 +72,8 @@ static void look(struct looker *l, const struct dev *remembered)
                 d->uuid = remembered->uuid;
                 d->vlm_uuid = remembered->vlm_uuid;
         }
+        stack_of(l, remembered, d);
+        layers_probe(d, l->a);
 }
 
 /* uuid: whose they are if nothing says otherwise, for places that cannot be looked at; NULL for wanted ones.
@@ -67,7 +101,7 @@ static void look_at_volumes(struct looker *l, const struct plan_input *in, const
 
 int observe_resource(struct plan_input *in, struct arena *a)
 {
-        struct looker l = { .a = a, .cap = in->devs_n };
+        struct looker l = { .in = in, .a = a, .cap = in->devs_n };
         if (in->want != NULL) l.cap += in->want->volumes_n;
         for (uint32_t i = 0; i < in->gone_n; i++) l.cap += in->gone[i].volumes_n;
         l.devs = arena_array(a, struct dev, l.cap);
@@ -78,7 +112,7 @@ int observe_resource(struct plan_input *in, struct arena *a)
         if (in->want != NULL) look_at_volumes(&l, in, NULL, in->want->volumes, in->want->volumes_n);
         in->devs = l.devs;
         in->devs_n = l.n;
-        return 0;
+        return l.err;
 }
 
 void observe_pool(

@@ -3,18 +3,14 @@
 #include <string.h>
 #include <strings.h>
 
+#include "satellite/plan_internal.h"
 #include "wire/codec/codec.h"
+#include "wire/def/layer_size.h"
 
 static const char *const step_names[STEP_N] = { "adopt", "create", "attach", "grow", "shrink", "refresh",
-        "detach", "remove" };
+        "detach", "remove", "make", "open", "stretch", "close", "erase" };
 
 const char *step_name(enum step_kind kind) { return step_names[kind]; }
-
-struct planner {
-        const struct plan_input *in;
-        struct plan *out;
-        uint32_t steps_cap, troubles_cap;
-};
 
 /* A backed volume that is wanted, with its place found out. */
 struct target {
@@ -24,12 +20,18 @@ struct target {
         uint64_t size_kib; /* rounded up to what the provider can do */
 };
 
+struct step *plan_add_step(struct planner *p, enum step_kind kind, uint64_t group, const struct dev *d)
+{
+        assert(p->out->steps_n < p->steps_cap);
+        struct step *s = &p->out->steps[p->out->steps_n++];
+        *s = (struct step){ .kind = kind, .group = group, .dev = *d };
+        return s;
+}
+
 static void add_step(
         struct planner *p, enum step_kind kind, uint64_t group, const struct dev *d, uint64_t size_kib)
 {
-        assert(p->out->steps_n < p->steps_cap);
-        p->out->steps[p->out->steps_n++] =
-                (struct step){ .kind = kind, .group = group, .dev = *d, .size_kib = size_kib };
+        plan_add_step(p, kind, group, d)->size_kib = size_kib;
 }
 
 static struct trouble *add_trouble(struct planner *p, int64_t volume)
@@ -40,7 +42,7 @@ static struct trouble *add_trouble(struct planner *p, int64_t volume)
         return t;
 }
 
-static int volume_trouble(
+int plan_volume_trouble(
         struct planner *p, uint64_t volume, struct trouble **ret, enum trouble_code code, const char *text)
 {
         *ret = add_trouble(p, (int64_t)volume);
@@ -83,14 +85,17 @@ bool plan_is_gone(const struct sat_gone *g, const struct dev *devs, uint32_t dev
 
 static void take_away(struct planner *p, const struct dev *d)
 {
-        if (d->attached) add_step(p, STEP_DETACH, d->volume_number, d, 0);
+        bool erase = d->exists && plan_layers_to_erase(d);
+        if (erase && !d->attached) add_step(p, STEP_ATTACH, d->volume_number, d, 0);
+        plan_layers_down(p, d, erase);
+        if (d->attached || erase) add_step(p, STEP_DETACH, d->volume_number, d, 0);
         if (d->exists) add_step(p, STEP_REMOVE, d->volume_number, d, 0);
 }
 
 static void not_at(struct planner *p, uint64_t volume, const char *place)
 {
         struct trouble *t;
-        volume_trouble(p, volume, &t, TROUBLE_POOL, "its storage cannot be looked at.");
+        plan_volume_trouble(p, volume, &t, TROUBLE_POOL, "its storage cannot be looked at.");
         trouble_cause(t, "The place %s is not usable; the pool's own report says why.", place);
         trouble_fix(t, "Mend the pool; the satellite goes on by itself.");
 }
@@ -114,7 +119,9 @@ static bool layers_known(struct planner *p)
 {
         const struct sat_rsc *r = p->in->want;
         for (uint32_t i = 0; HAS(r, sat_rsc, layer_stack) && i < r->layer_stack_n; i++) {
-                if (strcasecmp(r->layer_stack[i], "STORAGE") == 0) continue;
+                int type = enum_parse(&layer_type_enum, r->layer_stack[i]);
+                if (type == layer_type_STORAGE) continue;
+                if (i < LAYERS_MAX && type >= 0 && layer_by_type((enum layer_type)type) != NULL) continue;
                 struct trouble *t = add_trouble(p, TROUBLE_NO_VOLUME);
                 trouble_set(t, E_UNSUPPORTED, TROUBLE_NO_LAYER,
                         "Resource %s: layer %s is not supported by this version of the satellite.",
@@ -139,17 +146,18 @@ static int resolve(struct planner *p, const struct sat_vlm *v, struct target *re
         struct trouble *t;
         *ret = (struct target){ .v = v };
         if (v->volume_number > 65535)
-                return volume_trouble(p, v->volume_number, &t, TROUBLE_INVALID_VOLUME_NUMBER,
+                return plan_volume_trouble(p, v->volume_number, &t, TROUBLE_INVALID_VOLUME_NUMBER,
                         "volume numbers end at 65535.");
         if (v->size_kib == 0 || v->size_kib > SIZE_KIB_MAX)
-                return volume_trouble(
+                return plan_volume_trouble(
                         p, v->volume_number, &t, TROUBLE_INVALID_SIZE, "no volume can have that size.");
         if (backing_id_of(p->in->rsc_name, v, ret->backing_id) != 0)
-                return volume_trouble(p, v->volume_number, &t, TROUBLE_INVALID_VOLUME_NUMBER,
+                return plan_volume_trouble(p, v->volume_number, &t, TROUBLE_INVALID_VOLUME_NUMBER,
                         "its name is not fit for a device.");
         ret->pool = plan_pool_find(p->in->pools, p->in->pools_n, v->storage_pool_name);
         if (ret->pool == NULL) {
-                volume_trouble(p, v->volume_number, &t, TROUBLE_POOL, "its storage pool is not known here.");
+                plan_volume_trouble(
+                        p, v->volume_number, &t, TROUBLE_POOL, "its storage pool is not known here.");
                 trouble_cause(t, "The cluster wants it in pool %s, but has not told this node of the pool.",
                         v->storage_pool_name);
                 trouble_fix(t, "Create the storage pool on this node.");
@@ -157,7 +165,7 @@ static int resolve(struct planner *p, const struct sat_vlm *v, struct target *re
         }
         const struct provider *prov = provider_by_kind(ret->pool->kind);
         if (prov == NULL || !prov->backed) {
-                volume_trouble(
+                plan_volume_trouble(
                         p, v->volume_number, &t, TROUBLE_NO_PROVIDER, "its storage pool cannot hold it.");
                 trouble_cause(t, "%s is not supported by this version of the satellite.",
                         enum_name(&provider_kind_enum, ret->pool->kind));
@@ -165,11 +173,15 @@ static int resolve(struct planner *p, const struct sat_vlm *v, struct target *re
                 return E_INVALID;
         }
         if (ret->pool->place == NULL) {
-                volume_trouble(p, v->volume_number, &t, TROUBLE_POOL, "its storage pool cannot be used.");
+                plan_volume_trouble(
+                        p, v->volume_number, &t, TROUBLE_POOL, "its storage pool cannot be used.");
                 trouble_cause(t, "The report of pool %s says why.", ret->pool->name);
                 return E_INVALID;
         }
-        ret->size_kib = round_up(v->size_kib, prov->allocation_kib);
+        const struct sat_rsc *r = p->in->want;
+        uint32_t layers = HAS(r, sat_rsc, layer_stack) ? r->layer_stack_n : 0;
+        ret->size_kib =
+                round_up(stack_storage_kib(r->layer_stack, layers, v->size_kib), prov->allocation_kib);
         return 0;
 }
 
@@ -205,7 +217,7 @@ static void plan_present(struct planner *p, const struct target *g, const struct
 {
         uint64_t group = g->v->volume_number;
         uint64_t size_kib = d->granule_kib > 1 ? round_up(g->size_kib, d->granule_kib) : g->size_kib;
-        bool may_shrink = HAS(g->v, sat_vlm, may_shrink) && g->v->may_shrink;
+        bool may_shrink = HAS(g->v, sat_vlm, may_shrink) && g->v->may_shrink && d->layers_n == 0;
         bool changed = false;
         if (d->raw) add_step(p, STEP_CREATE, group, d, size_kib);
         if (d->vlm_uuid == NULL && g->v->uuid != NULL && g->v->uuid[0] != '\0') {
@@ -224,15 +236,20 @@ static void plan_present(struct planner *p, const struct target *g, const struct
                 return;
         }
         if (!active) {
+                plan_layers_down(p, d, false);
                 if (d->attached) add_step(p, STEP_DETACH, group, d, 0);
-        } else if (!d->attached) add_step(p, STEP_ATTACH, group, d, 0);
-        else if (changed || d->device_kib != d->size_kib) add_step(p, STEP_REFRESH, group, d, 0);
+                return;
+        }
+        changed |= d->device_kib != d->size_kib;
+        if (!d->attached) add_step(p, STEP_ATTACH, group, d, 0);
+        else if (changed) add_step(p, STEP_REFRESH, group, d, 0);
+        plan_layers_up(p, d, &g->v->props, changed);
 }
 
 static void plan_foreign(struct planner *p, const struct target *g, const struct dev *d)
 {
         struct trouble *t;
-        volume_trouble(p, g->v->volume_number, &t, TROUBLE_EXISTS,
+        plan_volume_trouble(p, g->v->volume_number, &t, TROUBLE_EXISTS,
                 "something else has the name of its backing device.");
         if (d->uuid == NULL)
                 trouble_cause(t, "%s exists, but carries no mark of Outrigger.", d->backing_path);
@@ -248,7 +265,7 @@ static void plan_missing(struct planner *p, const struct target *g, const struct
 {
         struct trouble *t;
         if (d->attached) {
-                volume_trouble(p, g->v->volume_number, &t, TROUBLE_UNKNOWN,
+                plan_volume_trouble(p, g->v->volume_number, &t, TROUBLE_UNKNOWN,
                         "its backing was deleted by somebody else.");
                 trouble_cause(t,
                         "%s was removed while %s is attached to it; the data lives until the device is "
@@ -258,7 +275,7 @@ static void plan_missing(struct planner *p, const struct target *g, const struct
                         d->device_path);
                 return;
         }
-        volume_trouble(p, g->v->volume_number, &t, TROUBLE_POOL, "its backing device is missing.");
+        plan_volume_trouble(p, g->v->volume_number, &t, TROUBLE_POOL, "its backing device is missing.");
         trouble_cause(t,
                 "%s/%s was there before. It is not made again, because that would hide the loss of data.",
                 d->place, d->backing_id);
@@ -278,12 +295,15 @@ static void plan_moved(struct planner *p, const struct target *g, const struct d
                 plan_missing(p, g, old);
                 return;
         }
-        volume_trouble(p, g->v->volume_number, &t, TROUBLE_EXISTS, "it cannot be moved to another pool.");
+        plan_volume_trouble(
+                p, g->v->volume_number, &t, TROUBLE_EXISTS, "it cannot be moved to another pool.");
         trouble_cause(t, "It is at %s/%s, and no layer above STORAGE would copy its data to %s.", old->place,
                 old->backing_id, g->pool->place);
         trouble_fix(t, "Set its pool back; or make a new resource in the other pool, copy the data, and "
                        "delete this one.");
-        if (active && old->exists && !old->attached) add_step(p, STEP_ATTACH, g->v->volume_number, old, 0);
+        if (!active || !old->exists) return;
+        if (!old->attached) add_step(p, STEP_ATTACH, g->v->volume_number, old, 0);
+        plan_layers_up(p, old, &g->v->props, false);
 }
 
 static void plan_create(struct planner *p, const struct target *g, const struct dev *d, bool active)
@@ -297,9 +317,13 @@ static void plan_create(struct planner *p, const struct target *g, const struct 
                 .kind = g->pool->kind,
                 .place = g->pool->place,
                 .backing_id = d->backing_id,
+                .layers = plan_layers_fresh(p, d),
+                .layers_n = d->layers_n,
         };
         add_step(p, STEP_CREATE, g->v->volume_number, &fresh, g->size_kib);
-        if (active) add_step(p, STEP_ATTACH, g->v->volume_number, &fresh, 0);
+        if (!active) return;
+        add_step(p, STEP_ATTACH, g->v->volume_number, &fresh, 0);
+        plan_layers_up(p, &fresh, &g->v->props, false);
 }
 
 static const struct sat_vlm *wanted_volume(const struct sat_rsc *r, uint64_t number)
@@ -383,8 +407,9 @@ int plan_resource(const struct plan_input *in, struct arena *a, struct plan *ret
         uint32_t volumes = in->want == NULL ? 0 : in->want->volumes_n;
         struct planner p = { .in = in,
                 .out = ret,
-                .steps_cap = 4 * (in->devs_n + volumes),
-                .troubles_cap = 2 * in->devs_n + volumes + 1 };
+                .arena = a,
+                .steps_cap = PLAN_STEPS_MAX * (in->devs_n + volumes),
+                .troubles_cap = 3 * in->devs_n + 2 * volumes + 1 };
         *ret = (struct plan){ 0 };
         ret->steps = arena_array(a, struct step, p.steps_cap);
         ret->troubles = arena_array(a, struct trouble, p.troubles_cap);

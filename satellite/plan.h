@@ -8,6 +8,8 @@
  * as an orphan.
  *  - What belongs to nobody that we know is never touched, and neither is what could not be looked at.
  *  - A device that was there once is never made a second time: its file system may just not be mounted.
+ *  - The layers of a volume come up bottom up above its backing, and go down top down before it. A layer that was made once is
+ * never made again, and never over something else.
  *  - Steps of one volume (group) follow each other; when one fails, the rest of its group is skipped, other
  * groups go on. Each step is idempotent; after all steps, planning again yields none.
  *
@@ -16,7 +18,7 @@
 #ifndef SATELLITE_PLAN_H
 #define SATELLITE_PLAN_H
 
-#include "satellite/provider.h"
+#include "satellite/layer.h"
 
 enum step_kind {
         STEP_ADOPT,   /* note the volume's uuid at a backing that was made when volumes had none */
@@ -27,15 +29,23 @@ enum step_kind {
         STEP_REFRESH, /* the block device takes over the size of the backing */
         STEP_DETACH,  /* take its block device down */
         STEP_REMOVE,  /* wipe and remove the backing */
+        /* Of one layer above it (satellite/layer.h). */
+        STEP_MAKE,    /* its metadata, once */
+        STEP_OPEN,    /* bring its device up */
+        STEP_STRETCH, /* its device takes over the size of the one below */
+        STEP_CLOSE,   /* take its device down */
+        STEP_ERASE,   /* its metadata */
         STEP_N
 };
 const char *step_name(enum step_kind kind);
 
 struct step {
         enum step_kind kind;
-        uint64_t group;    /* volume number */
-        struct dev dev;    /* what it is done to, as observed */
-        uint64_t size_kib; /* CREATE, GROW, SHRINK */
+        uint64_t group;             /* volume number */
+        struct dev dev;             /* what it is done to, as observed */
+        uint64_t size_kib;          /* CREATE, GROW, SHRINK */
+        uint32_t layer;             /* MAKE and what follows: index in dev.layers */
+        const struct strmap *props; /* the same: effective ones of the volume, NULL when it is not wanted */
 };
 
 /* A pool that the cluster wants here. place NULL: it cannot be used, its own row says why. */

@@ -15,6 +15,8 @@
 #define BACKING_ID_MAX 200               /* characters */
 #define SIZE_KIB_MAX (UINT64_C(1) << 50) /* an exbibyte: what one volume may have */
 
+struct layer_dev;
+
 /* One backing device: what the state file remembers of it, and what was seen of it. */
 struct dev {
         /* Who it belongs to. uuid NULL: it exists, but neither its mark nor the state file says whose it is.
@@ -45,6 +47,9 @@ struct dev {
         uint64_t allocated_kib;   /* taken from the pool */
         const char *device_path;  /* when attached */
         const char *backing_path; /* when exists or lost */
+        /* What is stacked on it, bottom up (satellite/layer.h); none: its device is the volume's. */
+        struct layer_dev *layers;
+        uint32_t layers_n;
 };
 
 struct pool_info {

@@ -30,6 +30,35 @@ static bool has_errors(const struct api_rc *rcs, uint32_t n)
         return false;
 }
 
+/* The layers of a device, STORAGE first. */
+static int put_layers(const struct dev *d, struct arena *a, struct obs_vlm *v)
+{
+        struct obs_layer *l = arena_array(a, struct obs_layer, d->layers_n + 1);
+        if (l == NULL) return E_TOO_LARGE;
+        SET(&l[0], obs_layer, type, layer_type_STORAGE);
+        if (d->backing_path != NULL) SET(&l[0], obs_layer, backing_device, d->backing_path);
+        SET(&l[0], obs_layer, allocated_kib, d->allocated_kib);
+        SET(&l[0], obs_layer, usable_kib, d->attached ? d->device_kib : d->size_kib);
+        SET(&l[0], obs_layer, open, d->attached);
+        if (d->attached) SET(&l[0], obs_layer, device_path, d->device_path);
+        for (uint32_t i = 0; i < d->layers_n; i++) {
+                const struct layer_dev *from = &d->layers[i];
+                const struct obs_layer *below = &l[i];
+                struct obs_layer *to = &l[i + 1];
+                SET(to, obs_layer, type, from->type);
+                if (HAS(below, obs_layer, device_path))
+                        SET(to, obs_layer, backing_device, below->device_path);
+                SET(to, obs_layer, open, from->open);
+                SET(to, obs_layer, allocated_kib, below->usable_kib);
+                if (from->open) {
+                        SET(to, obs_layer, usable_kib, from->size_kib);
+                        SET(to, obs_layer, device_path, from->device_path);
+                }
+        }
+        SET_N(v, obs_vlm, layers, l, d->layers_n + 1);
+        return 0;
+}
+
 static int put_volume(const struct unit *u, uint64_t number, const struct dev *d, bool backed,
         struct arena *a, struct obs_vlm *v)
 {
@@ -38,10 +67,11 @@ static int put_volume(const struct unit *u, uint64_t number, const struct dev *d
         int err = put_reports(u, (int64_t)number, a, &v->reports, &v->reports_n);
         if (v->reports_n > 0) MARK(v, obs_vlm, reports);
         const char *state = "Creating";
-        if (d != NULL && d->attached) {
-                SET(v, obs_vlm, device_path, d->device_path);
-                SET(v, obs_vlm, usable_kib, d->device_kib);
-        } else if (d != NULL && d->exists) SET(v, obs_vlm, usable_kib, d->size_kib);
+        if (d != NULL && dev_top_path(d) != NULL) {
+                SET(v, obs_vlm, device_path, dev_top_path(d));
+                SET(v, obs_vlm, usable_kib, dev_top_kib(d));
+        } else if (d != NULL && d->exists && d->layers_n == 0) SET(v, obs_vlm, usable_kib, d->size_kib);
+        if (d != NULL && d->exists && d->layers_n > 0 && err == 0) err = put_layers(d, a, v);
         if (d != NULL && d->exists) {
                 SET(v, obs_vlm, allocated_kib, d->allocated_kib);
                 SET(v, obs_vlm, backing_device, d->backing_path);
@@ -138,7 +168,7 @@ int row_of_unit(const struct unit *u, const char *node_name, struct arena *a, st
         SET(ret, obs_rsc, revision, unit_revision(u));
         SET(ret, obs_rsc, state, u->state);
         bool in_use = false;
-        for (uint32_t i = 0; i < u->devs_n; i++) in_use = in_use || u->devs[i].in_use;
+        for (uint32_t i = 0; i < u->devs_n; i++) in_use = in_use || dev_top_in_use(&u->devs[i]);
         SET(ret, obs_rsc, in_use, in_use);
         if (u->orphan) SET(ret, obs_rsc, orphan, true);
         int err = put_volumes(u, a, ret);

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "satellite/run_layers.h"
 #include "wire/codec/codec.h"
 
 #define RUN_ARENA_BYTES ((size_t)16 << 20)
@@ -19,6 +20,7 @@ void dev_copy(struct arena *a, const struct dev *d, struct dev *ret)
         ret->backing_id = copy_str(a, d->backing_id);
         ret->device_path = copy_str(a, d->device_path);
         ret->backing_path = copy_str(a, d->backing_path);
+        layers_copy(a, d, ret);
 }
 
 static int copy_wanted(struct run *r, const struct plan_input *in)
@@ -73,6 +75,11 @@ static int do_step(const struct step *s, struct trouble *t)
         case STEP_REFRESH: return prov->refresh(&s->dev, t);
         case STEP_DETACH: return prov->detach(&s->dev, t);
         case STEP_REMOVE: return prov->remove(&s->dev, t);
+        case STEP_MAKE:
+        case STEP_OPEN:
+        case STEP_STRETCH:
+        case STEP_CLOSE:
+        case STEP_ERASE: return run_layer_step(s, t);
         case STEP_N: break;
         }
         return E_INVALID;
@@ -82,6 +89,7 @@ static int do_step(const struct step *s, struct trouble *t)
 static void note_done(struct plan *p, uint32_t done)
 {
         const struct step *s = &p->steps[done];
+        if (s->kind == STEP_MAKE) s->dev.layers[s->layer].made = true; /* shared by the steps of the volume */
         for (uint32_t i = done + 1; i < p->steps_n; i++) {
                 struct dev *d = &p->steps[i].dev;
                 if (!dev_same_place(d, s->dev.kind, s->dev.place, s->dev.backing_id)) continue;
@@ -101,8 +109,11 @@ static int remember_made(struct run *r, const struct plan *p, const bool *done)
                 devs[k] = r->in.devs[k];
                 for (uint32_t i = 0; i < p->steps_n; i++) {
                         const struct step *s = &p->steps[i];
-                        if (!done[i] || (s->kind != STEP_CREATE && s->kind != STEP_ADOPT)) continue;
+                        bool owned = s->kind == STEP_CREATE || s->kind == STEP_ADOPT;
+                        if (!done[i] || (!owned && s->kind != STEP_MAKE)) continue;
                         if (!dev_same_place(&devs[k], s->dev.kind, s->dev.place, s->dev.backing_id)) continue;
+                        layers_remember(devs[k].layers, devs[k].layers_n, s->dev.layers, s->dev.layers_n);
+                        if (!owned) continue;
                         devs[k].vlm_uuid = s->dev.vlm_uuid;
                         devs[k].uuid = s->dev.uuid;
                         devs[k].rsc_name = s->dev.rsc_name;

@@ -24,6 +24,19 @@ struct save {
         struct fail fail;
 };
 
+static int put_layers(const struct dev *d, struct arena *a, struct sat_device *x)
+{
+        if (d->layers_n == 0) return 0;
+        struct sat_layer *l = arena_array(a, struct sat_layer, d->layers_n);
+        if (l == NULL) return E_TOO_LARGE;
+        for (uint32_t i = 0; i < d->layers_n; i++) {
+                SET(&l[i], sat_layer, type, d->layers[i].type);
+                SET(&l[i], sat_layer, made, d->layers[i].made);
+        }
+        SET_N(x, sat_device, layers, l, d->layers_n);
+        return 0;
+}
+
 static int put_devices(struct manager *m, struct arena *a, struct sat_state *s)
 {
         uint32_t n = 0;
@@ -48,6 +61,7 @@ static int put_devices(struct manager *m, struct arena *a, struct sat_state *s)
                 SET(x, sat_device, size_kib, d->exists ? d->size_kib : d->last_size_kib);
                 SET(x, sat_device, made, true);
                 if (d->vlm_uuid != NULL) SET(x, sat_device, vlm_uuid, d->vlm_uuid);
+                if (put_layers(d, a, x) != 0) return E_TOO_LARGE;
         }
         SET_N(s, sat_state, devices, list, n);
         return 0;
@@ -206,8 +220,15 @@ static void load_device(struct manager *m, const struct sat_device *x)
         if (!backing_id_valid(x->backing_id)) return;
         struct unit *u = unit_get(&m->units, x->rsc_name);
         struct dev *devs = xcalloc(u->devs_n + 1, sizeof *devs);
+        struct layer_dev layers[LAYERS_MAX] = { 0 };
         if (u->devs_n > 0) memcpy(devs, u->devs, u->devs_n * sizeof *devs);
+        uint32_t layers_n = MIN(x->layers_n, (uint32_t)LAYERS_MAX);
+        for (uint32_t i = 0; i < layers_n; i++)
+                layers[i] = (struct layer_dev){ .type = x->layers[i].type,
+                        .made = HAS(&x->layers[i], sat_layer, made) && x->layers[i].made };
         devs[u->devs_n] = (struct dev){
+                .layers = layers,
+                .layers_n = layers_n,
                 .rsc_name = x->rsc_name,
                 .uuid = x->rsc_uuid,
                 .vlm_uuid = x->vlm_uuid,

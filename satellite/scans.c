@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "satellite/run.h"
+#include "satellite/run_layers.h"
 #include "wire/base/log.h"
 
 #define SCAN_DEADLINE_MS 30000
@@ -19,6 +21,8 @@ struct scan {
         struct arena arena;
         const char *place;
         uint64_t number;
+        struct dev *layered; /* known devices with something stacked on them: that is looked at, too */
+        uint32_t layered_n;
         struct observed_pool seen;
 };
 
@@ -26,6 +30,47 @@ static void on_scan(uv_work_t *req)
 {
         struct scan *s = container_of(req, struct scan, req);
         observe_pool(s->kind, s->place, s->list, &s->arena, &s->seen);
+        for (uint32_t i = 0; s->seen.listed && i < s->seen.devs_n; i++) {
+                struct dev *d = &s->seen.devs[i];
+                for (uint32_t k = 0; k < s->layered_n; k++) {
+                        const struct dev *known = &s->layered[k];
+                        if (!dev_same_place(known, d->kind, d->place, d->backing_id)) continue;
+                        if (!uuid_same(known->uuid, d->uuid) || !dev_is_volume(known, d->vlm_uuid)) continue;
+                        layers_copy(&s->arena, known, d);
+                        layers_probe(d, &s->arena);
+                }
+        }
+}
+
+/* Copies of the pool's devices that have layers. Without memory for all: none. */
+static void take_layered(struct scan *s)
+{
+        struct unit *u;
+        uint32_t n = 0;
+        UNIT_FOREACH(u, &s->m->units)
+        for (uint32_t i = 0; i < u->devs_n; i++) n += u->devs[i].layers_n > 0;
+        s->layered = arena_array(&s->arena, struct dev, n);
+        if (s->layered == NULL) return;
+        UNIT_FOREACH(u, &s->m->units)
+        for (uint32_t i = 0; i < u->devs_n; i++) {
+                const struct dev *d = &u->devs[i];
+                if (d->layers_n > 0 && dev_same_place(d, s->kind, s->place, d->backing_id))
+                        dev_copy(&s->arena, d, &s->layered[s->layered_n++]);
+        }
+}
+
+/* Do the layers stand otherwise than the last round left them? Takes over who uses them. */
+static bool layers_drifted(struct dev *known, const struct dev *d)
+{
+        bool drifted = false;
+        for (uint32_t i = 0; i < known->layers_n && i < d->layers_n; i++) {
+                struct layer_dev *was = &known->layers[i];
+                const struct layer_dev *is = &d->layers[i];
+                drifted |= was->open != is->open || was->lags != is->lags || was->exists != is->exists ||
+                           was->size_kib != is->size_kib;
+                was->in_use = is->in_use;
+        }
+        return drifted;
 }
 
 /* A marked device of which no unit knows: it is kept, and reported as an orphan until the cluster names it.
@@ -55,6 +100,7 @@ static void take_device(struct manager *m, const struct scan *s, const struct de
                 bool drifted = known->unknown || !known->exists || known->attached != d->attached ||
                                known->size_kib != d->size_kib || known->device_kib != d->device_kib ||
                                !uuid_same(known->uuid, d->uuid) || !dev_is_volume(known, d->vlm_uuid);
+                drifted |= layers_drifted(known, d);
                 known->in_use = d->in_use;
                 known->allocated_kib = d->allocated_kib;
                 if (drifted && u->failures == 0) round_queue(m, u);
@@ -146,6 +192,7 @@ static void scan_start(struct manager *m, struct pool *p)
         s->place = arena_strdup(&s->arena, p->place);
         s->number = ++m->scan_number;
         s->list = manager_now(m) >= p->list_due_ms;
+        if (s->list) take_layered(s);
         if (uv_queue_work(m->loop, &s->req, on_scan, on_scan_done) != 0) {
                 arena_done(&s->arena);
                 free(s);

@@ -257,7 +257,7 @@ static void on_hello(struct session *s, const struct sat_hello *h)
 static const struct type_desc *message_type(unsigned kind)
 {
         static const struct type_desc *const known[] = { &sat_hello_type, &sat_wanted_type, &sat_ping_type,
-                &sat_pong_type };
+                &sat_pong_type, &sat_keys_type };
         for (size_t i = 0; i < ARRAY_LEN(known); i++)
                 if (known[i]->id == kind) return known[i];
         return NULL;
@@ -268,6 +268,8 @@ static void on_message(struct session *s, unsigned kind, const void *msg)
 {
         if (s->state == SESSION_HELLO && kind == sat_hello_type.id) on_hello(s, msg);
         else if (s->state == SESSION_READY && kind == sat_wanted_type.id) on_wanted(s, msg);
+        else if (s->state == SESSION_READY && kind == sat_keys_type.id)
+                manager_take_keys(s->server->manager, msg);
         else if (s->state == SESSION_READY && kind == sat_ping_type.id) {
                 struct sat_pong pong = { 0 };
                 SET(&pong, sat_pong, seq, ((const struct sat_ping *)msg)->seq);
@@ -277,6 +279,14 @@ static void on_message(struct session *s, unsigned kind, const void *msg)
                 log_warn(LOG, "%s: message %u out of turn", s->controller, kind);
                 session_end(s);
         }
+}
+
+/* Nothing of the keys stays in the memory that is about to be used again. The frame is our own connection's buffer. */
+static void wipe_keys(const struct sat_keys *k, struct blob frame)
+{
+        for (uint32_t i = 0; i < k->keys_n; i++)
+                if (k->keys[i].key.n > 0) secret_wipe((void *)(uintptr_t)k->keys[i].key.p, k->keys[i].key.n);
+        secret_wipe((void *)(uintptr_t)frame.p, frame.n);
 }
 
 static void on_frame(struct conn *c, unsigned kind, struct blob payload)
@@ -296,6 +306,7 @@ static void on_frame(struct conn *c, unsigned kind, struct blob payload)
                 log_warn(LOG, "%s: it does not speak the protocol: %s", s->controller, f.text);
                 session_end(s);
         }
+        if (t == &sat_keys_type) wipe_keys(msg, payload);
         arena_done(&a);
 }
 

@@ -433,6 +433,11 @@ static void apply(struct model *m, const struct step *s)
                         d->uuid = d->vlm_uuid = NULL;
                         d->size_kib = 0;
                         return;
+                case STEP_MAKE:
+                case STEP_OPEN:
+                case STEP_STRETCH:
+                case STEP_CLOSE:
+                case STEP_ERASE: /* tests/unit/test_sat_layers.c */
                 case STEP_N: break;
                 }
         }

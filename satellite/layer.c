@@ -1,0 +1,62 @@
+#include "satellite/layer.h"
+
+#include "wire/codec/codec.h"
+
+static const struct layer *const built[layer_type_N] = {
+        [layer_type_LUKS] = &layer_luks,
+};
+static const struct layer *replaced[layer_type_N];
+
+const struct layer *layer_by_type(enum layer_type type)
+{
+        if ((unsigned)type >= layer_type_N) return NULL;
+        return replaced[type] != NULL ? replaced[type] : built[type];
+}
+
+void layer_replace(enum layer_type type, const struct layer *layer) { replaced[type] = layer; }
+
+int layers_of_stack(
+        const char *const *stack, uint32_t n, struct arena *a, struct layer_dev **ret, uint32_t *ret_n)
+{
+        *ret_n = 0;
+        *ret = arena_array(a, struct layer_dev, LAYERS_MAX);
+        if (*ret == NULL) return E_TOO_LARGE;
+        for (uint32_t i = n; i-- > 0 && *ret_n < LAYERS_MAX;) {
+                int type = enum_parse(&layer_type_enum, stack[i]);
+                if (type < 0 || layer_by_type((enum layer_type)type) == NULL) continue;
+                (*ret)[(*ret_n)++].type = (enum layer_type)type;
+        }
+        return 0;
+}
+
+void layers_remember(struct layer_dev *to, uint32_t to_n, const struct layer_dev *from, uint32_t from_n)
+{
+        for (uint32_t i = 0; i < to_n; i++)
+                for (uint32_t k = 0; k < from_n; k++)
+                        if (to[i].type == from[k].type) to[i].made = to[i].made || from[k].made;
+}
+
+static const struct layer_dev *top_of(const struct dev *d)
+{
+        return d->layers_n == 0 ? NULL : &d->layers[d->layers_n - 1];
+}
+
+const char *dev_top_path(const struct dev *d)
+{
+        const struct layer_dev *top = top_of(d);
+        if (top != NULL) return top->open ? top->device_path : NULL;
+        return d->attached ? d->device_path : NULL;
+}
+
+uint64_t dev_top_kib(const struct dev *d)
+{
+        const struct layer_dev *top = top_of(d);
+        if (top != NULL) return top->open ? top->size_kib : 0;
+        return d->attached ? d->device_kib : 0;
+}
+
+bool dev_top_in_use(const struct dev *d)
+{
+        const struct layer_dev *top = top_of(d);
+        return top != NULL ? top->open && top->in_use : d->in_use;
+}

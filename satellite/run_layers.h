@@ -1,0 +1,22 @@
+/* What is stacked on a backing device, as the runner and the observer see it: looks at the layers of a device, carries out a step
+ * of one layer.
+ *
+ * Threads: layers_probe() and run_layer_step() block, in pool threads; the others are pure. Ownership: results live in the caller's
+ * arena. */
+#ifndef SATELLITE_RUN_LAYERS_H
+#define SATELLITE_RUN_LAYERS_H
+
+#include "satellite/plan.h"
+
+/* Gives ret copies of d's layers. */
+void layers_copy(struct arena *a, const struct dev *d, struct dev *ret);
+/* Looks at every layer of a device that was probed. What cannot be looked at is not `looked`. */
+void layers_probe(struct dev *d, struct arena *a);
+/* MAKE and what follows. */
+int run_layer_step(const struct step *s, struct trouble *t) MUST_USE;
+/* Is the same remembered of both? */
+bool layers_same_record(const struct dev *a, const struct dev *b);
+/* Has a layer been made? The device itself does not say that when it was emptied. */
+bool layers_any_made(const struct dev *d);
+
+#endif

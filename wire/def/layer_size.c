@@ -1,0 +1,36 @@
+#include "wire/def/layer_size.h"
+
+#include "wire/codec/codec.h"
+
+/* What a layer takes of the device below. */
+static uint64_t metadata_kib(enum layer_type type) { return type == layer_type_LUKS ? LUKS_HEADER_KIB : 0; }
+
+uint64_t layer_below_kib(enum layer_type type, uint64_t net_kib)
+{
+        uint64_t more = metadata_kib(type);
+        return net_kib > UINT64_MAX - more ? UINT64_MAX : net_kib + more;
+}
+
+uint64_t layer_net_kib(enum layer_type type, uint64_t below_kib)
+{
+        uint64_t less = metadata_kib(type);
+        return below_kib < less ? 0 : below_kib - less;
+}
+
+uint64_t stack_storage_kib(const char *const *stack, uint32_t n, uint64_t net_kib)
+{
+        for (uint32_t i = 0; i < n; i++) {
+                int type = enum_parse(&layer_type_enum, stack[i]);
+                if (type >= 0) net_kib = layer_below_kib((enum layer_type)type, net_kib);
+        }
+        return net_kib;
+}
+
+uint64_t stack_net_kib(const char *const *stack, uint32_t n, uint64_t storage_kib)
+{
+        for (uint32_t i = n; i-- > 0;) {
+                int type = enum_parse(&layer_type_enum, stack[i]);
+                if (type >= 0) storage_kib = layer_net_kib((enum layer_type)type, storage_kib);
+        }
+        return storage_kib;
+}

@@ -1,0 +1,24 @@
+/* How large each device of a stack is. The user asks for a net size: what the top device has. Each layer takes something of the device
+ * below for its own metadata, so devices get larger downwards. Controllers (is there room?) and satellites (how large is it made?)
+ * use the same rules, so that both come to the same size.
+ *
+ * All sizes in KiB. Pure. Threads: any. */
+#ifndef WIRE_DEF_LAYER_SIZE_H
+#define WIRE_DEF_LAYER_SIZE_H
+
+#include "wire/def/types.h"
+
+/* A LUKS2 header as libcryptsetup makes it: two copies of the metadata and the area of the keyslots. */
+#define LUKS_HEADER_KIB 16384u
+
+/* Size of the device below that gives `net_kib` in the device of the layer; UINT64_MAX when that cannot be told in 64 bits.
+ * A layer without metadata on the device below gives net_kib. */
+uint64_t layer_below_kib(enum layer_type type, uint64_t net_kib);
+/* The other way round: what is left of a device of below_kib. 0: nothing. */
+uint64_t layer_net_kib(enum layer_type type, uint64_t below_kib);
+/* Through a whole stack, top first, with or without STORAGE at its end: the size of the storage's device. Names that are no layer
+ * take nothing. */
+uint64_t stack_storage_kib(const char *const *stack, uint32_t n, uint64_t net_kib);
+uint64_t stack_net_kib(const char *const *stack, uint32_t n, uint64_t storage_kib);
+
+#endif
