@@ -66,6 +66,7 @@ static void lead_begin(struct driver *d)
                 d->peers[i].hash_good = d->peers[i].hash_bad = 0;
                 d->peers[i].full = false;
                 d->peers[i].starved_ms = d->peers[i].match_seen = 0;
+                d->peers[i].snap = (struct snap_send){ 0 };
         }
         snap_recv_drop(d);
 }
@@ -252,6 +253,18 @@ void driver_link(struct driver *d, uint64_t peer, bool up, bool reset)
                 if (!up && reset && guard_on(GUARD_FAST)) elect_early(d);
         }
         d->state_changed = true;
+        drv_leave(d);
+}
+
+void driver_bulk(struct driver *d, uint64_t peer, bool up)
+{
+        struct peer *p = peer_get(d, peer);
+
+        if (!p || d->fatal || p->bulk_down == !up) return;
+        drv_enter(d);
+        d->dirty = true;
+        p->bulk_down = !up;
+        if (!up) snap_send_stop(d, p);
         drv_leave(d);
 }
 

@@ -100,6 +100,8 @@ void driver_receive(struct driver *d, uint64_t from, enum raft_channel channel, 
 /* The link to a peer came up (a new connection: leftovers of the old one will not arrive) or went down.
  * reset: closed by the peer's side while it was up, a hint that its process died. */
 void driver_link(struct driver *d, uint64_t peer, bool up, bool reset);
+/* Its link for snapshots did, which is taken to be up until this says otherwise: a transfer that was on it is lost. */
+void driver_bulk(struct driver *d, uint64_t peer, bool up);
 
 /* err: 0, E_NO_QUORUM (deadline passed before anything was proposed), E_UNKNOWN_OUTCOME (deadline passed
  * after), E_CANCELED, E_LIMIT. index and term are of the entry that holds the effect. reply is borrowed. */

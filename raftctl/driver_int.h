@@ -50,8 +50,10 @@
 #define TRAILING_MIN 256
 #define RETRY_MS 20
 #define TRIM_POINTS 3
-#define ASIDE_AFTER 6 /* election timeouts that a witness leads without progress */
-#define ASIDE_FOR 10  /* and then does not stand */
+#define KEEP_POINTS 16     /* snapshots over which, and */
+#define KEEP_BYTES_TIMES 2 /* times snapshot_bytes for which the log is kept for a member that catches up */
+#define ASIDE_AFTER 6      /* election timeouts that a witness leads without progress */
+#define ASIDE_FOR 10       /* and then does not stand */
 #define STARVED_MS 30000
 #define APPEND_MAX 64 /* entries in a frame */
 #define OP_BUCKETS 1024
@@ -147,12 +149,15 @@ struct held_frame { /* waits for the vote to be durable */
 struct snap_send {
         bool active, opened, last_sent;
         uint64_t transfer, seq, acked, started_ms, heard_ms;
+        uint64_t index;         /* of the newest one that was opened */
+        uint64_t asked;         /* the core waits for one from that index on; 0 = it does not */
         uint64_t rest_until_ms; /* after one was sent: the core asks again while it installs */
         struct snapshot_reader reader;
 };
 struct peer {
         uint64_t id;
         bool link_up, link_fresh;
+        bool bulk_down;         /* snapshots cannot be sent */
         uint64_t incarnation;   /* of its process */
         struct release release; /* level_max 0 = it has not said */
         uint64_t seq_in[CHANNEL_N], seq_out[CHANNEL_N];
@@ -256,6 +261,10 @@ struct driver {
         bool apply_now;
         uint64_t snapshot_index, snapshot_term;
         size_t bytes_since_snapshot;
+        struct log_point {
+                uint64_t index, bytes; /* of the log up to there, since the start */
+        } keep_points[KEEP_POINTS];    /* the last snapshots, oldest first */
+        uint64_t log_bytes;
         struct raft_snapshot_metadata install_meta; /* while installing; owned */
         struct hash_point hashes[HASH_RING];
         unsigned hashes_at;
@@ -425,7 +434,13 @@ void member_hand_over(struct driver *d, uint64_t now);
 void member_finish(struct driver *d, int err, const char *why);
 
 /* snapshot_send.c, snapshot_recv.c */
-void snap_send_start(struct driver *d, uint64_t to);
+void snap_send_start(struct driver *d, uint64_t to, uint64_t asked);
+/* A refusal of entries, as the core is to see it (SNAP). */
+void snap_on_refusal(struct driver *d, struct peer *p, struct raft_append_entries_result *r);
+/* Its log is known to be equal up to match. */
+void snap_on_match(struct driver *d, struct peer *p, uint64_t match);
+/* The index behind which some member that is there needs the log; UINT64_MAX: none does, or this one does not lead. */
+uint64_t snap_keep_from(struct driver *d);
 void snap_send_pump(struct driver *d);
 void snap_send_stop(struct driver *d, struct peer *p);
 void snap_send_stop_all(struct driver *d);

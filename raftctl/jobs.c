@@ -105,6 +105,7 @@ static void build_entries(struct driver *d, struct job *j)
         }
         j->to = d->store_last;
         d->bytes_since_snapshot += bytes;
+        d->log_bytes += bytes;
 }
 
 static uint64_t apply_target(const struct driver *d)
@@ -146,6 +147,23 @@ static unsigned trailing(const struct driver *d, uint64_t index)
         return n;
 }
 
+/* Entries behind the snapshot at index that stay for members that are there and lack them, within bounds. A member that
+ * takes so long for a snapshot that the log has left it behind would need another one, and so on for ever. */
+static unsigned kept(struct driver *d, uint64_t index, unsigned trailing)
+{
+        uint64_t bound = index, from = snap_keep_from(d);
+
+        for (unsigned i = KEEP_POINTS; i-- > 0;) {
+                const struct log_point *k = &d->keep_points[i];
+                if (k->index == 0 || d->log_bytes - k->bytes > KEEP_BYTES_TIMES * d->snapshot_bytes) break;
+                bound = k->index;
+        }
+        memmove(d->keep_points, d->keep_points + 1, (KEEP_POINTS - 1) * sizeof(d->keep_points[0]));
+        d->keep_points[KEEP_POINTS - 1] = (struct log_point){ index, d->log_bytes };
+        from = MAX(from, bound);
+        return from < index ? MAX(trailing, (unsigned)(index - from)) : trailing;
+}
+
 /* log_only: everything up to the snapshot before the last two; so the log holds three to four times what makes a
  * snapshot due, in bytes and in entries. Unlike trailing(), it needs nothing of what has left the cache. */
 static uint64_t trim_point(struct driver *d, uint64_t index)
@@ -177,7 +195,8 @@ static void build_snapshot(struct driver *d, struct job *j)
         buf_reset(&j->conf);
         conf_encode(c, &j->conf);
         j->with_snapshot = true;
-        j->trailing = d->log_only ? (unsigned)(index - trim_point(d, index)) : trailing(d, index);
+        j->trailing =
+                d->log_only ? (unsigned)(index - trim_point(d, index)) : kept(d, index, trailing(d, index));
         j->sj.set_snapshot = true;
         j->sj.snapshot = (struct snapshot_meta){ index, d->applied.term, conf_index, buf_blob(&j->conf) };
         j->sj.trim_to = index > j->trailing ? index - j->trailing : 0;
@@ -306,6 +325,7 @@ static void installed(struct driver *d, const struct job *j)
         d->snapshot_term = d->install_meta.term;
         d->bytes_since_snapshot = 0;
         memset(d->trim_points, 0, sizeof(d->trim_points));
+        memset(d->keep_points, 0, sizeof(d->keep_points));
         memset(d->hashes, 0, sizeof(d->hashes));
         hash_note(d, &d->applied);
         log_cache_reset(&d->log, d->snapshot_index + 1);

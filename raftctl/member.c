@@ -188,6 +188,12 @@ static void net_link(void *arg, uint64_t peer, bool up, bool reset)
         if (m->driver != NULL && !m->closing) driver_link(m->driver, peer, up, reset);
 }
 
+static void net_bulk(void *arg, uint64_t peer, bool up)
+{
+        struct local_member *m = arg;
+        if (m->driver != NULL && !m->closing) driver_bulk(m->driver, peer, up);
+}
+
 static void net_release(void *arg, struct release *ret)
 {
         struct local_member *m = arg;
@@ -246,6 +252,7 @@ static const struct transport_ops transport_ops = {
         .peer_release = net_peer_release,
         .receive = net_receive,
         .link = net_link,
+        .bulk = net_bulk,
         .check = member_check,
         .join = join_serve,
 };

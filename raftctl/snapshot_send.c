@@ -1,6 +1,10 @@
 /* Sending the state to a member that is too far behind the log: from a read view at the applied index, in
  * chunks on the bulk channel, at most SNAP_WINDOW unacknowledged, one transfer for each peer. The core asks
- * again and again meanwhile. */
+ * again and again meanwhile.
+ *
+ * Failures: the bulk link is not up or goes down, the receiver refuses, silence: the transfer ends, and the next refusal
+ * of a heartbeat begins another one (SNAP). While one is on its way the log behind it is kept (snap_keep_from), so that
+ * the member finds there what was written meanwhile. */
 #include <string.h>
 
 #include "raftctl/driver_int.h"
@@ -8,6 +12,7 @@
 
 #define SNAP_IDLE_TIMEOUTS 10 /* election timeouts without an ack */
 #define SNAP_TOTAL_MS (20 * 60 * 1000)
+#define KEEP_TIMEOUTS 3 /* election timeouts for which the log is kept for a member that says nothing */
 
 void snap_send_stop(struct driver *d, struct peer *p)
 {
@@ -22,20 +27,23 @@ void snap_send_stop_all(struct driver *d)
         for (unsigned i = 0; i < d->peers_n; i++) snap_send_stop(d, &d->peers[i]);
 }
 
-void snap_send_start(struct driver *d, uint64_t to)
+void snap_send_start(struct driver *d, uint64_t to, uint64_t asked)
 {
         struct peer *p = peer_get(d, to);
         uint64_t now = drv_now(d);
 
-        if (!p || p->snap.active || now < p->snap.rest_until_ms) return;
+        if (!p) return;
+        p->snap.asked = asked;
+        if (p->snap.active || p->bulk_down || now < p->snap.rest_until_ms) return;
         if (d->log_only && !p->log_only) { /* there is nothing to send: the log is all that it could give */
                 p->starved_ms = now;
                 return;
         }
-        memset(&p->snap, 0, sizeof(p->snap));
-        p->snap.active = true;
-        p->snap.transfer = ++d->transfer_no;
-        p->snap.started_ms = p->snap.heard_ms = now;
+        p->snap = (struct snap_send){ .active = true,
+                .transfer = ++d->transfer_no,
+                .started_ms = now,
+                .heard_ms = now,
+                .asked = asked };
         drv_scan_at(d, now + SNAP_IDLE_TIMEOUTS * (uint64_t)d->election_ms);
         d->dirty = true;
 }
@@ -55,6 +63,7 @@ static bool open_transfer(struct driver *d, struct peer *p)
         conf_encode(c, &conf);
         if (snapshot_open(&s->reader, d->store, conf_index, buf_blob(&conf)) == 0) {
                 s->opened = true;
+                s->index = s->reader.applied.index;
                 s->reader.log_only = p->log_only;
                 ok = s->reader.applied.index == d->applied.index;
                 if (!ok) { /* a job finished whose answer is still to come */
@@ -123,6 +132,43 @@ void snap_on_ack(struct driver *d, struct peer *p, const struct rf_snap_ack *m)
                 s->rest_until_ms = s->heard_ms + 4 * (uint64_t)d->election_ms;
         }
         d->dirty = true;
+}
+
+/* SNAP: the core takes a snapshot to be on its way until the member has it, or refuses what follows that very
+ * snapshot, or 30 s are over. Heartbeats follow the newest snapshot: under load that is another one soon, and the
+ * refusals of a member whose transfer was lost say nothing to the core. */
+void snap_on_refusal(struct driver *d, struct peer *p, struct raft_append_entries_result *r)
+{
+        struct snap_send *s = &p->snap;
+
+        if (!guard_on(GUARD_SNAP) || !d->leading || r->term != d->lead_term) return;
+        if (s->asked == 0 || s->active || p->bulk_down || drv_now(d) < s->rest_until_ms) return;
+        r->rejected = s->asked;
+        r->last_log_index = MIN(r->last_log_index, s->asked - 1);
+        s->asked = 0; /* once: the core asks again if it waits for one */
+}
+
+void snap_on_match(struct driver *d, struct peer *p, uint64_t match)
+{
+        if (match >= p->snap.asked) p->snap.asked = 0;
+        if (match >= p->snap.index) p->snap.rest_until_ms = 0;
+}
+
+uint64_t snap_keep_from(struct driver *d)
+{
+        const struct raft_configuration *c = &d->raft.configuration;
+        uint64_t from = UINT64_MAX, now = drv_now(d);
+
+        for (unsigned i = 0; d->leading && i < c->n; i++) {
+                const struct peer *p = peer_find(d, c->servers[i].id);
+                raft_index match = 0;
+                if (c->servers[i].role == RAFT_SPARE || !p || p->heard_ms == 0) continue;
+                if (now >= p->heard_ms + KEEP_TIMEOUTS * (uint64_t)d->election_ms) continue;
+                if (p->snap.active || now < p->snap.rest_until_ms) match = p->snap.index;
+                else (void)raft_match_index(&d->raft, p->id, &match);
+                if (match != 0) from = MIN(from, match - 1); /* its own term is asked for */
+        }
+        return from;
 }
 
 void snap_send_tick(struct driver *d, uint64_t now)

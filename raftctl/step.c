@@ -151,7 +151,7 @@ static void send_message(struct driver *d, const struct raft_message *m)
         case RAFT_APPEND_ENTRIES_RESULT: send_result(d, m); break;
         case RAFT_REQUEST_VOTE: send_vote(d, m); break;
         case RAFT_REQUEST_VOTE_RESULT: send_vote_result(d, m); break;
-        case RAFT_INSTALL_SNAPSHOT: snap_send_start(d, m->server_id); break;
+        case RAFT_INSTALL_SNAPSHOT: snap_send_start(d, m->server_id, m->install_snapshot.last_index); break;
         case RAFT_TIMEOUT_NOW: send_timeout_now(d, m); break;
         default: break;
         }
@@ -425,7 +425,7 @@ static void commit_by_count(struct driver *d, bool standbys)
 static void on_result(struct driver *d, struct peer *p, const struct rf_append_result *m)
 {
         struct raft_message msg = { .type = RAFT_APPEND_ENTRIES_RESULT };
-        uint64_t match = 0;
+        raft_index match = 0;
 
         p->full = m->full;
         p->log_only = m->log_only;
@@ -436,11 +436,12 @@ static void on_result(struct driver *d, struct peer *p, const struct rf_append_r
         /* L1: a stale rejection below the match index would make the count of entries in flight wrap. */
         if (guard_on(GUARD_L1) && m->rejected > 0 && d->raft.state == RAFT_LEADER &&
                 m->term == raft_current_term(&d->raft)) {
-                raft_index i;
-                if (raft_match_index(&d->raft, p->id, &i) == 0) match = i;
+                (void)raft_match_index(&d->raft, p->id, &match);
                 if (m->rejected <= match) return;
         }
+        if (m->rejected > 0) snap_on_refusal(d, p, &msg.append_entries_result);
         receive(d, &msg, p->id);
+        if (d->leading && raft_match_index(&d->raft, p->id, &match) == 0) snap_on_match(d, p, match);
         if ((SABOTAGE(COMMIT_OLD_TERM) || SABOTAGE(STANDBY_COUNTS)) && d->leading)
                 commit_by_count(d, SABOTAGE(STANDBY_COUNTS));
         if (d->leading && m->term == d->lead_term) {

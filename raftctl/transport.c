@@ -129,14 +129,20 @@ static void on_opened(struct conn *c, int err)
         }
 }
 
+void transport_tell(struct transport *t, uint64_t peer, enum raft_channel channel, bool up, bool reset)
+{
+        if (channel == CHANNEL_RAFT) t->ops->link(t->arg, peer, up, reset);
+        else if (t->ops->bulk != NULL) t->ops->bulk(t->arg, peer, up);
+}
+
 void transport_link_lost(struct link *l, bool reset)
 {
         struct transport *t = l->peer->t;
         uint64_t id = l->peer->id;
-        bool raft = l->channel == CHANNEL_RAFT;
+        enum raft_channel channel = l->channel;
         if (l->up != NULL) transport_end_drop(l->up);
         transport_retry(l, false);
-        if (raft) t->ops->link(t->arg, id, false, reset); /* last: it may remove the peer */
+        transport_tell(t, id, channel, false, reset); /* last */
 }
 
 static void on_end(struct conn *c, enum conn_end why)

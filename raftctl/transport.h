@@ -36,6 +36,8 @@ struct transport_ops {
         void (*receive)(void *arg, uint64_t from, enum raft_channel channel, struct blob frame);
         /* The RAFT link of a peer came up or went down. reset: by the other side. */
         void (*link)(void *arg, uint64_t peer, bool up, bool reset);
+        /* May be NULL. Its BULK link did; told before each link(up) as well. What was sent on it while it was down is gone. */
+        void (*bulk)(void *arg, uint64_t peer, bool up);
         /* May the holder of that certificate be that id? KNOWN: yes. DENIED: its name belongs to another id,
          * the id to another name, or the holder was removed. */
         enum transport_known (*check)(void *arg, uint64_t id, const struct pki_identity *who);

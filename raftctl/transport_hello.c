@@ -44,9 +44,13 @@ static void link_up(struct link *l, struct end *e)
         l->due_ms = 0;
         l->last_failed = false;
         l->peer->trouble[0] = '\0';
-        if (l->channel != CHANNEL_RAFT) return;
-        flush_waiting(l->peer);
-        t->ops->link(t->arg, l->peer->id, true, false); /* last: it may change peers */
+        uint64_t id = l->peer->id;
+        enum raft_channel channel = l->channel;
+        if (channel == CHANNEL_RAFT) {
+                flush_waiting(l->peer);
+                transport_tell(t, id, CHANNEL_BULK, l->peer->link[CHANNEL_BULK].up != NULL, false);
+        }
+        transport_tell(t, id, channel, true, false); /* last */
 }
 
 /* Histories of a cluster (raftctl/takeover.h) do not mix. */
@@ -186,7 +190,7 @@ static void take_call(struct end *e, struct link *l, const struct peer_hello *h)
         if (l->up != NULL) {
                 bool died = h->incarnation != l->their_incarnation;
                 transport_end_drop(l->up);
-                if (channel == CHANNEL_RAFT) t->ops->link(t->arg, id, false, died);
+                transport_tell(t, id, channel, false, died);
                 struct peer *p = transport_peer_find(t, id); /* the callback may have removed it */
                 if (p == NULL) {
                         answer(e, E_STALE, "not a member any more", 0);

@@ -74,6 +74,8 @@ struct transport {
 void transport_end_drop(struct end *e);
 void transport_arm(struct transport *t);
 void transport_retry(struct link *l, bool refused);
+/* Tells the member of a link; the last thing that a function does with a peer: the callback may remove it. */
+void transport_tell(struct transport *t, uint64_t peer, enum raft_channel channel, bool up, bool reset);
 void transport_link_lost(struct link *l, bool reset);
 struct peer *transport_peer_find(const struct transport *t, uint64_t id);
 struct peer *transport_peer_make(struct transport *t, uint64_t id);

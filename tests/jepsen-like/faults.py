@@ -289,9 +289,6 @@ class LongSilence(Fault):
         world.sleep(seconds)
         return f'{follower} hears nobody for {seconds:.0f} s, load without limit'
 
-    def end(self, world):
-        world.rate(300)  # whether it catches up under full load is another question (docs/reliability.md)
-
 
 @fault
 class RandomGraph(Fault):

@@ -340,6 +340,102 @@ static void test_grow_and_shrink(void **state)
         rig_free(r);
 }
 
+/* ---- a member that was away, while others go on writing ---- */
+
+static void write_entries(struct rig *r, unsigned leader, unsigned n)
+{
+        for (unsigned i = 0; i < n; i++) {
+                assert_int_equal(step_submit(r->nodes[leader].driver, LOG_BARRIER, BLOB(NULL, 0), NULL), 0);
+                r->now += APPLY_LAZY_MS + 1;
+                rig_pump(r);
+        }
+}
+
+static uint64_t log_length(const struct rig *r)
+{
+        struct raft *raft = &r->nodes[1].driver->raft;
+        return raft_last_index(raft) - raft->trail.offset;
+}
+
+/* Member 3 needs a snapshot. */
+static struct rig *one_away(void)
+{
+        struct rig *r = rig_new();
+
+        r->snapshot_entries = 50;
+        r->trailing = 1;
+        for (unsigned i = 1; i <= 3; i++) rig_boot(r, i, "vvv");
+        rig_links(r, "123");
+        rig_tick(r, 1, 3000);
+        rig_tick(r, 1, 150);
+        rig_links(r, "12");
+        write_entries(r, 1, 400);
+        assert_true(log_length(r) < 400);
+        return r;
+}
+
+static bool caught_up(struct rig *r)
+{
+        for (unsigned i = 0; i < 20; i++) {
+                rig_tick(r, 1, 100);
+                if (rig_status(r, 3).applied_index == rig_status(r, 1).applied_index) return true;
+        }
+        return false;
+}
+
+/* The log behind a snapshot that is on its way stays, so that one snapshot is enough; not without bound. */
+static void test_log_is_kept(void **state)
+{
+        struct rig *r = one_away();
+
+        rig_links(r, "123");
+        r->nodes[3].disk_held = true;
+        while (r->sent[raft_frame_SNAP_BEGIN] == 0) rig_tick(r, 1, 100);
+        write_entries(r, 1, 2 * TRAILING_MIN);
+        r->nodes[3].disk_held = false;
+        rig_pump(r);
+        assert_true(caught_up(r));
+        assert_int_equal(r->sent[raft_frame_SNAP_BEGIN], 1);
+        write_entries(r, 1, 100); /* nobody needs it any more */
+        assert_in_range(log_length(r), TRAILING_MIN, TRAILING_MIN + 60);
+        rig_free(r);
+
+        r = one_away();
+        rig_links(r, "123");
+        r->nodes[3].disk_held = true;
+        while (r->sent[raft_frame_SNAP_BEGIN] == 0) rig_tick(r, 1, 100);
+        write_entries(r, 1, 3 * KEEP_POINTS * 50);
+        assert_in_range(log_length(r), TRAILING_MIN, (KEEP_POINTS + 2) * 50);
+        r->nodes[3].disk_held = false;
+        for (unsigned i = 0; i < 20; i++) rig_tick(r, 1, 100);
+        assert_true(caught_up(r)); /* by another one */
+        rig_free(r);
+}
+
+/* A snapshot is not sent into a link that is down, and not waited for when the link was lost. */
+static void test_bulk_link(void **state)
+{
+        struct rig *r = one_away();
+        uint64_t begun;
+
+        driver_bulk(r->nodes[1].driver, 3, false);
+        rig_links(r, "123");
+        for (unsigned i = 0; i < 10; i++) rig_tick(r, 1, 100);
+        assert_int_equal(r->sent[raft_frame_SNAP_BEGIN], 0);
+        write_entries(r, 1, 100);
+        driver_bulk(r->nodes[1].driver, 3, true);
+        r->drop_kinds[3] = 1U << raft_frame_SNAP_CHUNK;
+        begun = r->now;
+        while (r->sent[raft_frame_SNAP_BEGIN] == 0) rig_tick(r, 1, 100);
+        assert_in_range(r->now - begun, 1, 500);
+        write_entries(r, 1, 100);
+        driver_bulk(r->nodes[1].driver, 3, false);
+        driver_bulk(r->nodes[1].driver, 3, true);
+        r->drop_kinds[3] = 0;
+        assert_true(caught_up(r));
+        rig_free(r);
+}
+
 static void test_found(void **state)
 {
         struct store_mem *m = store_mem_new();
@@ -378,6 +474,8 @@ int main(void)
                 cmocka_unit_test(test_full_disk),
                 cmocka_unit_test(test_hash_differs),
                 cmocka_unit_test(test_grow_and_shrink),
+                cmocka_unit_test(test_log_is_kept),
+                cmocka_unit_test(test_bulk_link),
                 cmocka_unit_test(test_found),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -560,6 +560,48 @@ static void test_lesson(void **state)
         assert_int_equal(lesson_taken(5, 1, 1), 0); /* older than what is there */
 }
 
+/* ---- SNAP: a snapshot that was lost on its way, while the leader makes newer ones ---- */
+
+static bool snap_arrives(void)
+{
+        struct rig *r = rig_new();
+        bool arrived = false;
+
+        r->snapshot_entries = 10;
+        r->trailing = 1;
+        for (unsigned i = 1; i <= 3; i++) rig_boot(r, i, "vvv");
+        rig_links(r, "123");
+        rig_tick(r, 1, 3000);
+        rig_links(r, "12");
+        for (unsigned i = 0; i < TRAILING_MIN + 40; i++) {
+                assert_int_equal(step_submit(r->nodes[1].driver, LOG_BARRIER, BLOB(NULL, 0), NULL), 0);
+                rig_tick(r, 1, 10);
+        }
+        r->drop_kinds[3] = 1U << raft_frame_SNAP_BEGIN | 1U << raft_frame_SNAP_CHUNK;
+        rig_links(r, "123");
+        for (unsigned i = 0; i < 5; i++) rig_tick(r, 1, 100);
+        assert_true(r->sent[raft_frame_SNAP_BEGIN] > 0);
+        for (unsigned i = 0; i < 40; i++) { /* more than one snapshot for each heartbeat */
+                assert_int_equal(step_submit(r->nodes[1].driver, LOG_BARRIER, BLOB(NULL, 0), NULL), 0);
+                r->now += APPLY_LAZY_MS + 1;
+                rig_pump(r);
+        }
+        r->drop_kinds[3] = 0;
+        for (unsigned i = 0; i < 150 && !arrived;
+                i++) { /* 15 s: the core gives such a snapshot up after 30 */
+                rig_tick(r, 1, 100);
+                arrived = rig_status(r, 3).applied_index == rig_status(r, 1).applied_index;
+        }
+        rig_free(r);
+        return arrived;
+}
+static void test_snap(void **state)
+{
+        assert_true(snap_arrives());
+        off(GUARD_SNAP);
+        assert_false(snap_arrives());
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
@@ -577,6 +619,7 @@ int main(void)
                 cmocka_unit_test_setup(test_retry, reset),
                 cmocka_unit_test_setup(test_learn, reset),
                 cmocka_unit_test_setup(test_lesson, reset),
+                cmocka_unit_test_setup(test_snap, reset),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }
