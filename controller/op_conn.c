@@ -25,10 +25,12 @@ void op_node_conn_modify(struct op *op)
         SET(&c, node_conn, node_a, a);
         SET(&c, node_conn, node_b, b);
         if (row_get(op->tx, &node_conn_type, &c, op->arena, &c) != 0) SET(&c, node_conn, uuid, op_uuid(op));
-        if (!op_props_modify(op, PS_NC, &c.props, OP_BODY(op, prop_mod), NULL)) return;
+        bool matters;
+        if (!op_props_modify(op, PS_NC, &c.props, OP_BODY(op, prop_mod), &matters)) return;
         MARK(&c, node_conn, props);
         if (c.props.n == 0) (void)row_del(op->tx, &node_conn_type, &c);
         else row_put(op->tx, &node_conn_type, &c);
+        if (matters) op_drbd_touch_node(op, a, b);
         struct api_rc *rc = op_rc(op, RC_MODIFIED, "Connection between nodes '%s' and '%s' modified.", a, b);
         op_rc_ref(op, rc, "FirstNode", a);
         op_rc_ref(op, rc, "SecondNode", b);
@@ -47,10 +49,12 @@ void op_rsc_conn_modify(struct op *op)
         SET(&c, rsc_conn, node_a, a);
         SET(&c, rsc_conn, node_b, b);
         if (row_get(op->tx, &rsc_conn_type, &c, op->arena, &c) != 0) SET(&c, rsc_conn, uuid, op_uuid(op));
-        if (!op_props_modify(op, PS_RC, &c.props, OP_BODY(op, prop_mod), NULL)) return;
+        bool matters;
+        if (!op_props_modify(op, PS_RC, &c.props, OP_BODY(op, prop_mod), &matters)) return;
         MARK(&c, rsc_conn, props);
         if (c.props.n == 0) (void)row_del(op->tx, &rsc_conn_type, &c);
         else row_put(op->tx, &rsc_conn_type, &c);
+        if (matters && RD_HAS_LAYER(&rd, "DRBD")) op_touch_rd(op, rd.name);
         struct api_rc *rc = op_rc(op, RC_MODIFIED,
                 "Connection of resource '%s' between nodes '%s' and '%s' modified.", rd.name, a, b);
         op_rc_ref(op, rc, "RscDfn", rd.name);

@@ -102,6 +102,12 @@ void op_bury_rsc(struct op *op, const struct rsc_dfn *rd, const struct rsc *r);
 void op_pool_usage(struct op *op, const char *node, const struct vlm *vlms, uint32_t n, int sign);
 /* Satellites of all resources of the definition must look again; the answer waits for them. */
 void op_touch_rd(struct op *op, const char *rsc);
+/* A new diskful replica v of vd on node; others: diskful ones that are there already. Stores vd; v is the caller's to store. */
+void op_drbd_replica(struct op *op, struct vlm_dfn *vd, const char *node, unsigned others, struct vlm *v);
+/* How many resources of that name have disks. */
+unsigned op_drbd_diskful(struct op *op, const char *rsc_name);
+/* Something that peers have to know has changed: of a node, or (with: another node's name) of the connection of two. */
+void op_drbd_touch_node(struct op *op, const char *node, const char *with);
 /* Removes a resource definition with everything below it. */
 void op_remove_rd(struct op *op, const struct rsc_dfn *rd);
 /* Removes a node without a trace: rows of the node, its pools and their sums, its connections. */

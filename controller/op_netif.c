@@ -137,6 +137,7 @@ void op_netif_modify(struct op *op)
         if (b->is_active && !op_netif_activate(op, &n, i->name)) return;
         if (i->is_active) SET(&n, node, revision, op->index); /* the satellite is somewhere else now */
         row_put(op->tx, &node_type, &n);
+        op_drbd_touch_node(op, n.name, NULL);
         netif_rc(op, RC_MODIFIED, &n, i->name, "modified");
 }
 

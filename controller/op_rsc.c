@@ -199,6 +199,8 @@ static bool make_volumes(struct op *op, const struct node *n, const struct rsc_d
         uint32_t vds_n = op_list_vds(op, rd->name, &vds);
         struct vlm *vlms = arena_alloc(op->arena, (vds_n + 1) * sizeof *vlms);
         bool diskless = (args->flags & rsc_flag_DISKLESS) != 0;
+        bool drbd = RD_HAS_LAYER(rd, "DRBD") && !diskless;
+        unsigned others = drbd ? op_drbd_diskful(op, rd->name) : 0;
         uint64_t sum_kib = 0;
         for (uint32_t i = 0; i < vds_n; i++) {
                 struct stor_pool p;
@@ -212,6 +214,7 @@ static bool make_volumes(struct op *op, const struct node *n, const struct rsc_d
                 SET(v, vlm, uuid, op_uuid(op));
                 SET(v, vlm, size_kib, vds[i].size_kib);
                 MARK(v, vlm, props);
+                if (drbd) op_drbd_replica(op, &vds[i], n->name, others, v);
         }
         SET_N(r, rsc, volumes, vlms, vds_n);
         return diskless || mixing_ok(op, rd, r);

@@ -90,10 +90,11 @@ static bool set_minor(struct op *op, const struct rsc_dfn *rd, const struct vd_a
 }
 
 /* Every resource that is there already gets the new volume, in the pool of its other volumes. */
-static bool add_to_rscs(struct op *op, const struct rsc_dfn *rd, const struct vlm_dfn *vd)
+static bool add_to_rscs(struct op *op, const struct rsc_dfn *rd, struct vlm_dfn *vd)
 {
         struct rsc *rscs;
         struct stor_pool p;
+        unsigned others = 0;
         uint32_t n = op_list_rscs(op, rd->name, &rscs);
         for (uint32_t i = 0; i < n; i++) {
                 struct rsc *r = &rscs[i], old = *r;
@@ -115,6 +116,8 @@ static bool add_to_rscs(struct op *op, const struct rsc_dfn *rd, const struct vl
                 SET(v, vlm, uuid, op_uuid(op));
                 SET(v, vlm, size_kib, vd->size_kib);
                 MARK(v, vlm, props);
+                if (RD_HAS_LAYER(rd, "DRBD") && (r->flags & rsc_flag_DISKLESS) == 0)
+                        op_drbd_replica(op, vd, r->node_name, others++, v);
                 SET_N(r, rsc, volumes, vlms, r->volumes_n + 1);
                 op_put_rsc(op, &old, r);
                 op_wait_rsc(op, r->node_name, r->rsc_name, false);

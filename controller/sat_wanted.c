@@ -4,6 +4,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "controller/sat_drbd.h"
 #include "controller/sat_props.h"
 
 /* Grows by doubling in the arena; the old array is left to it. Aborts at the arena's limit. */
@@ -158,6 +159,7 @@ static int put_rsc(struct tx *tx, const struct sat_props *props, const struct rs
         SET(&sr, sat_rsc, props, sat_props_rsc(tx, props, &rd, r, a));
         for (uint32_t i = 0; i < r->volumes_n && err == 0; i++)
                 err = put_volume(tx, props, &rd, r, &r->volumes[i], a, &sr);
+        if (err == 0) err = sat_drbd_put(tx, &rd, r, a, &sr);
         if (err != 0) return err;
         MARK(&sr, sat_rsc, volumes);
         MARK(w, sat_wanted, resources);

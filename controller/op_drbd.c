@@ -1,0 +1,43 @@
+/* What operations note for DRBD: which replica of a volume was the first one (controller/sat_drbd.h), and whom a change concerns. */
+#include <stdlib.h>
+
+#include "controller/op_internal.h"
+#include "controller/sat_drbd.h"
+
+void op_drbd_replica(struct op *op, struct vlm_dfn *vd, const char *node, unsigned others, struct vlm *v)
+{
+        const char *last = strmap_get(&vd->props, DRBD_PROP_REPLICAS);
+        unsigned long long n = others == 0 ? 1 : 1 + (last != NULL ? strtoull(last, NULL, 10) : others);
+        if (n == 1) strmap_set(&vd->props, DRBD_PROP_WINNER, node, op->arena);
+        strmap_set(&vd->props, DRBD_PROP_REPLICAS, arena_printf(op->arena, "%llu", n), op->arena);
+        MARK(vd, vlm_dfn, props);
+        row_put(op->tx, &vlm_dfn_type, vd);
+        strmap_set(&v->props, DRBD_PROP_REPLICA, arena_printf(op->arena, "%llu", n), op->arena);
+        MARK(v, vlm, props);
+}
+
+unsigned op_drbd_diskful(struct op *op, const char *rsc_name)
+{
+        struct rsc *rscs;
+        unsigned count = 0;
+        uint32_t n = op_list_rscs(op, rsc_name, &rscs);
+        for (uint32_t i = 0; i < n; i++) count += (rscs[i].flags & rsc_flag_DISKLESS) == 0;
+        return count;
+}
+
+void op_drbd_touch_node(struct op *op, const char *node, const char *with)
+{
+        struct idx_rsc_node key = { .node_name = node }, row;
+        uint64_t max = row_count(op->tx, &idx_rsc_node_type, &key, 1), n = 0;
+        const char **names = arena_array(op->arena, const char *, max + 1);
+        struct row_scan s;
+        struct rsc_dfn rd;
+        struct rsc r;
+        row_scan_open(&s, op->tx, &idx_rsc_node_type, &key, 1);
+        while (names != NULL && n < max && row_scan_next(&s, op->arena, &row)) names[n++] = row.rsc_name;
+        row_scan_close(&s);
+        for (uint64_t i = 0; i < n; i++) {
+                if (!op_find_rd(op, names[i], &rd) || !RD_HAS_LAYER(&rd, "DRBD")) continue;
+                if (with == NULL || op_find_rsc(op, rd.name, with, &r)) op_touch_rd(op, rd.name);
+        }
+}

@@ -1,0 +1,269 @@
+/* From requests to resource files: operations make the rows, sat_wanted is computed from them, the satellite's writer writes the file.
+ * Where drbd-utils is installed, the real drbdadm reads it on each node. */
+#include "tests/lib/test.h"
+
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "controller/sat_wanted.h"
+#include "satellite/drbd_res.h"
+#include "state/table.h"
+#include "tests/lib/ops_world.h"
+#include "wire/codec/codec.h"
+
+static void call(struct ops_world *w, const char *method, const char *path, const char *body)
+{
+        if (ops_world_observe(w, method, path, body)) return;
+        int err = ops_world_call(w, method, path, body);
+        if (err != 0 || w->status >= 300)
+                fail_msg("%s %s: %u %s", method, path, w->status, buf_cstr(&w->body));
+}
+
+/* Three nodes with two interfaces each, pools thick (LVM) and thin, a resource definition rr with one volume. */
+static void build(struct ops_world *w)
+{
+        static const char pools[] = "{\"storage_pool_name\":\"%s\",\"provider_kind\":\"%s\",\"props\":{"
+                                    "\"StorDriver/StorPoolName\":\"%s\"}}";
+        ops_world_open(w);
+        for (unsigned i = 1; i <= 3; i++) {
+                char body[512], path[64], name[8];
+                snprintf(name, sizeof name, "n%u", i);
+                snprintf(body, sizeof body,
+                        "{\"name\":\"n%u\",\"type\":\"SATELLITE\",\"net_interfaces\":["
+                        "{\"name\":\"default\",\"address\":\"10.0.0.%u\"},"
+                        "{\"name\":\"fast\",\"address\":\"fd00::%u\"}]}",
+                        i, i, i);
+                call(w, "POST", "/v1/nodes", body);
+                call(w, "NODE", name, "DRBD,STORAGE");
+                snprintf(path, sizeof path, "/v1/nodes/n%u/storage-pools", i);
+                snprintf(body, sizeof body, pools, "thick", "LVM", "vg");
+                call(w, "POST", path, body);
+                snprintf(body, sizeof body, pools, "thin", "LVM_THIN", "vg/thin");
+                call(w, "POST", path, body);
+                snprintf(path, sizeof path, "n%u/thick", i);
+                call(w, "POOL", path, "1000000/1000000");
+                snprintf(path, sizeof path, "n%u/thin", i);
+                call(w, "POOL", path, "1000000/1000000");
+        }
+        call(w, "POST", "/v1/resource-definitions", "{\"resource_definition\":{\"name\":\"rr\"}}");
+        call(w, "POST", "/v1/resource-definitions/rr/volume-definitions",
+                "{\"volume_definition\":{\"size_kib\":10240}}");
+}
+static void place(struct ops_world *w, const char *node, const char *pool)
+{
+        char path[96], body[160];
+        snprintf(path, sizeof path, "/v1/resource-definitions/rr/resources/%s", node);
+        if (pool != NULL)
+                snprintf(body, sizeof body, "{\"resource\":{\"props\":{\"StorPoolName\":\"%s\"}}}", pool);
+        else snprintf(body, sizeof body, "{\"resource\":{\"flags\":[\"DISKLESS\"]}}");
+        call(w, "POST", path, body);
+}
+static void set_props(struct ops_world *w, const char *method, const char *path, const char *props)
+{
+        char body[512];
+        snprintf(body, sizeof body, "{\"override_props\":{%s}}", props);
+        call(w, method, path, body);
+}
+
+/* What the node is told of it; fails when there is none. */
+static const struct sat_rsc *wanted(struct ops_world *w, struct arena *a, const char *node)
+{
+        struct sat_wanted *x = arena_new(a, struct sat_wanted);
+        struct tx *tx = kv_mem_read(w->wanted);
+        struct sat_wanted_args args = { .node_name = node, .term = 1, .revision = w->index };
+        assert_ok(sat_wanted_full(tx, &args, a, x));
+        kv_mem_end(tx);
+        assert_int_equal(x->resources_n, 1);
+        assert_non_null(x->resources[0].drbd);
+        return &x->resources[0];
+}
+
+/* Writes the node's file; drbdadm reads it as that node. Returns the text. */
+static const char *file(struct ops_world *w, struct arena *a, const char *node, enum drbd_gen gen)
+{
+        const struct sat_rsc *r = wanted(w, a, node);
+        struct drbd_res_vol *vols = arena_alloc(a, r->volumes_n * sizeof *vols);
+        struct buf out = { 0 };
+        struct trouble t = { 0 };
+        for (uint32_t i = 0; i < r->volumes_n; i++)
+                vols[i] = (struct drbd_res_vol){ .vlm = &r->volumes[i],
+                        .disk = (r->flags & rsc_flag_DISKLESS) != 0 ? NULL : "/dev/vg/r_00000" };
+        struct drbd_res_args args = { .rsc = r,
+                .volumes = vols,
+                .volumes_n = r->volumes_n,
+                .version = { .gen = gen, .kernel = 0x090200, .utils = DRBD_UTILS_MIN } };
+        if (drbd_res_write(&args, &out, NULL, &t) != 0) fail_msg("%s %s", t.message, t.cause);
+        const char *text = arena_strdup(a, buf_cstr(&out));
+        buf_done(&out);
+        if (access("/sbin/drbdadm", X_OK) != 0) return text;
+        char path[] = "/tmp/test_sat_drbd.XXXXXX", cmd[256];
+        int fd = mkstemp(path);
+        assert_true(fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text));
+        close(fd);
+        snprintf(cmd, sizeof cmd,
+                "DRBD_DRIVER_VERSION_OVERRIDE=%s __DRBD_NODE__=%s drbdadm -c %s -d adjust rr >%s.out 2>&1",
+                gen == DRBD_GEN_84 ? "8.4.11" : "9.2.0", node, path, path);
+        int status = system(cmd);
+        unlink(path);
+        snprintf(cmd, sizeof cmd, "%s.out", path);
+        unlink(cmd);
+        if (status != 0) fail_msg("drbdadm refuses what %s is told:\n%s", node, text);
+        return text;
+}
+
+static void test_two_and_a_client(void **state)
+{
+        (void)state;
+        struct arena a = { 0 };
+        struct ops_world w;
+        build(&w);
+        place(&w, "n1", "thin");
+        place(&w, "n2", "thin");
+        const struct sat_rsc *r1 = wanted(&w, &a, "n1"), *r2 = wanted(&w, &a, "n2");
+        assert_int_equal(r1->drbd->node_id, 0);
+        assert_int_equal(r1->drbd->peers_n, 1);
+        assert_string_equal(r1->drbd->peers[0].uname, "n2");
+        assert_int_equal(r1->drbd->peers[0].node_id, 1);
+        assert_int_equal(r1->drbd->peers[0].paths_n, 1);
+        assert_string_equal(r1->drbd->peers[0].paths[0].local_address, "10.0.0.1");
+        assert_string_equal(r1->drbd->peers[0].paths[0].peer_address, "10.0.0.2");
+        assert_string_equal(r1->drbd->secret, r2->drbd->secret);
+        assert_int_equal(r1->drbd->peer_slots, 7);
+        assert_string_equal(strmap_get(&r1->drbd->options, "DrbdOptions/Resource/quorum"), "off");
+        /* the first one's data counts, and all begin as zeros */
+        assert_true(r1->volumes[0].drbd_winner && !r2->volumes[0].drbd_winner);
+        assert_true(r1->volumes[0].drbd_zeroed && r2->volumes[0].drbd_zeroed);
+        assert_false(r2->volumes[0].drbd_initialized);
+        assert_string_equal(r1->volumes[0].drbd_day0, r2->volumes[0].drbd_day0);
+        (void)file(&w, &a, "n1", DRBD_GEN_84);
+
+        place(&w, "n3", NULL);
+        const struct sat_rsc *r3 = wanted(&w, &a, "n3");
+        assert_int_equal(r3->drbd->peers_n, 2);
+        r1 = wanted(&w, &a, "n1");
+        assert_string_equal(strmap_get(&r1->drbd->options, "DrbdOptions/Resource/quorum"), "majority");
+        assert_true(r1->drbd->peers[1].diskless && !r1->drbd->peers[1].tie_breaker);
+        for (unsigned i = 1; i <= 3; i++) {
+                char name[8];
+                snprintf(name, sizeof name, "n%u", i);
+                assert_contains(file(&w, &a, name, DRBD_GEN_9), "quorum majority;");
+        }
+        assert_int_equal(ops_world_check(&w), 0);
+        ops_world_close(&w);
+        arena_done(&a);
+}
+
+/* One that was deleted is told to the others until its node has confirmed; then its slot is free. */
+static void test_leaving(void **state)
+{
+        (void)state;
+        struct arena a = { 0 };
+        struct ops_world w;
+        build(&w);
+        place(&w, "n1", "thick");
+        place(&w, "n2", "thick");
+        assert_false(wanted(&w, &a, "n2")->volumes[0].drbd_zeroed);
+        call(&w, "DELETE", "/v1/resource-definitions/rr/resources/n2", "");
+        const struct sat_rsc *r = wanted(&w, &a, "n1");
+        assert_int_equal(r->drbd->peers_n, 1);
+        assert_true(r->drbd->peers[0].leaving && r->drbd->peers[0].node_id == 1);
+        assert_lacks(file(&w, &a, "n1", DRBD_GEN_9), "n2");
+        place(&w, "n3", "thick"); /* gets a node id of its own; never the first again */
+        r = wanted(&w, &a, "n3");
+        assert_int_equal(r->drbd->node_id, 2);
+        assert_true(!r->volumes[0].drbd_winner && r->volumes[0].drbd_initialized);
+        call(&w, "CONFIRM", "n2", "");
+        assert_int_equal(wanted(&w, &a, "n1")->drbd->peers_n, 1);
+        /* All are gone: the next one begins anew. */
+        call(&w, "DELETE", "/v1/resource-definitions/rr/resources/n3", "");
+        call(&w, "CONFIRM", "n3", "");
+        place(&w, "n2", "thick");
+        assert_false(wanted(&w, &a, "n2")->volumes[0].drbd_winner);
+        ops_world_close(&w);
+        arena_done(&a);
+}
+
+static void test_options_and_paths(void **state)
+{
+        (void)state;
+        struct arena a = { 0 };
+        struct ops_world w;
+        build(&w);
+        place(&w, "n1", "thick");
+        place(&w, "n2", "thick");
+        set_props(&w, "POST", "/v1/controller/properties",
+                "\"DrbdOptions/Net/protocol\":\"A\",\"DrbdOptions/Net/max-buffers\":\"8000\"");
+        set_props(&w, "PUT", "/v1/resource-definitions/rr",
+                "\"DrbdOptions/Net/protocol\":\"C\",\"DrbdOptions/Resource/on-no-quorum\":\"io-error\"");
+        set_props(&w, "PUT", "/v1/resource-definitions/rr/volume-definitions/0",
+                "\"DrbdOptions/Disk/disk-flushes\":\"no\"");
+        const char *text = file(&w, &a, "n1", DRBD_GEN_9);
+        assert_contains(text, "max-buffers 8000;");
+        assert_contains(text, "protocol C;");
+        assert_lacks(text, "protocol A;");
+        assert_contains(text, "on-no-quorum io-error;");
+        assert_contains(text, "disk-flushes no;");
+        set_props(&w, "PUT", "/v1/resource-definitions/rr/resource-connections/n1/n2",
+                "\"DrbdOptions/Net/protocol\":\"B\",\"DrbdOptions/PeerDevice/c-max-rate\":\"4000\"");
+        text = file(&w, &a, "n1", DRBD_GEN_9);
+        assert_contains(text, "            protocol B;");
+        assert_contains(text, "            c-max-rate 4000;");
+        assert_contains(file(&w, &a, "n2", DRBD_GEN_84), "protocol B;");
+        /* addresses: the interface that is preferred, then paths by name */
+        set_props(&w, "PUT", "/v1/resource-definitions/rr", "\"PrefNic\":\"fast\"");
+        assert_contains(file(&w, &a, "n1", DRBD_GEN_9), "address ipv6 [fd00::2]:7000;");
+        set_props(&w, "PUT", "/v1/resource-definitions/rr/resource-connections/n1/n2",
+                "\"Paths/one/n1\":\"default\",\"Paths/one/n2\":\"default\","
+                "\"Paths/two/n1\":\"fast\",\"Paths/two/n2\":\"fast\"");
+        text = file(&w, &a, "n2", DRBD_GEN_9);
+        assert_contains(text, "            host \"n2\" address ipv4 10.0.0.2:7000;");
+        assert_contains(text, "            host \"n1\" address ipv6 [fd00::1]:7000;");
+        ops_world_close(&w);
+        arena_done(&a);
+}
+
+/* What concerns the peers reaches them: their resources are to be worked on again. */
+static void test_peers_are_told(void **state)
+{
+        (void)state;
+        static const struct {
+                const char *method, *path, *body;
+        } rows[] = {
+                { "PUT", "/v1/resource-definitions/rr/resource-connections/n1/n2",
+                        "{\"override_props\":{\"DrbdOptions/Net/protocol\":\"B\"}}" },
+                { "PUT", "/v1/node-connections/n1/n2",
+                        "{\"override_props\":{\"DrbdOptions/Net/protocol\":\"A\"}}" },
+                { "PUT", "/v1/nodes/n1/net-interfaces/default", "{\"address\":\"10.0.0.9\"}" },
+                { "POST", "/v1/resource-definitions/rr/resources/n3",
+                        "{\"resource\":{\"props\":{\"StorPoolName\":\"thick\"}}}" },
+                { "DELETE", "/v1/resource-definitions/rr/resources/n3", "" },
+                { "PUT", "/v1/resource-definitions/rr",
+                        "{\"override_props\":{\"DrbdOptions/Net/max-buffers\":\"8000\"}}" },
+        };
+        struct arena a = { 0 };
+        struct ops_world w;
+        build(&w);
+        place(&w, "n1", "thick");
+        place(&w, "n2", "thick");
+        for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+                uint64_t before_1 = wanted(&w, &a, "n1")->revision, before_2 = wanted(&w, &a, "n2")->revision;
+                call(&w, rows[i].method, rows[i].path, rows[i].body);
+                if (wanted(&w, &a, "n1")->revision <= before_1 || wanted(&w, &a, "n2")->revision <= before_2)
+                        fail_msg("not told of %s %s", rows[i].method, rows[i].path);
+        }
+        assert_contains(file(&w, &a, "n2", DRBD_GEN_9), "address ipv4 10.0.0.9:7000;");
+        assert_contains(file(&w, &a, "n2", DRBD_GEN_9), "protocol B;"); /* the resource's own wins */
+        ops_world_close(&w);
+        arena_done(&a);
+}
+
+int main(void)
+{
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test(test_two_and_a_client),
+                cmocka_unit_test(test_leaving),
+                cmocka_unit_test(test_options_and_paths),
+                cmocka_unit_test(test_peers_are_told),
+        };
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
