@@ -257,13 +257,45 @@ static void explain_tls(const struct http *h)
                         h->cert);
 }
 
+/* What to do when nobody has answered. */
+static void explain(const struct http *h, enum cli_exit result, bool tls)
+{
+        if (result == EXIT_TIMEOUT)
+                fprintf(stderr, "outrigger: a change that was sent may still be carried out: look before you "
+                                "repeat it. "
+                                "`raftctl status` on a controller tells whether there is a quorum\n");
+        else if (result == EXIT_CONNECT && tls) explain_tls(h);
+        else if (result == EXIT_CONNECT)
+                fprintf(stderr,
+                        "outrigger: is outrigger-controller running there? Other members can be asked with "
+                        "--controllers A,B,C or LS_CONTROLLERS, where http.listen or https.listen lets "
+                        "them; `raftctl status` on one of them shows all\n");
+}
+
+/* Why that one gave no answer, in words for the user. */
+static const char *why(const struct http *h, int at, CURLcode rc, const char *problem)
+{
+        if (strncmp(h->urls[at], "unix:", 5) == 0 && rc == CURLE_COULDNT_CONNECT)
+                return "no controller runs on this machine";
+        return problem[0] != 0 ? problem : curl_easy_strerror(rc);
+}
+
+/* The request went out, and no answer came in time. */
+static bool waited_in_vain(struct http *h, CURLcode rc)
+{
+        double sent_s = 0;
+        return rc == CURLE_OPERATION_TIMEDOUT &&
+               curl_easy_getinfo(h->curl, CURLINFO_PRETRANSFER_TIME, &sent_s) == CURLE_OK && sent_s > 0;
+}
+
 static enum cli_exit try_all(struct http *h, const char *method, const char *path, const json_t *query,
         const char *body, struct buf *into, int *ret_at)
 {
         struct curl_slist *headers = headers_new();
         enum cli_exit result = EXIT_CONNECT;
         char first_problem[CURL_ERROR_SIZE + 256] = "";
-        bool tls = false;
+        bool tls = false, late = false,
+             named = h->options.controllers != NULL && h->options.controllers[0] != 0;
         for (int k = 0; k < h->urls_n && result == EXIT_CONNECT; k++) {
                 int at = (h->current + k) % h->urls_n;
                 char *url = url_of(h->urls[at], path, query);
@@ -282,18 +314,17 @@ static enum cli_exit try_all(struct http *h, const char *method, const char *pat
                         size_t used = strlen(first_problem);
                         tls |= rc != CURLE_COULDNT_CONNECT && strncmp(url, "https:", 6) == 0;
                         (void)snprintf(first_problem + used, sizeof first_problem - used, "%s%s: %s",
-                                used > 0 ? "; " : "", h->urls[at],
-                                problem[0] != 0 ? problem : curl_easy_strerror(rc));
-                        if (rc == CURLE_OPERATION_TIMEDOUT && h->urls_n == 1) result = EXIT_TIMEOUT;
+                                used > 0 ? "; " : "", h->urls[at], why(h, at, rc, problem));
+                        /* the socket and the port of this machine are one controller: it is asked once */
+                        late |= waited_in_vain(h, rc);
+                        if (late && !named) result = EXIT_TIMEOUT;
                         else if (!ask_another(rc) && rc != CURLE_OPERATION_TIMEDOUT) result = EXIT_UNEXPECTED;
                 }
                 free(url);
         }
+        if (result == EXIT_CONNECT && late) result = EXIT_TIMEOUT;
         if (result != EXIT_OK) fprintf(stderr, "outrigger: no controller answered: %s\n", first_problem);
-        if (result == EXIT_CONNECT && tls) explain_tls(h);
-        else if (result == EXIT_CONNECT)
-                fprintf(stderr, "outrigger: name the members with --controllers a,b,c or LS_CONTROLLERS, and "
-                                "look at `raftctl status` on one of them\n");
+        explain(h, result, tls);
         curl_slist_free_all(headers);
         return result;
 }

@@ -11,8 +11,8 @@
 static void on_fatal(void *arg, int err, const char *why)
 {
         log_error(APP_LOG, "the member cannot go on: %s (%s)", why, err_text(err));
-        _exit(err == E_REMOVED ? MEMBER_EXIT_REMOVED
-                               : APP_EXIT_FATAL); /* no handler may touch the disk any more */
+        /* no handler may touch the disk any more */
+        _exit(err == E_REMOVED || err == E_STALE ? MEMBER_EXIT_REMOVED : APP_EXIT_FATAL);
 }
 
 static void on_room(void *arg, bool full)

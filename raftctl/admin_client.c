@@ -25,7 +25,7 @@ static int connect_to(const char *run_dir, struct fail *f)
         if (err == ENOENT || err == ECONNREFUSED)
                 return fail_set(f, E_NOT_FOUND,
                         "no controller runs here (nothing listens at %s): start it, or give its directory "
-                        "with --set node.run_dir=DIR",
+                        "with --run-dir DIR (controller.run_dir)",
                         a.sun_path);
         if (err == EACCES || err == EPERM)
                 return fail_set(f, E_AUTH, "%s: permission denied: run this as root", a.sun_path);

@@ -60,10 +60,12 @@ static void refuse_driver(struct call *c, int err, const char *why)
 
 /* ---- status ---- */
 
+#define ROLE_VOTER "voter"
+
 static const char *role_text(const struct driver_member *d)
 {
         if (d == NULL) return "not in the configuration yet";
-        return d->role == MEMBER_VOTER ? "voter" : d->role == MEMBER_STANDBY ? "stand-by" : "spare";
+        return d->role == MEMBER_VOTER ? ROLE_VOTER : d->role == MEMBER_STANDBY ? "stand-by" : "spare";
 }
 
 static const char *own_state(enum driver_state s)
@@ -202,6 +204,22 @@ static void fill_zone_warnings(struct call *c, struct admin_status *o, const str
                                 z.name, z.voters, z.of));
 }
 
+/* The quorum stands, but only just: some are away, and with one more it is gone. */
+static void fill_spare_warning(struct call *c, struct admin_status *o, uint32_t voters)
+{
+        uint32_t away = 0;
+        for (uint32_t i = 0; i < o->members_n; i++) {
+                const struct admin_member *x = &o->members[i];
+                away += x->role != NULL && strcmp(x->role, ROLE_VOTER) == 0 && !x->link_up;
+        }
+        if (away > 0 && voters - away == voters / 2 + 1)
+                warn(c, o,
+                        arena_printf(&c->arena,
+                                "%u of the %u voters %s not answer: when one more is lost, nothing can be "
+                                "changed",
+                                away, voters, away == 1 ? "does" : "do"));
+}
+
 static void fill_warnings(struct call *c, struct admin_status *o, const struct driver_status *s)
 {
         struct local_member *m = c->admin->m;
@@ -223,6 +241,7 @@ static void fill_warnings(struct call *c, struct admin_status *o, const struct d
                                 "%u voters bear the loss of %u, no more than %u would: add one, or demote "
                                 "one",
                                 voters, voters / 2 - 1, voters - 1));
+        if (s->has_quorum) fill_spare_warning(c, o, voters);
         fill_zone_warnings(c, o, s);
         for (uint32_t i = 0; i < s->members_n; i++) {
                 char name[PKI_NAME_MAX + 1];

@@ -13,6 +13,7 @@
 #include "state/overlay.h"
 #include "state/table.h"
 #include "state/writeset.h"
+#include "wire/base/dir.h"
 #include "wire/codec/codec.h"
 #include "wire/net/join_client.h"
 #include "wire/net/join_token.h"
@@ -307,8 +308,7 @@ int member_found(const struct member_founding *founding, struct fail *f)
         SET(&id, member_identity, started, true);
         err = make_certificates(&c, uuid, &d, f);
         if (err == 0) err = make_writeset(&c, &id, &d, &writeset, f);
-        if (err == 0 && mkdir(c.dir, 0700) != 0 && errno != EEXIST)
-                err = fail_set(f, -errno, "%s: %s", c.dir, strerror(errno));
+        if (err == 0) err = dir_make(c.dir, f);
         if (err == 0) err = found_store(&c, &id, buf_blob(&writeset), f);
         if (err == 0) err = identity_save(c.dir, &id, f);
         if (err == 0) err = pki_dir_save(c.dir, &d, f); /* last: the certificate says that all is there */
@@ -336,9 +336,8 @@ static int prepare_identity(const struct member_joining *c, const struct join_ti
         SET(id, member_identity, cluster, t->cluster);
         SET(id, member_identity, started, false);
         if (c->is_volatile) SET(id, member_identity, is_volatile, true);
-        if (mkdir(c->dir, 0700) != 0 && errno != EEXIST)
-                return fail_set(f, -errno, "%s: %s", c->dir, strerror(errno));
-        return identity_save(c->dir, id, f);
+        err = dir_make(c->dir, f);
+        return err != 0 ? err : identity_save(c->dir, id, f);
 }
 
 int member_join(const struct member_joining *c, struct fail *f)

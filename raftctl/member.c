@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "raftctl/admin.h"
@@ -326,15 +327,36 @@ static void make_volatile(struct local_member *m)
         m->is_volatile = m->witness = true;
 }
 
+/* Its certificate is not there: it never joined, joining was interrupted, or somebody has deleted it. */
+static int no_certificate(struct local_member *m, struct fail *f)
+{
+        struct fail none = { 0 };
+        struct stat st;
+        char store[PATH_MAX];
+        int err = identity_load(m->dir, &m->arena, &m->identity, &none);
+        if (err == E_NOT_FOUND && snprintf(store, sizeof store, "%s/" MEMBER_STORE_DIR, m->dir) < PATH_MAX &&
+                stat(store, &st) != 0)
+                return fail_set(f, E_NOT_FOUND,
+                        "%.60s: this machine is not a member of a cluster yet: found one with 'raftctl init "
+                        "--address IP', or join one with 'raftctl join TOKEN --address IP'",
+                        m->dir);
+        if (err == 0 && !m->identity.started)
+                return fail_set(f, E_NOT_FOUND,
+                        "%.60s: joining was not finished: repeat 'raftctl join TOKEN --address IP' with the "
+                        "same "
+                        "token",
+                        m->dir);
+        return fail_set(f, E_NOT_FOUND,
+                "%.60s/pki is not complete, but this machine is a member: put a copy of it back; or treat "
+                "the "
+                "machine as lost: 'raftctl token create --replaces %.40s' on another member",
+                m->dir, err == 0 ? m->identity.name : "NAME");
+}
+
 static int load_identity(struct local_member *m, struct fail *f)
 {
         int err = pki_dir_load(m->dir, &m->pki, f);
-        if (err == E_NOT_FOUND)
-                return fail_set(f, E_NOT_FOUND,
-                        "%s: this machine is not a member of a cluster yet: found one with 'raftctl init', "
-                        "or join one with "
-                        "'raftctl join TOKEN'",
-                        m->dir);
+        if (err == E_NOT_FOUND) return no_certificate(m, f);
         if (err != 0)
                 return fail_wrap(f,
                         "%.60s/pki is damaged; restore it, or join anew ('raftctl token create --replaces "

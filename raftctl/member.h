@@ -14,8 +14,9 @@
 #include "wire/def/types.h"
 
 #define WITNESS_LOG_BYTES ((uint64_t)4 << 20)
-#define MEMBER_EXIT_FATAL 70   /* exit code after hooks.on_fatal */
-#define MEMBER_EXIT_REMOVED 71 /* after on_fatal(E_REMOVED): starting it again is of no use */
+#define MEMBER_EXIT_FATAL 70 /* exit code after hooks.on_fatal */
+/* After on_fatal with E_REMOVED, or E_STALE (restored or recovered without it): starting it again is of no use. */
+#define MEMBER_EXIT_REMOVED 71
 
 struct local_member;
 

@@ -14,6 +14,7 @@
 #include "raftctl/conf.h"
 #include "raftctl/member_int.h"
 #include "raftctl/store_lmdb.h"
+#include "wire/base/dir.h"
 #include "wire/def/versions.h"
 #include "wire/net/kinds.h"
 
@@ -246,6 +247,8 @@ static int make_tmp(const struct restoring *c, const char *tmp, struct fail *f)
 {
         struct stat st;
         remove_tmp(tmp); /* of an interrupted attempt */
+        int err = dir_make_above(tmp, f);
+        if (err != 0) return err;
         if (mkdir(tmp, 0700) != 0)
                 return fail_set(f, -errno, "%s: %s%s", tmp, strerror(errno),
                         errno == EEXIST ? ": it holds files that are not of a restore; move it away" : "");

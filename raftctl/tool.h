@@ -54,6 +54,8 @@ int tool_own_name(struct tool *t);
 int tool_own_address(struct tool *t);
 /* Asks the member on this machine; a refusal is printed with its remedy. 0 or an exit code. */
 int tool_ask(struct tool *t, const struct admin_request *q, struct admin_reply *ret);
+/* Prints what comes after a cluster has got its first member; where: what is to be said of the next machines, or "". */
+void tool_print_next(const char *where);
 /* Prints a refusal with its remedy. 0 or an exit code. */
 int tool_answer(const struct admin_reply *r);
 

@@ -397,10 +397,7 @@ static void print_restored(const struct tool *t, const struct restored *r)
                              : "Satellites know it by its certificate authority: once its controller is "
                                "started, they obey "
                                "it and no controller of\nthe former cluster any more.");
-        (void)puts("Next: start outrigger-controller here, then for each further controller, on an empty "
-                   "data directory\n"
-                   "  here:   raftctl token create --role controller\n"
-                   "  there:  raftctl join TOKEN --address IP");
+        tool_print_next(", on an empty data directory");
 }
 
 int tool_restore(struct tool *t)

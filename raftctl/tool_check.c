@@ -63,6 +63,7 @@ int tool_check(struct tool *t)
                 dirs[i] = access(below, F_OK) == 0 ? below : t->args[i];
         }
         int found = check_members(dirs, (unsigned)t->args_n, on_finding, NULL, sum, &verdict);
+        if (found == E_BUSY) return TOOL_FAILED; /* its finding says why */
         if (found < 0) return tool_fail(&(struct fail){ .err = found });
         for (int i = 0; i < t->args_n; i++) print_summary(t, i, &sum[i], &verdict);
         (void)printf("%d finding%s\n", found, found == 1 ? "" : "s");

@@ -5,9 +5,19 @@
 #include <unistd.h>
 
 #include "raftctl/tool.h"
+#include "wire/net/join_token.h"
 #include "wire/net/pki.h"
 
 enum { TRANSFER_MS = 10000, TRANSFER_STEP_MS = 25 };
+
+void tool_print_next(const char *where)
+{
+        (void)printf("Next, here:   systemctl enable --now outrigger-controller\n"
+                     "then, for each further controller or witness%s,\n"
+                     "  here:       raftctl token create --role controller    (or --role witness)\n"
+                     "  there:      raftctl join TOKEN --address ITS-IP\n",
+                where);
+}
 
 int tool_init(struct tool *t)
 {
@@ -24,11 +34,9 @@ int tool_init(struct tool *t)
                 .sans = t->sans,
                 .sans_n = t->sans_n };
         if (member_found(&c, &f) != 0) return tool_fail(&f);
-        (void)printf("Founded a cluster; '%s' at %s is its first member. Data: %s\n"
-                     "Next: start outrigger-controller here, then for each further controller\n"
-                     "  here:   raftctl token create --role controller\n"
-                     "  there:  raftctl join TOKEN --address IP\n",
-                t->name, t->own_address, t->controller_dir);
+        (void)printf("Founded a cluster; '%s' at %s is its first member. Data: %s\n", t->name, t->own_address,
+                t->controller_dir);
+        tool_print_next("");
         return TOOL_OK;
 }
 
@@ -50,8 +58,11 @@ int tool_join(struct tool *t)
                 .is_volatile = t->is_volatile,
                 .timeout_ms = t->timeout_ms };
         if (member_join(&c, &f) != 0) return tool_fail(&f);
-        (void)printf("Joined as '%s' at %s. Data: %s\nNext: start outrigger-controller here.\n", t->name,
-                t->own_address, t->controller_dir);
+        struct join_ticket ticket = { 0 };
+        bool witness =
+                token_decode(t->args[0], &t->arena, &ticket, &f) == 0 && ticket.role == cert_role_WITNESS;
+        (void)printf("Joined as '%s' at %s. Data: %s\nNext, here:   systemctl enable --now %s\n", t->name,
+                t->own_address, t->controller_dir, witness ? "outrigger-witness" : "outrigger-controller");
         return TOOL_OK;
 }
 
@@ -67,8 +78,9 @@ int tool_rejoin(struct tool *t)
                 .peers_n = t->peers_n,
                 .timeout_ms = t->timeout_ms };
         if (member_rejoin(&c, &f) != 0) return tool_fail(&f);
-        (void)printf("Let in again under a new id; what was left of the former store is beside %s/raft.\n"
-                     "Next: start outrigger-controller here; it gets the state from the others.\n",
+        (void)printf(
+                "Let in again under a new id; what was left of the former store is beside %s/raft.\n"
+                "Next, here:   systemctl start outrigger-controller; it gets the state from the others.\n",
                 t->controller_dir);
         return TOOL_OK;
 }

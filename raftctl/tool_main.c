@@ -30,26 +30,30 @@ static const struct command {
                 "found a cluster on this machine",
                 "Makes the cluster's certificate authority and its first member, a controller. Start "
                 "outrigger-controller\n"
-                "afterwards, then make tokens and let two more controllers join: with one, nothing may "
-                "fail.\n"
+                "afterwards, then make tokens and let two more members join, controllers or one of them a "
+                "witness: with one\n"
+                "or two, nothing may fail.\n"
                 "--address is where the other members will reach this machine; it cannot be changed later.\n",
                 tool_init },
-        { "join", "TOKEN --address IP[:3372] [--name NAME] [--zone ZONE] [--standby] [--san NAME]...",
+        { "join",
+                "TOKEN --address IP[:3372] [--name NAME] [--zone ZONE] [--standby | --volatile] [--san "
+                "NAME]...",
                 "join a cluster as controller or witness",
-                "TOKEN is what 'raftctl token create' printed on a member; it works once. Start "
-                "outrigger-controller\n"
-                "afterwards: the new member catches up and then becomes a voter by itself, but with "
-                "--standby. There "
-                "it waits\n"
-                "until a voter stays away (raft.promote_after_s) or 'raftctl promote'. --zone: where the "
-                "machine "
-                "stands.\n"
-                "If the command was "
-                "interrupted, repeat it with the same token. Satellites join with 'outrigger-satellite join "
-                "TOKEN'.\n"
-                "--volatile: a witness without a disk; what this writes to the data directory may then be "
-                "made read-only, or "
-                "put into a boot image.\n",
+                "TOKEN is what 'raftctl token create' printed on a member: it works once, and says whether "
+                "this machine "
+                "becomes a\n"
+                "controller or a witness. Start outrigger-controller afterwards (a witness: the unit "
+                "outrigger-witness). The new\n"
+                "member catches up and then becomes a voter by itself; with --standby it waits until a voter "
+                "stays away\n"
+                "(raft.promote_after_s) or 'raftctl promote'. --zone: where the machine stands. --volatile: "
+                "a "
+                "witness without a\n"
+                "disk; what this writes to the data directory may then be made read-only, or put into a boot "
+                "image.\n"
+                "If the command was interrupted, repeat it with the same token. A satellite joins with "
+                "'outrigger-satellite\n"
+                "join TOKEN'.\n",
                 tool_join },
         { "rejoin", "[--address IP[:3372]] [--peer IP[:3372]]...", "come back without the former data",
                 "For a member whose data is damaged or gone, but whose certificate is still there: asks the "
@@ -199,10 +203,16 @@ int tool_usage(const char *text)
         return TOOL_USAGE;
 }
 
+static int no_command(const char *name)
+{
+        (void)fprintf(stderr, "raftctl: there is no command '%s'\n'raftctl help' lists them.\n", name);
+        return TOOL_USAGE;
+}
+
 static int help(const char *name)
 {
         const struct command *c = name != NULL ? find_command(name) : NULL;
-        if (name != NULL && c == NULL) return tool_usage("there is no such command");
+        if (name != NULL && c == NULL) return no_command(name);
         if (c != NULL) {
                 (void)printf(
                         "raftctl %s %s\n\n%s: %s.\n\n%s", c->name, c->args, c->name, c->summary, c->text);
@@ -213,7 +223,7 @@ static int help(const char *name)
         for (size_t i = 0; i < ARRAY_LEN(commands); i++)
                 (void)printf("  %-13s %s\n", commands[i].name, commands[i].summary);
         (void)printf("  %-13s %s\n  %-13s %s\n", "help", "[COMMAND] this text, or that of a command",
-                "version", "");
+                "version", "print the version");
         (void)printf("\nOptions of every command: --config FILE (default %s), --dir DIR, --run-dir DIR,\n"
                      "--timeout SECONDS, and --set section.key=value with one of\n",
                 CONFIG_FILE);
@@ -454,7 +464,7 @@ static int run(struct tool *t, int argc, char **argv)
                 return printf("raftctl %s%s\n", SOFTWARE_VERSION, SABOTAGE_NOTICE) < 0 ? TOOL_FAILED
                                                                                        : TOOL_OK;
         const struct command *c = find_command(name);
-        return c != NULL ? c->run(t) : tool_usage("there is no such command");
+        return c != NULL ? c->run(t) : no_command(name);
 }
 
 int main(int argc, char **argv)

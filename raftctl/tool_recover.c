@@ -115,14 +115,10 @@ int tool_recover(struct tool *t)
         if (rc != 0) return rc;
         if (member_recover(t->controller_dir, &v, t->above_term, &index, &term, &f) != 0)
                 return tool_fail(&f);
-        (void)printf(
-                "\nRecovered: '%s' is the only member now; its history goes on at entry %" PRIu64
-                " of term %" PRIu64 ".\n"
-                "The others are removed for good: should one come back, it is refused, and stops.\n"
-                "Next: start outrigger-controller here, then for each further controller, on an empty data "
-                "directory\n"
-                "  here:   raftctl token create --role controller\n"
-                "  there:  raftctl join TOKEN --address IP\n",
+        (void)printf("\nRecovered: '%s' is the only member now; its history goes on at entry %" PRIu64
+                     " of term %" PRIu64 ".\n"
+                     "The others are removed for good: should one come back, it is refused, and stops.\n",
                 v.name, index, term);
+        tool_print_next(", on an empty data directory");
         return TOOL_OK;
 }

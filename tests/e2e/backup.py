@@ -290,7 +290,7 @@ class Tests:
         n2 = self.nodes['n2']
         n2.start()
         code = n2.process.wait(20)
-        assert code == 70 and 'belongs to the past' in (n2.base / 'log').read_text(), code
+        assert code == 71 and 'belongs to the past' in (n2.base / 'log').read_text(), code
         n2.process = None
         assert len(self.nodes['n1'].status()['members']) == 3
 

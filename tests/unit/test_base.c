@@ -2,9 +2,11 @@
 #include "tests/lib/test.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "wire/base/buf.h"
+#include "wire/base/dir.h"
 #include "wire/base/env.h"
 #include "wire/base/err.h"
 #include "wire/base/list.h"
@@ -286,6 +288,47 @@ static void log_lines(void **state)
         log_set_level(LOG_INFO_LEVEL);
 }
 
+/* ---- directories ---- */
+
+static unsigned mode_of(const char *path)
+{
+        struct stat st;
+        return stat(path, &st) == 0 ? st.st_mode & 0777 : 0;
+}
+
+/* A data directory on a machine where nothing of ours is yet: it is private, what is above it is not. */
+static void directories_are_made_with_those_above(void **state)
+{
+        char top[] = "/tmp/test_base.XXXXXX", deep[64], mid[64], file[64];
+        struct fail f = { 0 };
+        mode_t old = umask(022);
+        assert_non_null(mkdtemp(top));
+        (void)snprintf(mid, sizeof mid, "%s/a", top);
+        (void)snprintf(deep, sizeof deep, "%s/a//b/c/", top);
+        assert_int_equal(dir_make(deep, &f), 0);
+        assert_int_equal(mode_of(mid), 0755);
+        assert_int_equal(mode_of(deep), 0700);
+        assert_int_equal(dir_make(deep, &f), 0); /* again */
+        assert_int_equal(mode_of(deep), 0700);
+        (void)snprintf(deep, sizeof deep, "%s/x/y", top);
+        assert_int_equal(dir_make_above(deep, &f), 0);
+        assert_int_equal(mode_of(deep), 0);
+        (void)snprintf(file, sizeof file, "%s/file", top);
+        int fd = open(file, O_CREAT | O_WRONLY, 0600);
+        assert_true(fd >= 0);
+        (void)close(fd);
+        (void)snprintf(deep, sizeof deep, "%s/file/b", top);
+        assert_int_equal(dir_make(deep, &f), -ENOTDIR);
+        assert_non_null(strstr(f.text, file));
+        (void)umask(old);
+        (void)unlink(file);
+        static const char *const made[] = { "a/b/c", "a/b", "a", "x", "" };
+        for (size_t i = 0; i < ARRAY_LEN(made); i++) {
+                (void)snprintf(deep, sizeof deep, "%s/%s", top, made[i]);
+                assert_int_equal(rmdir(deep), 0);
+        }
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
@@ -305,6 +348,7 @@ int main(void)
                 cmocka_unit_test(clocks_go_forward),
                 cmocka_unit_test(lists_keep_order),
                 cmocka_unit_test(log_lines),
+                cmocka_unit_test(directories_are_made_with_those_above),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -434,6 +434,33 @@ static void test_client_cert(void **state)
 static int rm_one(const char *path, const struct stat *st, int flag, struct FTW *w) { return remove(path); }
 static void rm_tree(const char *path) { (void)nftw(path, rm_one, 16, FTW_DEPTH | FTW_PHYS); }
 
+/* It does not tell a member to found a cluster because its certificates were deleted. */
+static void test_no_certificates(void **state)
+{
+        struct fail f = { 0 };
+        char pki[128], aside[160], identity[128], keep[160];
+        struct place *x = wait_leader() == &at[2] ? &at[1] : &at[2];
+        stop(x);
+        (void)snprintf(pki, sizeof pki, "%s/pki", x->dir);
+        (void)snprintf(aside, sizeof aside, "%s.aside", pki);
+        (void)snprintf(identity, sizeof identity, "%s/identity", x->dir);
+        (void)snprintf(keep, sizeof keep, "%s.keep", identity);
+        assert_int_equal(rename(pki, aside), 0);
+        assert_int_equal(start(x, &f), E_NOT_FOUND);
+        assert_null(strstr(f.text, "raftctl init"));
+        assert_non_null(strstr(f.text, "put a copy of it back"));
+        assert_non_null(strstr(f.text, "--replaces"));
+        stop(x);
+        assert_int_equal(rename(identity, keep), 0); /* only the store is left */
+        assert_int_equal(start(x, &f), E_NOT_FOUND);
+        assert_null(strstr(f.text, "raftctl init"));
+        stop(x);
+        assert_int_equal(rename(keep, identity), 0);
+        assert_int_equal(rename(aside, pki), 0);
+        must_start(x);
+        assert_int_equal(put(x, "/certified"), 0);
+}
+
 static void test_amnesia(void **state)
 {
         struct fail f = { 0 };
@@ -670,6 +697,7 @@ int main(void)
                 cmocka_unit_test(test_demote_promote),
                 cmocka_unit_test(test_satellite_joins),
                 cmocka_unit_test(test_client_cert),
+                cmocka_unit_test(test_no_certificates),
                 cmocka_unit_test(test_amnesia),
                 cmocka_unit_test(test_remove_and_join_anew),
                 cmocka_unit_test(test_rejoin),

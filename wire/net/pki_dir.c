@@ -3,14 +3,8 @@
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
-static int make_dir(const char *path, struct fail *f)
-{
-        if (mkdir(path, 0700) == 0 || errno == EEXIST) return 0;
-        return fail_set(f, -errno, "%s: %s", path, strerror(errno));
-}
+#include "wire/base/dir.h"
 
 static int file_path(char out[PATH_MAX], const char *dir, const char *name, struct fail *f)
 {
@@ -55,8 +49,8 @@ static int make_dirs(const char *dir, struct fail *f)
 {
         char path[PATH_MAX];
         int err = file_path(path, dir, "", f);
-        if (err == 0) err = make_dir(dir, f);
-        if (err == 0) err = make_dir(path, f);
+        if (err == 0) err = dir_make(dir, f);
+        if (err == 0) err = dir_make(path, f);
         return err;
 }
 
