@@ -196,19 +196,12 @@ def switched_off(b):
     conf.write_text(text.replace('[https]\n', '[https]\nenabled = false\n'))
     b.cluster.devcluster('stop', 'c3')
     b.cluster.start('c3')
-    lib_e2e.wait_for('c3 answers', lambda: answers(b), 20)
+    lib_e2e.wait_for('c3 answers', lambda: b.cluster.serves('c3'), 20)
     try:
         b.get('/v1/nodes', (b.files / 'client.crt', b.files / 'client.key'), 'c3')
         raise AssertionError('HTTPS answers')
     except ConnectionRefusedError:
         pass
-
-
-def answers(b):
-    try:
-        return b.cluster.rest('c3').get('/v1/nodes').status == 200
-    except OSError:
-        return False
 
 
 def main():

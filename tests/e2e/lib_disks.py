@@ -170,9 +170,6 @@ class DiskCluster(Cluster):
         """The exit code of a member that stops by itself."""
         return self.processes[name].wait(timeout_s)
 
-    def log(self, name):
-        return (self.dir / name / 'log').read_text(errors='replace')
-
     def all_serve(self, names=None, timeout_s=30):
         for name in names or self.controllers:
             wait_for(f'{name} serves', lambda name=name: self.serves(name), timeout_s, 0.05)

@@ -182,6 +182,27 @@ class Cluster:
                               capture_output=True, text=True, timeout=20)
         return json.loads(done.stdout) if done.stdout.startswith('{') else None
 
+    def all_online(self):
+        """Each member dials each satellite by itself, and one that was away not at once."""
+        def online():
+            return all(n['connection_status'] == 'ONLINE' for c in self.controllers
+                       for n in self.rest(c).get('/v1/nodes').ok().json)
+        wait_for('every member to reach every satellite', online)
+
+    def roles(self, name='c1'):
+        """{member: role} as that member sees it; {} when it does not answer."""
+        view = self.raft(name)
+        return {m['name']: m['role'] for m in view['members']} if view else {}
+
+    def log(self, name):
+        return (self.dir / name / 'log').read_text(errors='replace')
+
+    def running(self, name):
+        try:
+            return os.path.exists(f'/proc/{(self.dir / name / "pid").read_text().split()[0]}/exe')
+        except OSError:
+            return False
+
     def leader(self, timeout_s=15):
         def find():
             for name in self.controllers:

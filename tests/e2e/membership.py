@@ -1,7 +1,6 @@
 """Members come and go while a client writes: 1, 3, 5, 7 voters and back, leadership handed on, a dead member replaced by one
 command on each side, stand-bys that take over, zones, refusals. No request of the client fails."""
 import json
-import os
 import re
 import shutil
 import threading
@@ -45,10 +44,6 @@ class Members(Cluster):
     def gone(self, name):
         self.controllers.remove(name)
 
-    def roles(self):
-        view = self.raft('c1')
-        return {m['name']: m['role'] for m in view['members']} if view else {}
-
     def voters(self):
         return sorted(name for name, role in self.roles().items() if role == 'voter')
 
@@ -57,15 +52,6 @@ class Members(Cluster):
 
     def warnings(self, part):
         return [w for w in self.raft(self.leader())['warnings'] if part in w]
-
-    def log(self, name):
-        return (self.dir / name / 'log').read_text(errors='replace')
-
-    def running(self, name):
-        try:
-            return os.path.exists(f'/proc/{(self.dir / name / "pid").read_text().split()[0]}/exe')
-        except OSError:
-            return False
 
 
 class Client(threading.Thread):

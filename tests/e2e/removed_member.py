@@ -1,6 +1,5 @@
 """A member that was removed stays out: it was away (paused) when it was removed, the others have been restarted since,
 and know it by their replicated tables only. Its machine comes back as a new member under the old name."""
-import os
 import shutil
 
 import lib_e2e
@@ -15,7 +14,7 @@ def remove(cluster):
     cluster.devcluster('pause', GONE)
     leader = wait_for('a leader that is not the paused one', lambda: leader_of(cluster), 20)
     cluster.raftctl(leader, 'remove', GONE)
-    wait_for(f'{GONE} is out of the configuration', lambda: GONE not in names(cluster, leader), 20)
+    wait_for(f'{GONE} is out of the configuration', lambda: GONE not in (cluster.roles(leader) or [GONE]), 20)
     refused = cluster.raftctl(leader, 'remove', GONE, ok=False)
     assert 'no member named' in refused, refused
 
@@ -28,11 +27,6 @@ def leader_of(cluster):
     return None
 
 
-def names(cluster, name):
-    view = cluster.raft(name)
-    return [m['name'] for m in view['members']] if view else [GONE]
-
-
 def restart_others(cluster):
     for name in cluster.controllers[:3]:
         cluster.devcluster('stop', name)
@@ -41,14 +35,10 @@ def restart_others(cluster):
     wait_for('a leader', lambda: leader_of(cluster), 20)
 
 
-def running(cluster):
-    return os.path.exists(f'/proc/{(cluster.dir / GONE / "pid").read_text().split()[0]}/exe')
-
-
 def told(cluster):
     """It ends by itself, and its log says why."""
-    wait_for(f'{GONE} ends', lambda: not running(cluster), 20)
-    last = (cluster.dir / GONE / 'log').read_text().splitlines()[-1]
+    wait_for(f'{GONE} ends', lambda: not cluster.running(GONE), 20)
+    last = cluster.log(GONE).splitlines()[-1]
     assert 'was removed from the cluster' in last and 'join with a new token' in last, last
 
 
@@ -56,7 +46,7 @@ def stays_out(cluster):
     cluster.devcluster('resume', GONE)
     told(cluster)
     for name in cluster.controllers[:3]:
-        assert GONE not in names(cluster, name)
+        assert GONE not in (cluster.roles(name) or [GONE])
 
 
 def no_way_back(cluster):
@@ -76,11 +66,7 @@ def comes_back_as_new(cluster):
     token = cluster.raftctl('c1', 'token', 'create', '--role', 'controller')
     cluster.raftctl(GONE, 'join', token, '--name', GONE, '--address', cluster.address(GONE))
     cluster.start(GONE)
-
-    def voter():
-        view = cluster.raft('c1')
-        return view and any(m['name'] == GONE and m['role'] == 'voter' for m in view['members'])
-    wait_for(f'{GONE} is a voter', voter, 30)
+    wait_for(f'{GONE} is a voter', lambda: cluster.roles().get(GONE) == 'voter', 30)
     cluster.same_state()
 
 

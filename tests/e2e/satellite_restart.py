@@ -207,15 +207,8 @@ class Tests:
             assert self.starts_with(node, 'vol', OLD, 0), f'{node} has lost the volume that stayed'
             assert self.starts_with(node, 'bigger', OLD), f'{node} has lost the volume that grew'
 
-    def all_online(self):
-        """Each member dials each satellite by itself, and one that was away not at once."""
-        def online():
-            return all(n['connection_status'] == 'ONLINE' for c in self.cluster.controllers
-                       for n in self.rest(c).get('/v1/nodes').ok().json)
-        wait_for('every member to reach every satellite', online)
-
     def paused_leader_does_not_command(self):
-        self.all_online()
+        self.cluster.all_online()
         rest, old = self.rest(), self.cluster.leader()
         self.spawn(rest, 'fence').ok()
         term = self.cluster.raft(old)['term']
@@ -242,7 +235,7 @@ class Tests:
 
     def failures_are_reported(self):
         """A directory that takes nothing new, and one that is full: each becomes one error report."""
-        self.all_online()
+        self.cluster.all_online()
         rest, node = self.rest(), self.nodes[0]
         pool, small = self.cluster.dir / node / 'pool1', self.cluster.dir / node / 'small'
         small.mkdir()

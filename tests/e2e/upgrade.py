@@ -129,16 +129,12 @@ class Upgrade:
               f'{sum(c.moved for c in self.clients)} times on to the next member')
 
     # ---- releases ----
-    def all_online(self):
-        wait_for('satellites that are ONLINE on every member', lambda: all(
-            n['connection_status'] == 'ONLINE' for c in self.cluster.controllers for n in self.rest(c).get('/v1/nodes').json))
-
     def release(self, name, build):
         self.cluster.devcluster('stop', name)
         self.cluster.start(name, build)
         if name[0] == 'c':
             wait_for(f'{name} serves', lambda: self.cluster.serves(name))
-        self.all_online()  # before the next: a member may lead at once, and places only on satellites that it has reached
+        self.cluster.all_online()  # before the next: a member may lead at once, and places only on satellites that it has reached
 
     def roll(self, build, names=None):
         if names is None:
@@ -147,7 +143,7 @@ class Upgrade:
         for name in names:
             self.release(name, build)
             self.no_failures()
-        self.all_online()
+        self.cluster.all_online()
         self.same_state()
         self.no_failures()
 
