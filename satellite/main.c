@@ -121,7 +121,8 @@ static int join(const struct options *o, struct fail *f)
         struct join_result result;
         int err = join_run(&jc, &a, &result, f);
         if (err == 0)
-                printf("Node %s has joined cluster %s. Next, here:   systemctl enable --now outrigger-satellite\n",
+                printf("Node %s has joined cluster %s. Next, here:   systemctl enable --now "
+                       "outrigger-satellite\n",
                         name, result.cluster);
         arena_done(&a);
         return err;

@@ -225,7 +225,14 @@ class Newcomer:
             shutil.copy(self.lab['alpha'].home / 'root/admin' / name, target / name)
         self.follow('client')
 
-    def write(self, machine, name):
+    def reached(self, name):
+        """It has reached both satellites: a controller that leads places on those only."""
+        return self.lab[name].plain('outrigger --timeout 5 node list')[1].count('Online') == 2
+
+    def write(self, machine, name, leader=None):
+        """By that machine; leader: another one that may lead meanwhile."""
+        for who in {machine, leader or machine}:
+            wait_for(f'{who} has reached the satellites', lambda who=who: self.reached(who))
         self.lab[machine].types(f'outrigger resource-group spawn-resources demo {name} 4M')
 
     def lead(self, name):
@@ -248,7 +255,7 @@ class Newcomer:
         self.write('alpha', 'killed2')
         self.back('beta', 'outrigger-controller')
         self.lab['pi'].kills()
-        self.write('beta', 'killed3')
+        self.write('beta', 'killed3', 'alpha')
         self.back('pi', 'outrigger-witness')
 
     def back(self, name, unit):
@@ -280,7 +287,7 @@ class Newcomer:
         self.follow('replace')
         code, text = self.lab['beta'].exit_code()
         assert code == 71 and 'was removed from the cluster' in text, (code, text)
-        self.write('gamma', 'replaced')
+        self.write('gamma', 'replaced', 'alpha')
 
     def power(self):
         for name in ('alpha', 'gamma', 'pi'):
@@ -330,7 +337,7 @@ class Newcomer:
         self.lab['pi'].kills()
         self.lab['pi'].types('systemctl start outrigger-witness')
         self.volatile_votes()
-        self.write('gamma', 'volatile')
+        self.write('gamma', 'volatile', 'alpha')
         self.lab['alpha'].kills()
         self.write('gamma', 'survives')
 
