@@ -156,8 +156,23 @@ static void fill_layer_vlm(const struct rsc_cache *c, const char *layer, const s
         if (view_given(o->disk_state)) SET(ret, layer_vlm, disk_state, o->disk_state);
 }
 
-static struct drbd_rsc *make_drbd(
-        const struct rsc_cache *c, const struct rsc *r, struct layer_vlm *vlms, struct arena *a)
+/* What DRBD says of its connections and of itself. */
+static void fill_drbd_observed(const struct obs_drbd *o, struct arena *a, struct drbd_rsc *d)
+{
+        for (uint32_t i = 0; i < o->peers_n; i++) {
+                const struct obs_drbd_peer *p = &o->peers[i];
+                if (!view_given(p->connection)) continue;
+                struct drbd_conn *conn = objmap_add(&drbd_conn_type, &d->connections, p->name, a);
+                SET(conn, drbd_conn, connected, strcmp(p->connection, "Connected") == 0);
+                SET(conn, drbd_conn, message, p->connection);
+                MARK(d, drbd_rsc, connections);
+        }
+        if (HAS(o, obs_drbd, promotion_score)) SET(d, drbd_rsc, promotion_score, o->promotion_score);
+        if (HAS(o, obs_drbd, may_promote)) SET(d, drbd_rsc, may_promote, o->may_promote);
+}
+
+static struct drbd_rsc *make_drbd(const struct rsc_cache *c, const struct rsc *r, const struct obs_rsc *o,
+        struct layer_vlm *vlms, struct arena *a)
 {
         struct drbd_rsc *d = arena_new(a, struct drbd_rsc);
         SET(d, drbd_rsc, drbd_resource_definition, view_drbd_dfn(&c->rd, a));
@@ -173,6 +188,7 @@ static struct drbd_rsc *make_drbd(
                 SET_N(d, drbd_rsc, flags, flags, 1);
         }
         SET_N(d, drbd_rsc, drbd_volumes, vlms, r->volumes_n);
+        if (o != NULL && HAS(o, obs_rsc, drbd)) fill_drbd_observed(o->drbd, a, d);
         return d;
 }
 
@@ -200,7 +216,7 @@ static struct rsc_layer *make_layers(
                 int type = enum_parse(&layer_type_enum, stack[i]);
                 SET(l, rsc_layer, type, stack[i]);
                 if (below != NULL) SET_N(l, rsc_layer, children, below, 1);
-                if (type == layer_type_DRBD) SET(l, rsc_layer, drbd, make_drbd(c, r, vlms, a));
+                if (type == layer_type_DRBD) SET(l, rsc_layer, drbd, make_drbd(c, r, o, vlms, a));
                 else if (type == layer_type_LUKS) LAYER_OBJ(luks_rsc, luks, luks_volumes);
                 else if (type == layer_type_NVME) LAYER_OBJ(nvme_rsc, nvme, nvme_volumes);
                 else if (type == layer_type_WRITECACHE)
@@ -211,6 +227,22 @@ static struct rsc_layer *make_layers(
                 below = l;
         }
         return below;
+}
+
+/* Of one volume towards each peer. */
+static void fill_replication(const struct obs_drbd *o, uint64_t number, struct arena *a, struct vlm_state *s)
+{
+        for (uint32_t i = 0; i < o->peers_n; i++)
+                for (uint32_t k = 0; k < o->peers[i].volumes_n; k++) {
+                        const struct obs_drbd_peer_vlm *p = &o->peers[i].volumes[k];
+                        if (p->volume_number != number || !view_given(p->replication)) continue;
+                        struct repl_state *r =
+                                objmap_add(&repl_state_type, &s->replication_states, o->peers[i].name, a);
+                        SET(r, repl_state, replication_state, p->replication);
+                        if (HAS(p, obs_drbd_peer_vlm, done))
+                                SET(r, repl_state, done_percentage, (double)p->done / 100);
+                        MARK(s, vlm_state, replication_states);
+                }
 }
 
 static void fill_vlm(const struct rsc_cache *c, const struct vlm *v, const struct obs_rsc *obs,
@@ -233,6 +265,7 @@ static void fill_vlm(const struct rsc_cache *c, const struct vlm *v, const struc
                 if (view_given(o->disk_state)) {
                         struct vlm_state *s = arena_new(a, struct vlm_state);
                         SET(s, vlm_state, disk_state, o->disk_state);
+                        if (HAS(obs, obs_rsc, drbd)) fill_replication(obs->drbd, v->volume_number, a, s);
                         SET(ret, vlm_view, state, s);
                 }
         }

@@ -7,6 +7,7 @@
 
 #include "controller/sat_wanted.h"
 #include "satellite/drbd_res.h"
+#include "satellite/drbd_rows.h"
 #include "state/table.h"
 #include "tests/lib/ops_world.h"
 #include "wire/codec/codec.h"
@@ -257,6 +258,68 @@ static void test_peers_are_told(void **state)
         arena_done(&a);
 }
 
+/* What events2 says comes out of the API. */
+static void report(struct ops_world *w, struct arena *a, const char *node, const char *lines)
+{
+        struct drbd_events e = { 0 };
+        struct fail f = { 0 };
+        for (const char *p = lines; *p != '\0';) {
+                size_t n = strcspn(p, "\n");
+                if (drbd_events_line(&e, p, n, NULL, &f) != 0) fail_msg("%s", f.text);
+                p += n + (p[n] == '\n');
+        }
+        struct obs_rsc row = { 0 };
+        struct obs_vlm v = { 0 };
+        SET(&row, obs_rsc, node_name, node);
+        SET(&row, obs_rsc, rsc_name, "rr");
+        SET(&v, obs_vlm, volume_number, 0);
+        SET(&v, obs_vlm, disk_state, "Created");
+        SET_N(&row, obs_rsc, volumes, &v, 1);
+        assert_ok(drbd_rows_fill(drbd_events_find(&e, "rr"), wanted(w, a, node)->drbd, a, &row));
+        struct tx *tx = kv_mem_write(w->observed);
+        (void)row_put(tx, &obs_rsc_type, &row);
+        assert_ok(kv_mem_commit(tx));
+        drbd_events_done(&e);
+}
+static void test_states_are_shown(void **state)
+{
+        (void)state;
+        struct arena a = { 0 };
+        struct ops_world w;
+        build(&w);
+        place(&w, "n1", "thick");
+        place(&w, "n2", "thick");
+        report(&w, &a, "n1",
+                "exists resource name:rr role:Primary suspended:no may_promote:no promotion_score:10101\n"
+                "exists connection name:rr peer-node-id:1 conn-name:host2 connection:Connected "
+                "role:Secondary\n"
+                "exists device name:rr volume:0 minor:1000 disk:UpToDate client:no quorum:yes\n"
+                "exists peer-device name:rr peer-node-id:1 conn-name:host2 volume:0 replication:SyncSource "
+                "peer-disk:Inconsistent done:12.5\n");
+        call(&w, "GET", "/v1/view/resources", "");
+        const char *json = buf_cstr(&w.body);
+        assert_contains(json, "\"connections\":{\"n2\":{\"connected\":true,\"message\":\"Connected\"}}");
+        assert_contains(json, "\"promotion_score\":10101,\"may_promote\":false");
+        assert_contains(json, "\"state\":{\"in_use\":true}");
+        assert_contains(json, "\"state\":{\"disk_state\":\"UpToDate\",\"replication_states\":{\"n2\":{"
+                              "\"replication_state\":\"SyncSource\",\"done_percentage\":12.5");
+        /* 8.4: no scores, the peer has no name of its own */
+        report(&w, &a, "n2",
+                "exists resource name:rr role:Secondary suspended:no\n"
+                "exists connection name:rr peer-node-id:0 conn-name:peer connection:Connecting role:Unknown\n"
+                "exists device name:rr volume:0 minor:1000 disk:Inconsistent\n"
+                "exists peer-device name:rr peer-node-id:0 conn-name:peer volume:0 replication:Off "
+                "peer-disk:DUnknown\n");
+        call(&w, "GET", "/v1/resource-definitions/rr/resources/n2", "");
+        json = buf_cstr(&w.body);
+        assert_contains(json, "\"connections\":{\"n1\":{\"connected\":false,\"message\":\"Connecting\"}}");
+        assert_lacks(json, "promotion_score");
+        assert_contains(json, "\"disk_state\":\"Inconsistent\"");
+        assert_contains(json, "\"in_use\":false");
+        ops_world_close(&w);
+        arena_done(&a);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
@@ -264,6 +327,7 @@ int main(void)
                 cmocka_unit_test(test_leaving),
                 cmocka_unit_test(test_options_and_paths),
                 cmocka_unit_test(test_peers_are_told),
+                cmocka_unit_test(test_states_are_shown),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }
