@@ -110,6 +110,7 @@ static void check_applied(struct sim_node *n)
 
         if (a->index == n->applied_seen || a->index >= COMMITS_MAX) return;
         n->applied_seen = a->index;
+        release_check(n);
         g = &s->applieds[a->index];
         if (a->index > s->chain_n)
                 sim_fail(s, "node %llu has applied %llu, which nobody has committed",

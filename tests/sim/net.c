@@ -69,6 +69,7 @@ void net_link(struct sim *s, const struct event *e)
 
         if (!n->up || e->x != s->generation[e->a][e->b]) return;
         n->link[e->b] = e->up;
+        if (e->up) release_meet(s, e->a, e->b);
         driver_link(n->driver, s->nodes[e->b].id, e->up, e->reset);
         node_after(n);
 }

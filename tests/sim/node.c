@@ -24,11 +24,13 @@ static void op_send(void *arg, uint64_t to, enum raft_channel channel, struct bl
 static int op_evaluate(void *arg, struct tx *tx, struct blob request, uint64_t index, struct buf *ret_reply)
 {
         struct sim_node *n = arg;
+        release_raise(n, tx);
         return n->sim->work->evaluate(n, tx, request, index, ret_reply);
 }
 static void op_fatal(void *arg, int err, const char *why)
 {
         struct sim_node *n = arg;
+        if (release_stopped(n, err)) return;
         sim_fail(n->sim, "node %llu stopped: %s (%s)", (unsigned long long)n->id, why, err_text(err));
         n->fatal = true;
 }
@@ -144,15 +146,20 @@ void node_boot(struct sim_node *n)
                 .trailing_entries = 16,
                 .append_entries = s->append_entries };
         struct fail f;
+        int err;
 
         n->boot++;
         n->up = true;
         n->disk_busy = false;
         n->committed_seen = n->leader_term_seen = 0;
         n->paused_until = n->commit_high = 0;
+        n->fatal = n->too_old = false;
+        release_draw(n);
+        c.level_max = n->knows;
         n->applied_seen = 0;
         sim_note(s, "boot %llu", (unsigned long long)n->id);
-        if (driver_open(&c, &n->driver, &f) < 0) {
+        if ((err = driver_open(&c, &n->driver, &f)) < 0 && release_refused(n, err)) return;
+        if (err < 0) {
                 sim_fail(s, "node %llu does not open: %s", (unsigned long long)n->id, f.text);
                 n->up = false;
                 return;

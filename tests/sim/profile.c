@@ -5,6 +5,7 @@
  *   clocks        the wall clock jumps, on each member by itself
  *   waves         crowds of which all ask for nothing that writes for a while: batches without an entry above others
  *   pauses        processes stop and go on as if nothing had been
+ *   releases      members of two releases, and raises of the feature level (release.c)
  *   damage        bytes of snapshots change on the way */
 #include "tests/sim/sim.h"
 
@@ -18,6 +19,7 @@ void profile_draw(struct sim *s)
                         0; /* L1 orders incarnations by the clock or the connection: one must hold */
         s->damage = sim_below(s, 3) == 0;
         s->pauses = sim_below(s, 3) == 0;
+        s->releases = sim_below(s, 3) == 0;
         if (sim_below(s, 4) == 0) s->append_entries = 1 + sim_below(s, 3);
         if (kind < 3) {
                 s->churn = s->faults = true;
@@ -45,7 +47,7 @@ void profile_crash(struct sim *s, const struct event *e)
 {
         struct sim_node *n = &s->nodes[e->a];
 
-        if (n->up && n->boot == e->x && !s->healed) node_crash(n, 3 + sim_below(s, 60));
+        if (n->up && n->boot == e->x && (!s->healed || n->too_old)) node_crash(n, 3 + sim_below(s, 60));
 }
 
 void profile_leader(struct sim_node *n)

@@ -70,6 +70,8 @@ struct sim_node {
         uint64_t committed_seen, applied_seen, leader_term_seen;
         unsigned disk_slow; /* times slower */
         uint64_t vote_seen;
+        unsigned knows;         /* highest feature level of the release that it runs */
+        bool too_old;           /* so it stops */
         int64_t wall_offset_ms; /* of its clock */
 };
 
@@ -144,7 +146,9 @@ struct sim {
         bool churn, clocks, damage, waves, pauses; /* profile.c */
         unsigned damage_n;                         /* so many chunks of snapshots are damaged for certain */
         unsigned append_entries;
-        unsigned rate; /* client pause */
+        unsigned rate;  /* client pause */
+        bool releases;  /* members of two releases, and raises of the feature level (release.c) */
+        unsigned level; /* highest that was seen */
         unsigned election_ms, heartbeat_ms;
         /* clients */
         struct client clients[CLIENTS_MAX];
@@ -155,7 +159,7 @@ struct sim {
         size_t acked_n, acked_cap;
         uint64_t operations_n, operations_refused_n; /* of the controller's own, evaluated */
         uint64_t reads_n, writes_n, refusals_n, unknown_n, changes_n, installs_n, crashes_n, elections_n,
-                lessons_n;
+                lessons_n, raises_n;
         /* the truth */
         struct committed *commits;
         struct applied_seen *applieds;
@@ -206,6 +210,20 @@ void profile_damage(struct sim *s, struct event *e);
 /* Do all clients ask for nothing that writes, just now? */
 bool profile_calm_wave(const struct sim *s);
 void profile_pause(struct sim *s, struct sim_node *n);
+
+/* release.c: members of feature level 1 and 2 mixed */
+/* Which release is started now. */
+void release_draw(struct sim_node *n);
+/* Its start was refused for its level: true when that is right; it is tried again. */
+bool release_refused(struct sim_node *n, int err);
+/* The driver gave up: true when that is right for its release; the process ends, and an upgrade follows. */
+bool release_stopped(struct sim_node *n, int err);
+/* The first words on a link that is up from a's side. */
+void release_meet(struct sim *s, unsigned a, unsigned b);
+/* On the leader, inside of an evaluation: a raise, now and then, when its links say that everybody knows the level. */
+void release_raise(struct sim_node *n, struct tx *tx);
+/* The state has changed. */
+void release_check(struct sim_node *n);
 
 /* net.c */
 void net_send(struct sim_node *from, uint64_t to, enum raft_channel channel, struct blob frame);
