@@ -96,7 +96,7 @@ static bool shrink(struct sim *s, struct sim_node *l)
                 const struct sim_node *n = node_by_id(s, c->servers[i].id);
                 if (!n || n->forever_dead) return false;
         }
-        if (s->nodes_n + 1 >= NODES_MAX) return false;
+        if (s->nodes_n + 1 >= NODES_MAX || s->lost) return false;
         if (v->role == RAFT_VOTER && (conf_voters(c) <= 1 || !sound(s, c, 0, v->id))) return false;
         ask(l, sim_below(s, 2) ? CHANGE_REMOVE : CHANGE_DEMOTE, v->id, NULL);
         return true;
@@ -143,8 +143,9 @@ void admin_event(struct sim *s)
                 node_crash(n, 0);
         }
         l = sim_leader(s);
+        if (l) profile_mended(s, l);
         if (!l || s->change_pending) return;
-        if (!s->membership && !s->sole_start && !s->transfers && s->volatiles == 0) return;
+        if (!s->membership && !s->sole_start && !s->transfers && !s->corrupt && s->volatiles == 0) return;
         change_something(s, l);
 }
 

@@ -11,7 +11,7 @@
 
 struct totals {
         uint64_t passed, failed, commits, writes, reads, changes, installs, crashes, elections, lessons,
-                raises, unknown, operations, refused;
+                raises, lost, unknown, operations, refused;
 };
 struct worker {
         volatile uint64_t seed; /* being run */
@@ -75,6 +75,7 @@ static void run_seed(const struct options *o, uint64_t seed, struct totals *t)
         t->elections += s->elections_n;
         t->lessons += s->lessons_n;
         t->raises += s->raises_n;
+        t->lost += s->lost_n;
         t->unknown += s->unknown_n;
         t->operations += s->operations_n;
         t->refused += s->operations_refused_n;
@@ -188,20 +189,19 @@ static void print_totals(const struct options *o, struct totals *t)
                 t->elections += w->elections;
                 t->lessons += w->lessons;
                 t->raises += w->raises;
+                t->lost += w->lost;
                 t->unknown += w->unknown;
                 t->operations += w->operations;
                 t->refused += w->refused;
         }
         printf("%llu entries committed, %llu writes and %llu reads acknowledged (%llu unknown outcomes "
-               "retried), %llu elections, "
-               "%llu crashes, %llu membership changes, %llu snapshot transfers, %llu lessons, %llu raises of "
-               "the "
-               "level, %.1f s\n",
+               "retried), %llu elections, %llu crashes, %llu membership changes, %llu snapshot transfers, "
+               "%llu lessons, %llu raises of the level, %llu logs gone bad, %.1f s\n",
                 (unsigned long long)t->commits, (unsigned long long)t->writes, (unsigned long long)t->reads,
                 (unsigned long long)t->unknown, (unsigned long long)t->elections,
                 (unsigned long long)t->crashes, (unsigned long long)t->changes,
                 (unsigned long long)t->installs, (unsigned long long)t->lessons,
-                (unsigned long long)t->raises, seconds_since());
+                (unsigned long long)t->raises, (unsigned long long)t->lost, seconds_since());
         if (t->operations)
                 printf("%llu operations evaluated, %llu refused\n", (unsigned long long)t->operations,
                         (unsigned long long)t->refused);

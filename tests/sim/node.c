@@ -159,6 +159,7 @@ void node_boot(struct sim_node *n)
         n->applied_seen = 0;
         sim_note(s, "boot %llu", (unsigned long long)n->id);
         if ((err = driver_open(&c, &n->driver, &f)) < 0 && release_refused(n, err)) return;
+        if (profile_corrupted(n, err)) return;
         if (err < 0) {
                 sim_fail(s, "node %llu does not open: %s", (unsigned long long)n->id, f.text);
                 n->up = false;
@@ -190,6 +191,7 @@ void node_crash(struct sim_node *n, unsigned down_ms)
                 if (i != n->slot) net_break(s, n->slot, i, true);
         }
         if (n->forever_dead) return;
+        profile_corrupt(n);
         e = sim_event(s, s->now + down_ms, EV_REBOOT, 0);
         e->a = n->slot;
         e->x = n->boot;

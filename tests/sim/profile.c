@@ -5,6 +5,7 @@
  *   clocks        the wall clock jumps, on each member by itself
  *   waves         crowds of which all ask for nothing that writes for a while: batches without an entry above others
  *   pauses        processes stop and go on as if nothing had been
+ *   corrupt       a row of a log goes bad while the member is down; one member at a time
  *   releases      members of two releases, and raises of the feature level (release.c)
  *   damage        bytes of snapshots change on the way */
 #include "tests/sim/sim.h"
@@ -20,6 +21,7 @@ void profile_draw(struct sim *s)
         s->damage = sim_below(s, 3) == 0;
         s->pauses = sim_below(s, 3) == 0;
         s->releases = sim_below(s, 3) == 0;
+        s->corrupt = sim_below(s, 3) == 0 && s->volatiles + s->witnesses == 0 && kind >= 3;
         if (sim_below(s, 4) == 0) s->append_entries = 1 + sim_below(s, 3);
         if (kind < 3) {
                 s->churn = s->faults = true;
@@ -91,4 +93,54 @@ void profile_pause(struct sim *s, struct sim_node *n)
         n->paused_until = s->now + (sim_below(s, 2) ? sim_below(s, s->election_ms) : sim_below(s, 1200));
         sim_note(s, "%llu is stopped until %llu", (unsigned long long)n->id,
                 (unsigned long long)n->paused_until);
+}
+
+/* What one member loses the others have: no second one before it is replaced, or entries are gone that nobody promised to keep. */
+static bool can_lose(struct sim *s, uint64_t id)
+{
+        const struct sim_node *l = sim_leader(s);
+        const struct raft_configuration *c;
+
+        if (!l || !l->driver->ready || l->driver->raft.configuration_uncommitted_index || s->change_pending)
+                return false;
+        c = &l->driver->raft.configuration;
+        for (unsigned i = 0; i < c->n; i++) {
+                const struct sim_node *n = node_by_id(s, c->servers[i].id);
+                if (!n || n->forever_dead) return false;
+        }
+        return conf_find(c, id) && conf_voters(c) >= 3;
+}
+
+void profile_corrupt(struct sim_node *n)
+{
+        struct sim *s = n->sim;
+        uint64_t first = store_mem_first_index(n->store), last = store_mem_last_index(n->store);
+
+        if (!s->corrupt || s->healed || s->lost || last < first || sim_below(s, 3) || !can_lose(s, n->id))
+                return;
+        if (!store_mem_damage_log(n->store, first + sim_below(s, (unsigned)(last - first + 1)))) return;
+        sim_note(s, "the log of %llu goes bad", (unsigned long long)n->id);
+        s->lost = n->id;
+        s->lost_n++;
+}
+
+bool profile_corrupted(struct sim_node *n, int err)
+{
+        struct sim *s = n->sim;
+
+        if (n->id != s->lost) return false;
+        n->up = false;
+        if (err != E_CORRUPT) {
+                sim_fail(s, "node %llu starts with a damaged log", (unsigned long long)n->id);
+                if (err == 0) driver_close(n->driver);
+        } else {
+                node_reborn(n);
+        }
+        return true;
+}
+
+void profile_mended(struct sim *s, const struct sim_node *l)
+{
+        if (!s->lost || !l->driver->ready || l->driver->raft.configuration_uncommitted_index) return;
+        if (!conf_find(&l->driver->raft.configuration, s->lost) && !node_by_id(s, s->lost)) s->lost = 0;
 }

@@ -144,7 +144,9 @@ struct sim {
         bool faults, membership, transfers, resets, sole_start, slow_disks;
         unsigned volatiles, witnesses;             /* of the voters that are wanted */
         bool churn, clocks, damage, waves, pauses; /* profile.c */
-        unsigned damage_n;                         /* so many chunks of snapshots are damaged for certain */
+        bool corrupt;                              /* rows of logs go bad on the disk */
+        uint64_t lost;     /* id of the member that this happened to, until it is removed */
+        unsigned damage_n; /* so many chunks of snapshots are damaged for certain */
         unsigned append_entries;
         unsigned rate;  /* client pause */
         bool releases;  /* members of two releases, and raises of the feature level (release.c) */
@@ -159,7 +161,7 @@ struct sim {
         size_t acked_n, acked_cap;
         uint64_t operations_n, operations_refused_n; /* of the controller's own, evaluated */
         uint64_t reads_n, writes_n, refusals_n, unknown_n, changes_n, installs_n, crashes_n, elections_n,
-                lessons_n, raises_n;
+                lessons_n, raises_n, lost_n;
         /* the truth */
         struct committed *commits;
         struct applied_seen *applieds;
@@ -210,6 +212,12 @@ void profile_damage(struct sim *s, struct event *e);
 /* Do all clients ask for nothing that writes, just now? */
 bool profile_calm_wave(const struct sim *s);
 void profile_pause(struct sim *s, struct sim_node *n);
+/* Now and then a row of the log of a member that is down goes bad. */
+void profile_corrupt(struct sim_node *n);
+/* Such a member does not start: true when that is right; it comes back with nothing, under a new id. */
+bool profile_corrupted(struct sim_node *n, int err);
+/* Has it been removed? */
+void profile_mended(struct sim *s, const struct sim_node *leader);
 
 /* release.c: members of feature level 1 and 2 mixed */
 /* Which release is started now. */
