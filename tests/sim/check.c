@@ -1,6 +1,7 @@
 /* What must always hold, checked after every call into a driver, on the parts that may have changed:
  *   election safety           one leader in a term
  *   log matching, commitment  a committed index has one term and content, on every member, for ever
+ *   commitment by a majority  what a leader commits is durable on a majority of the voters
  *   monotonic commit          a process never takes its commit index back
  *   leader completeness       a leader holds the newest entry known to be committed
  *   state machine safety      the applied state's hash is that of the committed entries; equal index, equal rows
@@ -67,6 +68,32 @@ static void chain(struct sim *s, const struct entry *e)
         arena_done(&a);
 }
 
+/* Can a majority of c's voters have the entry on their disks? Of one that has lost its disk since nobody knows. */
+static bool durable_in(struct sim *s, const struct raft_configuration *c, uint64_t index, uint64_t term)
+{
+        unsigned lack = 0;
+
+        for (unsigned i = 0; i < c->n; i++) {
+                const struct sim_node *n = node_by_id(s, c->servers[i].id);
+                if (c->servers[i].role != RAFT_VOTER || !n || store_mem_applied(n->store).index >= index)
+                        continue;
+                lack += store_mem_term_of(n->store, index) != term;
+        }
+        return conf_voters(c) - lack > conf_voters(c) / 2;
+}
+
+static void check_durable(struct sim_node *n, uint64_t index, uint64_t term)
+{
+        const struct raft *r = &n->driver->raft;
+
+        /* A change of the members may have begun since it was committed. */
+        if (r->state != RAFT_LEADER || durable_in(n->sim, &r->configuration, index, term) ||
+                durable_in(n->sim, &r->configuration_committed, index, term))
+                return;
+        sim_fail(n->sim, "leader %llu has committed entry %llu, which is not on a majority of disks",
+                (unsigned long long)n->id, (unsigned long long)index);
+}
+
 static void check_commits(struct sim_node *n)
 {
         struct sim *s = n->sim;
@@ -87,6 +114,7 @@ static void check_commits(struct sim_node *n)
                 uint64_t h = hash_of(e);
                 if (s->commits[i].term == 0) {
                         s->commits[i] = (struct committed){ e->term, h };
+                        check_durable(n, i, e->term);
                         if (i == s->chain_n + 1) chain(s, e);
                         if (i > s->commit_max) {
                                 s->commit_max = i;

@@ -49,7 +49,8 @@ void profile_crash(struct sim *s, const struct event *e)
 {
         struct sim_node *n = &s->nodes[e->a];
 
-        if (n->up && n->boot == e->x && (!s->healed || n->too_old)) node_crash(n, 3 + sim_below(s, 60));
+        if (n->up && n->boot == e->x && (!s->healed || n->too_old))
+                node_crash(n, n->set_back ? 1 : 3 + sim_below(s, 60));
 }
 
 void profile_leader(struct sim_node *n)
@@ -120,6 +121,7 @@ void profile_corrupt(struct sim_node *n)
                 return;
         if (!store_mem_damage_log(n->store, first + sim_below(s, (unsigned)(last - first + 1)))) return;
         sim_note(s, "the log of %llu goes bad", (unsigned long long)n->id);
+        n->bad_log = true;
         s->lost = n->id;
         s->lost_n++;
 }
@@ -128,8 +130,8 @@ bool profile_corrupted(struct sim_node *n, int err)
 {
         struct sim *s = n->sim;
 
-        if (n->id != s->lost) return false;
-        n->up = false;
+        if (!n->bad_log) return false;
+        n->bad_log = n->up = false;
         if (err != E_CORRUPT) {
                 sim_fail(s, "node %llu starts with a damaged log", (unsigned long long)n->id);
                 if (err == 0) driver_close(n->driver);

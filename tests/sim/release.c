@@ -29,7 +29,9 @@ void release_draw(struct sim_node *n)
         if (!s->releases) n->knows = OLD;
         else if (n->knows == 0) n->knows = OLD + sim_below(s, 2);
         else if (s->healed) n->knows = NEW;
+        else if (n->set_back) n->knows = OLD;
         else n->knows = sim_chance(s, s->level > OLD ? 100 : 300) ? OLD : NEW;
+        n->set_back = false;
         sim_note(s, "%llu is of level %u, its state of %u", (unsigned long long)n->id, n->knows, state_of(n));
 }
 
@@ -68,6 +70,20 @@ void release_meet(struct sim *s, unsigned a, unsigned b)
         driver_peer_release(n->driver, peer->id, &r);
 }
 
+/* In the very moment of the raise somebody is set back: it can only stop, before its state is one that it does not know. */
+static void set_one_back(struct sim_node *n)
+{
+        struct sim *s = n->sim;
+        struct sim_node *x = &s->nodes[sim_below(s, s->nodes_n)];
+        struct event *e;
+
+        if (x == n || !x->up || x->forever_dead) return;
+        x->set_back = true;
+        e = sim_event(s, s->now + sim_below(s, 10), EV_CRASH, 0);
+        e->a = x->slot;
+        e->x = x->boot;
+}
+
 void release_raise(struct sim_node *n, struct tx *tx)
 {
         struct sim *s = n->sim;
@@ -78,6 +94,7 @@ void release_raise(struct sim_node *n, struct tx *tx)
         if (n->knows < NEW) sim_fail(s, "a leader of the older release raises the level");
         if (state_level_raise(tx, NEW) != 0) sim_fail(s, "the level cannot be raised");
         sim_note(s, "%llu raises the level", (unsigned long long)n->id);
+        if (sim_below(s, 3)) set_one_back(n);
 }
 
 void release_check(struct sim_node *n)

@@ -72,6 +72,8 @@ struct sim_node {
         uint64_t vote_seen;
         unsigned knows;         /* highest feature level of the release that it runs */
         bool too_old;           /* so it stops */
+        bool set_back;          /* its next start is of the older release */
+        bool bad_log;           /* a row of its log went bad on the disk */
         int64_t wall_offset_ms; /* of its clock */
 };
 
