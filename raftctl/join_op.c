@@ -567,7 +567,12 @@ static int eval_transfer(struct join_eval *e, const struct member_op *op, uint64
         if (op->from_id != 0 && op->from_id != s->id) return 0; /* asked twice: it has been done */
         if (op->name == NULL || op->name[0] == '\0') {
                 *ret_id = 0;
-                return 0;
+                for (uint32_t i = 0; i < s->members_n; i++)
+                        if (s->members[i].id != s->id && s->members[i].role == MEMBER_VOTER &&
+                                policy_answers(e->view, &s->members[i]))
+                                return 0;
+                return refuse(e, E_INVALID, "no other voter answers: nobody could take over",
+                        "'raftctl status' shows who does");
         }
         int err = find_member(e, op->name, &m);
         const struct driver_member *d = err == 0 ? policy_find(s, m.raft_id) : NULL;

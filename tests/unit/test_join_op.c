@@ -499,6 +499,9 @@ static void test_transfers(void **state)
         refused(transfer("q3", 501, &id), E_INVALID, "does not answer");
         refused(transfer("q4", 501, &id), E_INVALID, "is not a voter");
         refused(transfer("nobody", 501, &id), E_NOT_FOUND, "no member named");
+        seen.members[1].last_contact_ms = 1;
+        refused(transfer("", 501, &id), E_INVALID,
+                "nobody could take over"); /* at once: nothing is waited for */
         ctx.view = NULL;
 }
 
