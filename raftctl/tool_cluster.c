@@ -5,8 +5,8 @@
 #include <unistd.h>
 
 #include "raftctl/tool.h"
-#include "wire/net/join_token.h"
 #include "wire/net/pki.h"
+#include "wire/net/pki_dir.h"
 
 enum { TRANSFER_MS = 10000, TRANSFER_STEP_MS = 25 };
 
@@ -40,6 +40,19 @@ int tool_init(struct tool *t)
         return TOOL_OK;
 }
 
+/* Who runs what the certificate in dir is for. */
+static const char *unit_of(const char *dir)
+{
+        struct pki_dir d;
+        struct pki_identity id;
+        bool witness = false;
+        if (pki_dir_load(dir, &d, NULL) == 0) {
+                witness = pki_identity(&d.cert, &id, NULL) == 0 && id.role == PKI_WITNESS;
+                pki_dir_done(&d);
+        }
+        return witness ? "outrigger-witness" : "outrigger-controller";
+}
+
 int tool_join(struct tool *t)
 {
         struct fail f = { 0 };
@@ -58,11 +71,8 @@ int tool_join(struct tool *t)
                 .is_volatile = t->is_volatile,
                 .timeout_ms = t->timeout_ms };
         if (member_join(&c, &f) != 0) return tool_fail(&f);
-        struct join_ticket ticket = { 0 };
-        bool witness =
-                token_decode(t->args[0], &t->arena, &ticket, &f) == 0 && ticket.role == cert_role_WITNESS;
         (void)printf("Joined as '%s' at %s. Data: %s\nNext, here:   systemctl enable --now %s\n", t->name,
-                t->own_address, t->controller_dir, witness ? "outrigger-witness" : "outrigger-controller");
+                t->own_address, t->controller_dir, unit_of(t->controller_dir));
         return TOOL_OK;
 }
 
@@ -78,10 +88,9 @@ int tool_rejoin(struct tool *t)
                 .peers_n = t->peers_n,
                 .timeout_ms = t->timeout_ms };
         if (member_rejoin(&c, &f) != 0) return tool_fail(&f);
-        (void)printf(
-                "Let in again under a new id; what was left of the former store is beside %s/raft.\n"
-                "Next, here:   systemctl start outrigger-controller; it gets the state from the others.\n",
-                t->controller_dir);
+        (void)printf("Let in again under a new id; what was left of the former store is beside %s/raft.\n"
+                     "Next, here:   systemctl start %s; it catches up from the others.\n",
+                t->controller_dir, unit_of(t->controller_dir));
         return TOOL_OK;
 }
 

@@ -258,6 +258,15 @@ class Newcomer:
         self.write('beta', 'killed3', 'alpha')
         self.back('pi', 'outrigger-witness')
 
+    def witness_disk(self):
+        """Page 4, on the witness."""
+        pi = self.lab['pi']
+        pi.types('systemctl stop outrigger-witness; rm -r /var/lib/outrigger/controller/raft')
+        code, text = pi.exit_code('--witness')
+        assert code == 1 and 'raftctl rejoin' in text, text
+        assert 'systemctl start outrigger-witness' in pi.types('raftctl rejoin')
+        self.back('pi', 'outrigger-witness')
+
     def back(self, name, unit):
         self.lab[name].types(f'systemctl start {unit}')
         wait_for(f'all after {name}', lambda: not re.search('unreachable|candidate|stand-by|warning', self.lab['alpha'].status()))
@@ -366,7 +375,7 @@ def main():
         n = Newcomer(lab)
         steps = (('page 1: two controllers and a witness', n.found), ('page 1: storage nodes and a volume', n.storage),
                  ('page 1: a client elsewhere, over HTTPS', n.clients), ('pages 2, 3: each is killed in turn', n.each_killed),
-                 ('page 4: a disk is lost', n.disk_dead), ('page 10: a backup', lambda: n.follow('backup')),
+                 ('page 4: a disk is lost', n.disk_dead), ("page 4: the witness's", n.witness_disk), ('page 10: a backup', lambda: n.follow('backup')),
                  ('pages 13, 4: the certificates are lost; a rejoin by hand', n.no_certificates), ('page 5: a machine is replaced', n.replaced),
                  ('page 7: the power failed everywhere', n.power), ('page 8: the network is cut', n.network),
                  ('page 9: a majority is lost for good', n.majority_lost),
