@@ -575,7 +575,7 @@ class Transfer(Fault):
         try:
             world.cluster[leader].raftctl('transfer', to)
         except Exception as e:  # noqa: BLE001 - refused is an answer, too
-            return f'transfer to {to} was refused: {str(e)[:80]}'
+            return f'transfer to {to} was refused: {" ".join(str(e).split())[:90]}'
         return f'leadership transferred to {to}'
 
 
