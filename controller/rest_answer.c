@@ -172,7 +172,9 @@ static void add_headers(struct exchange *x, struct MHD_Response *m, size_t n, bo
 {
         struct rest *r = x->conn->rest;
         add_u64(m, "X-Outrigger-Index", x->index ? x->index : atomic_load(&r->pub_index));
-        add_u64(m, "X-Outrigger-Term", x->term ? x->term : atomic_load(&r->pub_term));
+        /* An answer that was kept for long knows the index of its entry, but no term: today's would be another entry's. */
+        if (x->kind != X_WRITE || x->term || !x->index)
+                add_u64(m, "X-Outrigger-Term", x->term ? x->term : atomic_load(&r->pub_term));
         add(m, "Cache-Control", "no-store");
         if (n) add(m, "Content-Type", x->content_type);
         if (zipped) add(m, "Content-Encoding", "gzip");

@@ -104,7 +104,8 @@ void driver_link(struct driver *d, uint64_t peer, bool up, bool reset);
 void driver_bulk(struct driver *d, uint64_t peer, bool up);
 
 /* err: 0, E_NO_QUORUM (deadline passed before anything was proposed), E_UNKNOWN_OUTCOME (deadline passed
- * after), E_CANCELED, E_LIMIT. index and term are of the entry that holds the effect. reply is borrowed. */
+ * after), E_CANCELED, E_LIMIT. index and term are of the entry that holds the effect; term is 0 when the request had
+ * been carried out before and that entry has left the log since. reply is borrowed. */
 typedef void driver_reply_fn(void *arg, int err, uint64_t index, uint64_t term, struct blob reply);
 /* Carries out one request exactly once, wherever the leader is and whoever dies meanwhile. The request is
  * copied. refused operations answer with err 0 as well: the reply says so. */

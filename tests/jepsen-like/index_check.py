@@ -4,7 +4,7 @@ Every answer names a log index: that of the write's entry, or the one that a rea
 operations is known, and each read can be compared with what had been written by then:
 
   real time   an operation that began after another one had ended has no lower index; a write a higher one
-  terms       entries of higher indexes have no lower terms
+  terms       entries of higher indexes have no lower terms (an answer that was kept until its entry had left the log has none)
   contents    a read at index i sees the last acknowledged write with an index <= i, or one of unknown outcome
   one place   a value is seen in one unbroken stretch of indexes, none before its own; reads at one index agree
 
@@ -54,7 +54,7 @@ def _real_time(ops, bad):
 
 def _terms(ops, bad):
     last = None
-    for op in sorted((o for o in ops if o['op'] in EFFECT and o['n'] == 1), key=lambda o: o['i']):
+    for op in sorted((o for o in ops if o['op'] in EFFECT and o['t'] > 0), key=lambda o: o['i']):
         if last and op['t'] < last['t']:
             bad.append(f'terms: {_describe(op)}, but a lower index has a higher term: {_describe(last)}')
         last = op
@@ -117,7 +117,7 @@ def check(lines):
     bad = []
     bound = [op for op in lines if _indexed(op)]
     for op in bound:
-        if op['i'] <= 0 or op['t'] <= 0:
+        if op['i'] <= 0 or (op['t'] <= 0 and op['op'] not in EFFECT):
             bad.append(f'no index or term: {_describe(op)}')
     _real_time(bound, bad)
     _terms(bound, bad)

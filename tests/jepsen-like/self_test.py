@@ -67,6 +67,9 @@ CASES = [
     ('a read before the write began', [op(R, 1, 0, 10, 5), op(W, 1, 20, 30, 6)], 1, 1),
     ('an index given twice in real time', [op(W, 1, 0, 10, 5), op(W, 2, 11, 20, 5), op(R, 2, 21, 30, 5)], 0, 1),
     ('an older term under a higher index', [op(W, 1, 0, 10, 5, term=4), op(W, 2, 11, 20, 6, term=3)], 0, 1),
+    ('an answer that was kept for long has no term', [op(W, 1, 0, 10, 5, term=4), op(W, 2, 5, 20, 4, term=0)], 0, 0),
+    ('a read without a term', [op(W, 1, 0, 10, 5, term=4), op(R, 1, 11, 20, 5, term=0)], 0, 1),
+    ('an old answer under the term of today', [op(W, 1, 0, 10, 5, term=4), op(W, 2, 5, 20, 4, term=6)], 0, 1),
     ('two reads of one index differ',
      [op(W, 1, 0, None, 0), op(R, 1, 10, 20, 5), op(R, 0, 10, 20, 5, 'absent')], 0, 1),
 ]

@@ -26,7 +26,7 @@ static void answer(struct pending *p, int err)
 {
         struct rest_fake *f = p->fake;
         list_remove(&p->node);
-        if (p->reply_cb) p->reply_cb(p->cb_arg, err, f->index, f->term, buf_blob(&p->reply));
+        if (p->reply_cb) p->reply_cb(p->cb_arg, err, f->index, f->no_term ? 0 : f->term, buf_blob(&p->reply));
         else if (p->read_cb) p->read_cb(p->cb_arg, err, f->index, f->term);
         else {
                 struct arena a = { 0 };

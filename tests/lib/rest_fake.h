@@ -23,6 +23,7 @@ struct rest_fake {
         bool quorum;
         uint64_t no_quorum_since_ms;
         uint64_t index, term;
+        bool no_term; /* answers name their index only, as when their entry has left the log */
         unsigned submits, reads, reports, waits, canceled;
         uint8_t last_id[REQUEST_ID_SIZE];
         bool closed;

@@ -233,6 +233,27 @@ static void test_request_ids(void **state)
         bed_end(&b);
 }
 
+/* Index and term of an answer are those of its entry; when only the index is known, no term is better than another one. */
+static void test_index_and_term(void **state)
+{
+        const char *post = "POST /v1/nodes HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+        struct bed b;
+        char text[4096];
+        bed_open(&b);
+        b.fake.index = 41; /* counted on by each write */
+        b.fake.term = 9;
+        read_all(&b, dial(&b, post), text, sizeof text);
+        assert_contains(text, "X-Outrigger-Index: 42\r\n");
+        assert_contains(text, "X-Outrigger-Term: 9\r\n");
+        b.fake.no_term = true;
+        read_all(&b, dial(&b, post), text, sizeof text);
+        assert_contains(text, "201 Created");
+        assert_contains(text, "X-Outrigger-Index: 43\r\n");
+        assert_null(strstr(text, "X-Outrigger-Term:"));
+        rest_close(b.rest, 0, on_closed, &b);
+        bed_end(&b);
+}
+
 static void test_guard(void **state)
 {
         /* A back end that breaks its promise: the request is answered all the same. */
@@ -394,6 +415,7 @@ int main(void)
                 cmocka_unit_test(test_close_from_drained),
                 cmocka_unit_test(test_reopen_keeps_port),
                 cmocka_unit_test(test_request_ids),
+                cmocka_unit_test(test_index_and_term),
                 cmocka_unit_test(test_guard),
                 cmocka_unit_test(test_openapi),
                 cmocka_unit_test(test_metrics),
