@@ -774,9 +774,11 @@ static void test_bad_names(void **state)
         ctl_close(&c);
 }
 
-int main(void)
+/* With an argument: only the tests of that name. */
+int main(int argc, char **argv)
 {
         bed_need_loops();
+        if (argc > 1) cmocka_set_test_filter(argv[1]);
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
         const struct CMUnitTest tests[] = { T(test_life), T(test_boot), T(test_in_use), T(test_shrink),
                 T(test_volume_replaced), T(test_same_name), T(test_orphan), T(test_foreign),
