@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "cli/cells.h"
+#include "cli/passphrase.h"
 #include "cli/verb.h"
 #include "wire/base/mem.h"
 
@@ -484,6 +485,16 @@ static const struct cli_verb controller_verbs[] = {
                 "set a key, or delete it when no value is given", before_set_property, NULL,
                 { POS("name", "{kv}", "instance"), POS("key", "", "key"), POS_OPT("value", "", "value") },
                 { { 0 } } },
+        { "encryption", "e", "create-passphrase", "cp", "POST", "/v1/encryption/passphrase",
+                "set the master passphrase; it is asked for, or read from standard input",
+                before_passphrase_create, NULL, { { 0 } }, { { 0 } } },
+        { "encryption", "e", "enter-passphrase", "ep", "PATCH", "/v1/encryption/passphrase",
+                "unlock the cluster after a restart", before_passphrase_enter, NULL, { { 0 } }, { { 0 } } },
+        { "encryption", "e", "modify-passphrase", "mp", "PUT", "/v1/encryption/passphrase",
+                "change the master passphrase: the present one first, then the new one",
+                before_passphrase_modify, NULL, { { 0 } }, { { 0 } } },
+        { "encryption", "e", "status", "s", "GET", "/v1/encryption/passphrase", "unset, locked or unlocked",
+                NULL, rows_one, { { 0 } }, { COL("Status", "status") } },
         { "error-reports", "err", "list", "l", "GET", "/v1/error-reports", "list error reports", NULL, NULL,
                 { MANY('n', "--nodes", "?node", "of these nodes") },
                 { COL("Id", "filename"), CELL("Datetime", cell_report_time), COL("Node", "node_name"),

@@ -71,6 +71,8 @@ static const struct member_hooks hooks = {
         .on_fatal = on_fatal,
         .on_room = on_room,
         .on_heal = on_heal,
+        .on_link = app_on_link,
+        .on_secret = app_on_secret,
         .satellites = satellites,
 };
 
@@ -156,6 +158,7 @@ static int open_parts(struct app *a, struct fail *f)
                 .observed_begin = op_observed_begin, .observed_end = op_observed_end, .arg = a->observed
         };
         err = open_sessions(a, f);
+        if (err == 0) app_crypt_open(a);
         if (err == 0) err = open_rest(a, f);
         if (err == 0) app_on_state(a); /* what was missed while the parts were not there */
         return err;

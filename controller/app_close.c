@@ -121,6 +121,7 @@ void app_close(struct app *a, app_closed_fn *closed_cb, void *arg)
         a->closed_cb = closed_cb;
         a->closed_arg = arg;
         a->phase = APP_LEAVING;
+        app_crypt_close();
         a->leave_ms = a->env->now_ms(a->env);
         (void)uv_timer_start(&a->phase_timer, on_phase_timer, 10, 10);
         if (a->rest != NULL) rest_quiesce(a->rest, on_drained, a);

@@ -85,4 +85,9 @@ void app_on_observed(void *arg, const char *node_name);
 void app_reconcile_poke(struct app *a);
 /* The controller that leadership should go to: linked, a voter, no witness, furthest; 0 = there is none. */
 uint64_t app_successor(struct app *a);
+/* ---- app_crypt.c ---- */
+void app_crypt_open(struct app *a);
+void app_crypt_close(void);
+void app_on_link(void *arg, uint64_t peer);
+void app_on_secret(void *arg, uint64_t from, struct blob secret);
 #endif

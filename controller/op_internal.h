@@ -132,7 +132,8 @@ struct vd_args {
         int64_t size_kib;
         const struct strmap *props;
         uint64_t flags;
-        int64_t minor; /* -1 = not given */
+        int64_t minor;          /* -1 = not given */
+        const char *passphrase; /* of an encrypted volume; NULL = a random key */
 };
 bool op_make_vd(struct op *op, struct rsc_dfn *rd, const struct vd_args *args, struct vlm_dfn *ret);
 struct rsc_args {

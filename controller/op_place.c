@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "controller/op_place.h"
+#include "wire/def/layer_size.h"
 
 #define RATIO_THIN_DEFAULT 20.0
 #define MIN_THIN_FREE_DEFAULT "10%"
@@ -409,7 +410,8 @@ int op_place_rd(struct op *op, struct rsc_dfn *rd, const struct select_filter *f
         (void)op_find_rg(op, rd->rsc_grp_name, &rg);
         place_gather(op, &c, rd, &rg, f);
         uint32_t vds_n = op_list_vds(op, rd->name, &vds);
-        for (uint32_t i = 0; i < vds_n; i++) size_kib += vds[i].size_kib;
+        for (uint32_t i = 0; i < vds_n; i++)
+                size_kib += stack_storage_kib(c.stack, c.stack_n, vds[i].size_kib);
         if (count > 0) {
                 int err = place_search(op, &c, f, (uint32_t)count, size_kib, false, &res, &fail);
                 if (err != 0) return refuse(op, &c, f, rd, (uint32_t)count, size_kib, err, &fail, adjust);

@@ -2,6 +2,7 @@
 #include <sodium.h>
 #include <string.h>
 
+#include "controller/op_crypt.h"
 #include "controller/op_internal.h"
 #include "wire/base/sabotage.h"
 
@@ -95,12 +96,8 @@ bool op_decide_stack(struct op *op, struct rsc_dfn *rd, const char *const *wante
                         rd->name);
                 return false;
         }
-        if (op_has_layer(stack, stack_n, "LUKS")) {
-                struct api_rc *rc = op_rc(op, RC_FAIL_NOT_FOUND_CRYPT_KEY,
-                        "The layer LUKS needs a master passphrase, and none is set.");
-                op_rc_explain(op, rc, NULL, NULL, "Encryption is not implemented in this version.");
+        if (op_has_layer(stack, stack_n, "LUKS") && (!op_crypt_ready(op) || !op_crypt_volumes(op, rd)))
                 return false;
-        }
         SET_N(rd, rsc_dfn, layer_stack, stack, stack_n);
         if (!equip_drbd(op, rd)) return false;
         row_put(op->tx, &rsc_dfn_type, rd);

@@ -4,6 +4,7 @@
 
 #include "controller/op_internal.h"
 #include "wire/base/sabotage.h"
+#include "wire/def/layer_size.h"
 
 static struct api_rc *rsc_rc(struct op *op, enum apirc_code code, unsigned verb, const char *rsc,
         const char *node, const char *done)
@@ -205,14 +206,15 @@ static bool make_volumes(struct op *op, const struct node *n, const struct rsc_d
         for (uint32_t i = 0; i < vds_n; i++) {
                 struct stor_pool p;
                 struct vlm *v = &vlms[i];
-                sum_kib += vds[i].size_kib;
+                uint64_t storage_kib = stack_storage_kib(rd->layer_stack, rd->layer_stack_n, vds[i].size_kib);
+                sum_kib += storage_kib;
                 if (!pick_pool(op, n, rd, &vds[i], args, &r->props, &p)) return false;
                 if (!pool_ok(op, rd, &p, diskless, sum_kib)) return false;
                 SET(v, vlm, volume_number, vds[i].volume_number);
                 SET(v, vlm, storage_pool_name, p.storage_pool_name);
                 SET(v, vlm, provider_kind, p.provider_kind);
                 SET(v, vlm, uuid, op_uuid(op));
-                SET(v, vlm, size_kib, vds[i].size_kib);
+                SET(v, vlm, size_kib, storage_kib);
                 MARK(v, vlm, props);
                 if (drbd) op_drbd_replica(op, &vds[i], n->name, others, v);
         }

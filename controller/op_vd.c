@@ -1,8 +1,10 @@
 /* Volume definitions, and properties of volumes. */
 #include <string.h>
 
+#include "controller/op_crypt.h"
 #include "controller/op_internal.h"
 #include "wire/base/sabotage.h"
+#include "wire/def/layer_size.h"
 
 static const char *number_text(struct op *op, uint64_t n)
 {
@@ -114,7 +116,7 @@ static bool add_to_rscs(struct op *op, const struct rsc_dfn *rd, struct vlm_dfn 
                 SET(v, vlm, storage_pool_name, p.storage_pool_name);
                 SET(v, vlm, provider_kind, p.provider_kind);
                 SET(v, vlm, uuid, op_uuid(op));
-                SET(v, vlm, size_kib, vd->size_kib);
+                SET(v, vlm, size_kib, stack_storage_kib(rd->layer_stack, rd->layer_stack_n, vd->size_kib));
                 MARK(v, vlm, props);
                 if (RD_HAS_LAYER(rd, "DRBD") && (r->flags & rsc_flag_DISKLESS) == 0)
                         op_drbd_replica(op, vd, r->node_name, others++, v);
@@ -145,6 +147,7 @@ bool op_make_vd(struct op *op, struct rsc_dfn *rd, const struct vd_args *args, s
                         op->arena);
         MARK(ret, vlm_dfn, props);
         if (!set_minor(op, rd, args, ret)) return false;
+        if (op_has_layer(stack, stack_n, "LUKS") && !op_crypt_volume(op, ret, args->passphrase)) return false;
         vd_rc(op, RC_CREATED, RC_OP_CREATE, ret, "created");
         row_put(op->tx, &vlm_dfn_type, ret);
         return add_to_rscs(op, rd, ret);
@@ -159,7 +162,8 @@ void op_vd_create(struct op *op)
                 .number = v->volume_number,
                 .size_kib = v->size_kib,
                 .props = &v->props,
-                .minor = HAS(b, vd_create, drbd_minor_number) ? b->drbd_minor_number : -1 };
+                .minor = HAS(b, vd_create, drbd_minor_number) ? b->drbd_minor_number : -1,
+                .passphrase = HAS(b, vd_create, passphrase) ? b->passphrase : NULL };
         struct rsc_dfn rd;
         struct vlm_dfn vd;
         if (!op_need_rd(op, op->params[0], &rd)) return;
@@ -244,7 +248,9 @@ static bool resize(struct op *op, const struct rsc_dfn *rd, struct vlm_dfn *vd, 
                 struct vlm *vlms = arena_alloc(op->arena, (r->volumes_n + 1) * sizeof *vlms);
                 if (r->volumes_n != 0) memcpy(vlms, r->volumes, r->volumes_n * sizeof *vlms);
                 for (uint32_t k = 0; k < r->volumes_n; k++)
-                        if (vlms[k].volume_number == vd->volume_number) SET(&vlms[k], vlm, size_kib, size);
+                        if (vlms[k].volume_number == vd->volume_number)
+                                SET(&vlms[k], vlm, size_kib,
+                                        stack_storage_kib(rd->layer_stack, rd->layer_stack_n, size));
                 SET_N(r, rsc, volumes, vlms, r->volumes_n);
                 op_put_rsc(op, &old, r);
                 op_wait_rsc(op, r->node_name, r->rsc_name, false);

@@ -242,6 +242,7 @@ static enum MHD_Result dispatch(struct exchange *x)
         }
         x->kind = X_WRITE;
         x->async = query_bool(&x->query, "async", false);
+        if (rest_secret_is(route) && !rest_secret_prepare(x)) return rest_send(x);
         if (!check_body(x)) return rest_send(x);
         x->err = rest_request_encode(x, header(x, "Idempotency-Key"));
         if (!x->err) return hand_over(x);

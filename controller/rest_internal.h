@@ -298,4 +298,10 @@ int rest_request_encode(struct exchange *x, const char *idempotency_key);
 /* Sends an error report on its way and notes its id in the exchange. */
 void rest_report(struct exchange *x, int err, const char *what);
 
+/* ---- rest_secret.c ---- */
+/* Does its request bring a passphrase? */
+bool rest_secret_is(const struct route *route);
+/* Puts keys in the place of passphrases. Blocks for some 100 ms. false: the answer says why not. */
+bool rest_secret_prepare(struct exchange *x);
+
 #endif

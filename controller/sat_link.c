@@ -5,6 +5,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "controller/sat_keys.h"
 #include "controller/sat_link_internal.h"
 #include "state/level.h"
 #include "state/writeset.h"
@@ -90,6 +91,16 @@ static int build(struct sat_session *s, struct tx *tx, const struct sat_wanted_a
         return err;
 }
 
+/* The keys of what follows, before it. */
+static int send_keys(struct sat_session *s, struct tx *tx, const struct sat_wanted *w, struct arena *a)
+{
+        struct sat_keys k;
+        int err = sat_keys_build(tx, w, a, &k);
+        if (err == 0 && k.keys_n > 0) err = session_send_keys(s, &k);
+        sat_keys_wipe(&k);
+        return err;
+}
+
 static void flush_one(struct sat_session *s, struct tx *tx, uint64_t term, uint64_t revision)
 {
         struct arena a = { .limit_bytes = (size_t)256 << 20 };
@@ -101,6 +112,7 @@ static void flush_one(struct sat_session *s, struct tx *tx, uint64_t term, uint6
         int err = build(s, tx, &args, &a, &w);
         const char *left_out; /* what its release does not know, or the cluster does not use yet */
         if (err == 0) err = obj_strip(&sat_wanted_type, &w, MIN(s->level, state_level(tx, NULL)), &left_out);
+        if (err == 0) err = send_keys(s, tx, &w, &a);
         if (err == 0) {
                 err = session_send_wanted(s, &w);
                 if (err == 0) sat_dirty_done(&s->dirty);

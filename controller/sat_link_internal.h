@@ -77,6 +77,8 @@ void session_redial(struct sat_session *s);
 bool session_can_send(const struct sat_session *s);
 /* Encodes and sends one wanted state. 0, E_BUSY (later), or an error that ended the session. */
 int session_send_wanted(struct sat_session *s, const struct sat_wanted *w);
+/* The same for keys; nothing of them is left in our memory. */
+int session_send_keys(struct sat_session *s, const struct sat_keys *k);
 
 /* ---- sat_link.c ---- */
 void sat_link_want_flush(struct sat_link *l);

@@ -174,6 +174,17 @@ int session_send_wanted(struct sat_session *s, const struct sat_wanted *w)
         return 0;
 }
 
+int session_send_keys(struct sat_session *s, const struct sat_keys *k)
+{
+        struct buf b = { 0 };
+        int err = enc_msgpack(&sat_keys_type, k, &b);
+        if (err == 0) err = conn_send(&s->conn, sat_keys_type.id, buf_blob(&b));
+        if (b.p != NULL) secret_wipe(b.p, b.n);
+        buf_done(&b);
+        if (err != 0 && err != E_BUSY) session_lost(s, err_text(err));
+        return err;
+}
+
 /* ---- receiving ---- */
 
 static void on_hello_reply(struct sat_session *s, const struct sat_hello_reply *r, struct arena *a)

@@ -1,4 +1,5 @@
 /* Views of properties, counts, the key-value store, error reports, and of what does not exist yet. */
+#include "controller/vault.h"
 #include "controller/view_internal.h"
 
 /* ---- properties ---- */
@@ -145,7 +146,18 @@ void view_snap_delete(struct view *v)
                 v->wall_ms, v->arena);
         apirc_render(&rc, 1, v->out);
 }
-void view_passphrase_status(struct view *v) { view_raw(v, "{\"status\":\"unset\"}"); }
+void view_passphrase_status(struct view *v)
+{
+        struct cluster c = { 0 };
+        struct passphrase_status_view out = { 0 };
+        if (row_get_single(v->tx, &cluster_type, v->arena, &c) != 0) c = (struct cluster){ 0 };
+        SET(&out, passphrase_status_view, status,
+                !vault_is_made(&c) ? "unset"
+                : vault_open(&c)   ? "unlocked"
+                                   : "locked");
+        view_obj(v, &passphrase_status_view_type, &out);
+}
+
 void view_remote_list(struct view *v)
 {
         view_raw(v, "{\"s3_remotes\":[],\"linstor_remotes\":[],\"ebs_remotes\":[]}");

@@ -133,6 +133,26 @@ static const struct obs_vlm *find_obs(const struct obs_rsc *o, uint64_t number)
         return NULL;
 }
 
+static const struct obs_layer *find_layer(const struct obs_vlm *o, const char *layer)
+{
+        int type = enum_parse(&layer_type_enum, layer);
+        for (uint32_t i = 0; i < o->layers_n; i++)
+                if ((int)o->layers[i].type == type) return &o->layers[i];
+        return NULL;
+}
+
+/* The satellite says something of this very layer. */
+static void fill_own_layer(const struct obs_vlm *o, const struct obs_layer *l, struct layer_vlm *ret)
+{
+        if (view_given(l->device_path)) SET(ret, layer_vlm, device_path, l->device_path);
+        if (view_given(l->backing_device)) SET(ret, layer_vlm, backing_device, l->backing_device);
+        if (HAS(l, obs_layer, allocated_kib))
+                SET(ret, layer_vlm, allocated_size_kib, (int64_t)l->allocated_kib);
+        if (HAS(l, obs_layer, usable_kib)) SET(ret, layer_vlm, usable_size_kib, (int64_t)l->usable_kib);
+        if (l->type == layer_type_LUKS) SET(ret, layer_vlm, opened, l->open);
+        if (view_given(o->disk_state)) SET(ret, layer_vlm, disk_state, o->disk_state);
+}
+
 static void fill_layer_vlm(const struct rsc_cache *c, const char *layer, const struct vlm *v,
         const struct obs_vlm *o, struct arena *a, struct layer_vlm *ret)
 {
@@ -148,6 +168,11 @@ static void fill_layer_vlm(const struct rsc_cache *c, const char *layer, const s
                 SET(ret, layer_vlm, volume_number, v->volume_number);
         }
         if (o == NULL) return;
+        const struct obs_layer *own = find_layer(o, layer);
+        if (own != NULL) {
+                fill_own_layer(o, own, ret);
+                return;
+        }
         if (view_given(o->device_path)) SET(ret, layer_vlm, device_path, o->device_path);
         if (view_given(o->backing_device)) SET(ret, layer_vlm, backing_device, o->backing_device);
         if (HAS(o, obs_vlm, allocated_kib))

@@ -186,7 +186,24 @@ static void net_receive(void *arg, uint64_t from, enum raft_channel channel, str
 static void net_link(void *arg, uint64_t peer, bool up, bool reset)
 {
         struct local_member *m = arg;
-        if (m->driver != NULL && !m->closing) driver_link(m->driver, peer, up, reset);
+        if (m->driver == NULL || m->closing) return;
+        driver_link(m->driver, peer, up, reset);
+        if (up && m->hooks->on_link != NULL) m->hooks->on_link(m->arg, peer);
+}
+
+static void net_secret(void *arg, uint64_t from, struct blob secret)
+{
+        struct local_member *m = arg;
+        if (!m->closing && m->hooks->on_secret != NULL) m->hooks->on_secret(m->arg, from, secret);
+}
+
+void member_send_secret(struct local_member *m, uint64_t to, struct blob secret)
+{
+        uint64_t ids[TRANSPORT_PEERS_MAX];
+        if (m->transport == NULL || m->closing) return;
+        uint32_t n = to != 0 ? 0 : transport_peers(m->transport, ids, TRANSPORT_PEERS_MAX);
+        if (to != 0) transport_send_secret(m->transport, to, secret);
+        for (uint32_t i = 0; i < n; i++) transport_send_secret(m->transport, ids[i], secret);
 }
 
 static void net_bulk(void *arg, uint64_t peer, bool up)
@@ -254,6 +271,7 @@ static const struct transport_ops transport_ops = {
         .receive = net_receive,
         .link = net_link,
         .bulk = net_bulk,
+        .secret = net_secret,
         .check = member_check,
         .join = join_serve,
 };

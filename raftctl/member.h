@@ -28,6 +28,9 @@ struct member_hooks {
         void (*on_room)(void *arg, bool full);
         /* Its store was damaged or gone when it started: what is done about it. May be NULL. */
         void (*on_heal)(void *arg, const char *text);
+        /* A link with another member came up; a controller gave a secret (member_send_secret). May be NULL. */
+        void (*on_link)(void *arg, uint64_t peer);
+        void (*on_secret)(void *arg, uint64_t from, struct blob secret);
         /* It cannot go on: log the reason, which has a remedy, and leave with MEMBER_EXIT_FATAL. */
         void (*on_fatal)(void *arg, int err, const char *why);
         /* Somebody joined through this member, and that is committed: satellites are registered now.
@@ -77,6 +80,8 @@ const struct member_identity *member_identity(const struct local_member *m);
 /* Certificates for sessions with satellites and for REST HTTPS. */
 struct tls_ctx *member_tls(struct local_member *m);
 const char *member_dir(const struct local_member *m);
+/* Gives something that is not for the log to one controller, or to all (0), as far as there are links. */
+void member_send_secret(struct local_member *m, uint64_t to, struct blob secret);
 /* Name of a member by the replicated table or what is known from joining; "" when unknown. */
 void member_name_of(struct local_member *m, uint64_t id, char ret[PKI_NAME_MAX + 1]);
 

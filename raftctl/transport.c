@@ -182,7 +182,10 @@ static void on_frame(struct conn *c, unsigned kind, struct blob payload)
         struct end *e = c->data;
         struct link *l = e->link;
         if (l != NULL && l->up == e) {
-                if (kind == KIND_RAFT)
+                if (kind == KIND_SECRET) {
+                        if (e->t->ops->secret != NULL && e->who.role == PKI_CONTROLLER)
+                                e->t->ops->secret(e->t->arg, l->peer->id, payload);
+                } else if (kind == KIND_RAFT)
                         e->t->ops->receive(e->t->arg, l->peer->id, l->channel, payload); /* last */
         } else if (l != NULL && kind == KIND_HELLO_REPLY) {
                 transport_hello_reply(e, payload);
@@ -447,6 +450,14 @@ void transport_send(struct transport *t, uint64_t to, enum raft_channel channel,
         } else if (conn_send(l->up->conn, KIND_RAFT, frame) != 0) {
                 p->dropped++;
         }
+}
+
+void transport_send_secret(struct transport *t, uint64_t to, struct blob secret)
+{
+        struct peer *p = transport_peer_find(t, to);
+        struct end *e = p == NULL || t->closing ? NULL : p->link[CHANNEL_RAFT].up;
+        if (e == NULL || e->who.role != PKI_CONTROLLER) return;
+        if (conn_send(e->conn, KIND_SECRET, secret) != 0) p->dropped++;
 }
 
 void transport_reply(struct transport *t, uint64_t caller, struct blob reply)

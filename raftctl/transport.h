@@ -56,6 +56,8 @@ struct transport_ops {
         /* May be NULL, both. Was that id removed for good? And: peer says that this member was. */
         bool (*removed)(void *arg, uint64_t id);
         void (*told_removed)(void *arg, uint64_t peer);
+        /* May be NULL. What a controller gave with transport_send_secret(). */
+        void (*secret)(void *arg, uint64_t from, struct blob secret);
 };
 
 struct transport_config {
@@ -75,6 +77,9 @@ void transport_peer_remove(struct transport *t, uint64_t id);
 /* Judges every link by ops.check again and drops those that are denied. */
 void transport_recheck(struct transport *t);
 void transport_send(struct transport *t, uint64_t to, enum raft_channel channel, struct blob frame);
+/* Something that is not for the log, for a member whose link is up and whose certificate is a controller's; others get nothing. It
+ * does not wait for a link. */
+void transport_send_secret(struct transport *t, uint64_t to, struct blob secret);
 /* Answers a join; the connection is closed when the answer has left. The caller may be gone: then nothing
  * happens. */
 void transport_reply(struct transport *t, uint64_t caller, struct blob reply);

@@ -23,7 +23,9 @@
 
 #define LVM_ALLOCATION_KIB 4 /* the group's extent size decides; it comes with each device */
 #define LVM_DEADLINE_MS 120000u
-#define LVM_NO_SCAN "devices{filter=[\"r|^/dev/drbd|\",\"r|^/dev/zd|\",\"r|^/dev/nbd|\",\"a|.*|\"]}"
+#define LVM_NO_SCAN                                                                            \
+        "devices{filter=[\"r|^/dev/drbd|\",\"r|^/dev/zd|\",\"r|^/dev/nbd|\",\"r|^/dev/mapper/" \
+        "Linstor-Crypt-|\"]}"
 #define ARGS_MAX 32
 #define OPEN_MS 500
 #define METADATA_FULL 95.0 /* per cent of a thin pool's metadata from which on it is no longer used */

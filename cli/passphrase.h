@@ -1,0 +1,13 @@
+/* Asks for passphrases: on the terminal without echo, or one line of standard input for each. They are never arguments, which everybody
+ * on the machine can read. Threads: one. */
+#ifndef CLI_PASSPHRASE_H
+#define CLI_PASSPHRASE_H
+
+#include "cli/verb.h"
+
+/* Hooks `before` of the verbs of encryption: they make the body. */
+int before_passphrase_create(struct cli_call *call);
+int before_passphrase_enter(struct cli_call *call);
+int before_passphrase_modify(struct cli_call *call);
+
+#endif

@@ -1,0 +1,114 @@
+#!/usr/bin/env python3
+"""The master passphrase on three members: whoever leads is unlocked as long as one member that was runs; a cluster that was down as a
+whole is locked; the CLI asks on standard input. No passphrase is in any file or log.
+
+usage: OUTRIGGER_BUILD=BUILD_DIR tests/e2e/encryption.py"""
+import subprocess
+
+from lib_e2e import BUILD, Cluster, Suite, enter, wait_for
+
+FIRST, SECOND = 'correct horse battery staple', 'Zweitschl\u00fcssel mit Umlaut'
+PATH = '/v1/encryption/passphrase'
+
+
+def status(c, name):
+    return c.rest(name).get(PATH).ok().json['status']
+
+
+def everywhere(c, wanted):
+    wait_for(f'every member to be {wanted}', lambda: all(status(c, n) == wanted for n in c.controllers), 20, 0.1)
+
+
+def created(c):
+    assert all(status(c, n) == 'unset' for n in c.controllers)
+    rest = c.rest('c1')
+    assert rest.call('PATCH', PATH, FIRST).status == 404
+    assert rest.call('POST', PATH, {}).status == 400
+    assert rest.call('POST', PATH, {'new_passphrase': 'x' * 1025}).status == 400
+    assert rest.call('PATCH', PATH, {'no': 'string'}).status == 400
+    assert rest.call('POST', PATH, {'new_passphrase': FIRST}).status == 201
+    everywhere(c, 'unlocked')
+    again = rest.call('POST', PATH, {'new_passphrase': SECOND})
+    assert again.status == 500 and again.json[0]['ret_code'] & 0x3fff == 512, again.text
+
+
+def changed(c):
+    """On any member; the old one is no longer worth anything. Two members with different views of it cannot come apart."""
+    assert c.rest('c2').call('PUT', PATH, {'old_passphrase': SECOND, 'new_passphrase': FIRST}).status == 500
+    c.rest('c2').call('PUT', PATH, {'old_passphrase': FIRST, 'new_passphrase': SECOND}).ok()
+    wrong = c.rest('c3').call('PATCH', PATH, FIRST)
+    assert wrong.status == 500 and wrong.json[0]['ret_code'] & 0x3fff == 216, wrong.text
+    right = c.rest('c3').call('PATCH', PATH, SECOND).ok()
+    assert right.json[0]['ret_code'] & 0x3fff == 4, right.text
+
+
+def one_at_a_time(c):
+    """Each member is killed and comes back, the leader too: the others give it the key."""
+    for name in c.controllers:
+        c.kill(name)
+        c.start(name)
+        wait_for(f'{name} to serve', lambda: c.serves(name), 30)
+        everywhere(c, 'unlocked')
+
+
+def all_down(c):
+    """Nobody has the key any more; the state does not have it either. One entry on one member unlocks all."""
+    for name in c.controllers:
+        c.kill(name)
+    for name in c.controllers:
+        c.start(name)
+    for name in c.controllers:
+        wait_for(f'{name} to serve', lambda: c.serves(name), 30)
+    everywhere(c, 'locked')
+    refused = c.rest('c1').call('POST', '/v1/resource-definitions', {'resource_definition': {
+        'name': 'rsc', 'layer_data': [{'type': 'LUKS'}, {'type': 'STORAGE'}]}})
+    assert refused.status == 404 and 'enter-passphrase' in refused.text, refused.text
+    assert c.rest('c1').call('PATCH', PATH, FIRST).status == 500
+    everywhere(c, 'locked')
+    c.rest('c2').call('PATCH', PATH, SECOND).ok()
+    everywhere(c, 'unlocked')
+    c.rest('c1').call('POST', '/v1/resource-definitions', {'resource_definition': {
+        'name': 'rsc', 'layer_data': [{'type': 'LUKS'}, {'type': 'STORAGE'}]}}).ok()
+    c.rest('c1').call('POST', '/v1/resource-definitions/rsc/volume-definitions', {'volume_definition': {'size_kib': 1024}}).ok()
+    shown = c.rest('c1').get('/v1/resource-definitions/rsc/volume-definitions').text
+    assert 'luks_key' not in shown, shown
+
+
+def cli(c):
+    def run(verb, text, *options):
+        return subprocess.run([str(BUILD / 'outrigger'), '--controllers', c.address('c1'), *options, 'encryption', verb],
+                              input=text, capture_output=True, text=True, timeout=60)
+    done = run('modify-passphrase', f'{SECOND}\n{FIRST}\n')
+    assert done.returncode == 0, done
+    assert run('enter-passphrase', f'{SECOND}\n').returncode != 0
+    assert run('enter-passphrase', f'{FIRST}\n').returncode == 0
+    assert run('enter-passphrase', '').returncode != 0
+    assert 'unlocked' in run('status', '').stdout
+    shown = run('enter-passphrase', f'{FIRST}\n', '--curl')
+    assert shown.returncode != 0 and FIRST not in shown.stdout + shown.stderr, shown
+
+
+def no_traces(c):
+    for text in (FIRST, SECOND):
+        found = [p for p in c.dir.rglob('*') if p.is_file() and text.encode() in p.read_bytes()]
+        assert not found, found
+
+
+def main():
+    enter()
+    suite = Suite()
+    c = Cluster(3, 0)
+    try:
+        suite.check('created', created, c)
+        suite.check('changed', changed, c)
+        suite.check('members one at a time', one_at_a_time, c)
+        suite.check('all down', all_down, c)
+        suite.check('the CLI', cli, c)
+        suite.check('no traces', no_traces, c)
+        suite.check('the same state on all members', c.same_state)
+    finally:
+        c.close()
+    suite.finish()
+
+
+main()

@@ -1,0 +1,174 @@
+"""LUKS on a real kernel: encrypted volumes are created, written, grown, deleted; the passphrase is missing, wrong, entered; the node
+reboots and the controllers restart; a satellite is killed between any two steps; foreign and emptied devices are left alone; no key or
+passphrase is in any file, log or argument."""
+import concurrent.futures
+import re
+
+from lib_e2e import wait_for
+from rig import TOP
+from scenario_lvm import MIB, Bed
+
+POINTS = re.findall(r'^INJECT\((LUKS_\w+),', (TOP / 'wire/def/inject.def').read_text(), re.M)
+FIRST, SECOND = 'correct horse battery staple', 'another passphrase'
+HEADER = 16 * MIB
+
+
+def status(bed):
+    return bed.rest.get('/v1/encryption/passphrase').ok().json['status']
+
+
+def place(bed, name, pool='thick', ok=True):
+    answer = bed.rest.call('POST', f'/v1/resource-definitions/{name}/resources', [
+        {'resource': {'name': name, 'node_name': 'n1', 'props': {'StorPoolName': pool}}, 'layer_list': ['LUKS', 'STORAGE']}])
+    return answer.ok() if ok else answer
+
+
+def passphrases(bed):
+    """Unset; created; created twice; wrong; changed."""
+    assert status(bed) == 'unset'
+    bed.define('early', 20 * MIB)
+    answer = place(bed, 'early', ok=False)
+    assert answer.status == 404 and 'create-passphrase' in answer.text, answer.text
+    path = '/v1/encryption/passphrase'
+    assert bed.rest.call('PATCH', path, FIRST).status == 404
+    bed.rest.call('POST', path, {'new_passphrase': FIRST}).ok()
+    assert status(bed) == 'unlocked'
+    assert bed.rest.call('POST', path, {'new_passphrase': SECOND}).status == 500
+    assert bed.rest.call('PATCH', path, SECOND).status == 500
+    assert bed.rest.call('PUT', path, {'old_passphrase': SECOND, 'new_passphrase': FIRST}).status == 500
+    bed.rest.call('PUT', path, {'old_passphrase': FIRST, 'new_passphrase': SECOND}).ok()
+    assert bed.rest.call('PATCH', path, FIRST).status == 500
+    bed.rest.call('PATCH', path, SECOND).ok()
+    bed.rest.call('PUT', path, {'old_passphrase': SECOND, 'new_passphrase': FIRST}).ok()
+    bed.delete('early')
+
+
+def life(bed, pool):
+    """Create, write, grow, read again; the header is erased before the volume is given back."""
+    name = f'enc-{pool}'
+    bed.define(name, 50 * MIB)
+    place(bed, name, pool)
+    path = bed.device(name, 50 * MIB)
+    assert path == f'/dev/mapper/Linstor-Crypt-{name}_00000', path
+    bed.guest.run(f'head -c 40M /dev/urandom >/run/data; dd if=/run/data of={path} bs=1M oflag=direct 2>/dev/null')
+    layer = bed.rest.get(f'/v1/view/resources?resources={name}').ok().json[0]['layer_object']
+    luks, storage = layer['luks']['luks_volumes'][0], layer['children'][0]['storage']['storage_volumes'][0]
+    assert layer['type'] == 'LUKS' and luks['opened'] and luks['device_path'] == path, layer
+    assert luks['backing_device'] == storage['device_path'] == f'/dev/vg0/{name}_00000', layer
+    assert storage['usable_size_kib'] == luks['allocated_size_kib'] == luks['usable_size_kib'] + HEADER, layer
+    bed.guest.run(f'cmp -s -n 4096 -i 0:16777216 /run/data /dev/vg0/{name}_00000 && exit 1; cryptsetup isLuks /dev/vg0/{name}_00000')
+    bed.rest.call('PUT', f'/v1/resource-definitions/{name}/volume-definitions/0', {'size_kib': 90 * MIB}).ok()
+    path = bed.device(name, 90 * MIB)
+    bed.guest.run(f'cmp -n $((40 << 20)) /run/data {path}')
+    if pool == 'thick':
+        where = bed.guest.run(f'lvs --noheadings -o seg_pe_ranges vg0/{name}_00000').split()[0]
+        disk, first = where.rsplit(':', 1)
+        start = int(bed.guest.run('pvs --noheadings --units b --nosuffix -o pe_start /dev/disk/by-id/virtio-data0').strip())
+        offset = start + int(first.split('-')[0]) * 4 * 1024 * 1024
+        bed.guest.run(f'dd if={disk} bs=1M iflag=direct,skip_bytes skip={offset} count=16 2>/dev/null | tr -d "\\0" | head -c 1 | grep -q .')
+    bed.delete(name)
+    bed.gone(name)
+    bed.guest.run(f'test ! -e {path}')
+    if pool == 'thick':
+        bed.guest.run(f'dd if={disk} bs=1M iflag=direct,skip_bytes skip={offset} count=16 2>/dev/null | tr -d "\\0" | head -c 1 | grep -q . && exit 1; true')
+
+
+def locked(bed):
+    """The node reboots while the cluster is locked: the volume waits and says why; a wrong passphrase changes nothing; the right one
+    brings it up with its data."""
+    bed.define('kept', 40 * MIB)
+    place(bed, 'kept')
+    path = bed.device('kept', 40 * MIB)
+    bed.guest.run(f'echo precious | dd of={path} conv=sync oflag=direct bs=4096 2>/dev/null')
+    bed.satellite.stop('KILL')
+    bed.satellite.start()  # without a reboot the device stays open, and no key is needed
+    wait_for('the node', bed.online, 60, 0.3)
+    assert bed.guest.run(f'head -c 8 {path}') == 'precious'
+    bed.satellite.stop('TERM')
+    bed.guest.run(f'cryptsetup close {path.rsplit("/", 1)[1]} && lvchange -an vg0/kept_00000')
+    bed.cluster.kill('c1')
+    bed.cluster.start('c1')
+    bed.rest.close()
+    wait_for('the controller', lambda: bed.cluster.serves('c1'), 60, 0.5)
+    assert status(bed) == 'locked'
+    bed.satellite.start()
+    wait_for('the node', bed.online, 60, 0.3)
+    reports = wait_for('the report', lambda: bed.volume('kept').get('reports'), 90, 0.5)
+    assert any('enter-passphrase' in (r.get('correction') or '') for r in reports), reports
+    assert not bed.volume('kept').get('device_path')
+    assert bed.rest.call('PATCH', '/v1/encryption/passphrase', 'wrong').status == 500
+    assert status(bed) == 'locked'
+    bed.define('refused', 20 * MIB)
+    answer = place(bed, 'refused', ok=False)
+    assert answer.status == 404 and 'enter-passphrase' in answer.text, answer.text
+    bed.delete('refused')
+    bed.rest.call('PATCH', '/v1/encryption/passphrase', FIRST).ok()
+    assert bed.guest.run(f'head -c 8 {bed.device("kept", 40 * MIB)}') == 'precious'
+
+
+def emptied(bed):
+    """A header that somebody wiped is reported, not made anew; the device of a foreign mapping's name is left alone."""
+    bed.satellite.stop('TERM')
+    bed.guest.run('cryptsetup close Linstor-Crypt-kept_00000; dd if=/dev/vg0/kept_00000 of=/run/header bs=1M count=16 2>/dev/null;'
+                  'dd if=/dev/zero of=/dev/vg0/kept_00000 bs=1M count=16 oflag=direct 2>/dev/null')
+    bed.satellite.start()
+    wait_for('the node', bed.online, 60, 0.3)
+    reports = wait_for('the report', lambda: bed.volume('kept').get('reports'), 90, 0.5)
+    assert any('not made again' in (r.get('cause') or '') for r in reports), reports
+    bed.guest.run('test "$(dd if=/dev/vg0/kept_00000 bs=1M count=16 2>/dev/null | tr -d "\\0" | wc -c)" = 0')
+    bed.satellite.stop('TERM')
+    bed.guest.run('dd if=/run/header of=/dev/vg0/kept_00000 bs=1M oflag=direct 2>/dev/null')
+    bed.satellite.start()
+    wait_for('the node', bed.online, 60, 0.3)
+    assert bed.guest.run(f'head -c 8 {bed.device("kept", 40 * MIB)}') == 'precious'
+    bed.delete('kept')
+    bed.gone('kept')
+
+
+def killed_at(bed, point):
+    """The satellite dies at one point of an encrypted volume's life and is started again: the life goes on, nothing is left over."""
+    bed.satellite.stop('KILL')
+    bed.satellite.start(inject=point.lower())
+    wait_for('the node', bed.online, 60, 0.3)
+    name = 'k-' + point.lower().replace('_', '-')
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        def history():
+            place(bed, name, ok=False)
+            bed.rest.call('PUT', f'/v1/resource-definitions/{name}/volume-definitions/0', {'size_kib': 40 * MIB})
+            wait_for(f'{name} to have its size', lambda: bed.volume(name).get('device_path') and
+                     bed.volume(name).get('usable_size_kib', 0) >= 40 * MIB, 600, 1)
+            bed.delete(name)
+        bed.define(name, 20 * MIB)
+        done = pool.submit(history)
+        wait_for(f'death at {point}', lambda: not bed.satellite.running(), 600, 0.5)
+        bed.satellite.start()
+        done.result()
+    wait_for(f'{name} to be gone', lambda: f'{name}_00000' not in bed.lvs(), 600, 1)
+    assert 'Linstor-Crypt' not in bed.guest.run('dmsetup ls')
+
+
+def no_traces(bed):
+    """Neither the passphrases nor a volume's key are in the files or logs of controller and satellite."""
+    bed.guest.run(f'grep -rq "{FIRST}" {bed.satellite.DIR} /run/satellite.log && exit 1; true')
+    for text in (FIRST, SECOND):
+        found = [p for p in bed.cluster.dir.rglob('*') if p.is_file() and text.encode() in p.read_bytes()]
+        assert not found, found
+
+
+def run(suite, work, image, everything):
+    bed = suite.check('a guest, a satellite, two pools', Bed, work, image)
+    if bed is None:
+        return
+    try:
+        suite.check('the passphrase: unset, created, wrong, changed', passphrases, bed)
+        for pool in ('thick', 'thin') if everything else ('thick',):
+            suite.check(f'create, write, grow, read, delete an encrypted volume in pool {pool}', life, bed, pool)
+        suite.check('locked after a restart', locked, bed)
+        suite.check('an emptied device', emptied, bed)
+        for point in POINTS if everything else POINTS[:1]:
+            suite.check(f'killed at {point}', killed_at, bed, point)
+        suite.check('no traces', no_traces, bed)
+        if suite.failed:
+            print(bed.satellite.log()[-4000:])
+    finally:
+        bed.close()
