@@ -61,8 +61,17 @@ static uint32_t satellites(void *arg, struct arena *a, struct admin_satellite **
         return (uint32_t)i;
 }
 
-static struct tx *op_observed_begin(void *arg) { return observed_begin(arg); }
+static struct tx *op_observed_begin(void *arg)
+{
+        const struct app *a = arg;
+        return a->observed != NULL ? observed_begin(a->observed) : NULL;
+}
 static void op_observed_end(void *arg, struct tx *tx) { observed_end(tx); }
+static bool op_untried(void *arg, const char *node)
+{
+        const struct app *a = arg;
+        return a->link == NULL || sat_link_untried(a->link, node);
+}
 
 static const struct member_hooks hooks = {
         .evaluate = evaluate,
@@ -148,15 +157,16 @@ static int open_rest(struct app *a, struct fail *f)
 
 static int open_parts(struct app *a, struct fail *f)
 {
+        a->op_env = (struct op_env){ .observed_begin = op_observed_begin,
+                .observed_end = op_observed_end,
+                .arg = a,
+                .untried = op_untried };
         int err = open_member(a, f);
         if (err != 0 || a->config.witness) return err;
         err = pki_dir_load(a->config.dir, &a->pki, f);
         if (err == 0) err = observed_open(a->config.run_dir, app_on_observed, a, &a->observed, f);
         if (err != 0) return err;
         a->waits = waits_new(a->env, &app_waits_ops, a);
-        a->op_env = (struct op_env){
-                .observed_begin = op_observed_begin, .observed_end = op_observed_end, .arg = a->observed
-        };
         err = open_sessions(a, f);
         if (err == 0) app_crypt_open(a);
         if (err == 0) err = open_rest(a, f);

@@ -238,7 +238,9 @@ int op_evaluate(void *arg, struct tx *tx, struct blob request, uint64_t index, s
         struct request req;
         struct reply reply = { 0 };
         arena_init(&arena, OP_ARENA_LIMIT_BYTES);
-        struct op op = { .tx = tx, .req = &req, .index = index, .arena = &arena, .reply = &reply };
+        struct op op = {
+                .tx = tx, .req = &req, .index = index, .arena = &arena, .reply = &reply, .env = env
+        };
         int err = dec_msgpack(&request_type, request, DEC_TOLERANT, &arena, &req, NULL);
         if (err != 0) {
                 req = (struct request){ .method = "", .path = "" };
@@ -262,6 +264,7 @@ int op_evaluate(void *arg, struct tx *tx, struct blob request, uint64_t index, s
         SET(&reply, reply, status, apirc_http_status(reply.rcs, reply.rcs_n, success));
         err = enc_msgpack(&reply_type, &reply, ret_reply);
         if (err == 0) err = op.err;
+        if (op.early && tx->err == 0) err = E_BUSY;
         arena_done(&arena);
         return err;
 }

@@ -34,6 +34,8 @@ struct op {
         uint64_t random_count;       /* numbers drawn by op_random() */
         uint32_t rcs_cap, waits_cap; /* of the arrays in reply */
         int err;                     /* sticky: E_INVALID once an error entry was added */
+        const struct op_env *env;    /* NULL in some tests */
+        bool early;                  /* it looked for a satellite that is still to be tried */
 };
 
 /* Adds an entry. code: enum apirc_code (apirc.def: number and severity); operation and object bits come from
@@ -63,7 +65,10 @@ struct op_env {
         struct tx *(*observed_begin)(void *arg);
         void (*observed_end)(void *arg, struct tx *tx);
         void *arg;
+        /* May be NULL. Is this member still to try whether that satellite can be reached? Bounded in time. */
+        bool (*untried)(void *arg, const char *node);
 };
+/* E_BUSY: it depends on a satellite that is still to be tried. */
 int op_evaluate(void *arg, struct tx *tx, struct blob request, uint64_t index, struct buf *ret_reply);
 
 #endif

@@ -184,6 +184,15 @@ bool op_observed_node(struct op *op, const char *node, struct obs_node *ret)
         return op->observed != NULL && row_get(op->observed, &obs_node_type, &key, op->arena, ret) == 0;
 }
 
+bool op_node_online(struct op *op, const char *node)
+{
+        struct obs_node o;
+        if (op_observed_node(op, node, &o) && o.connection_status == conn_status_ONLINE) return true;
+        if (op->env != NULL && op->env->untried != NULL && op->env->untried(op->env->arg, node))
+                op->early = true;
+        return false;
+}
+
 bool op_observed_pool(struct op *op, const char *node, const char *pool, struct obs_pool *ret)
 {
         struct obs_pool key = { .node_name = node, .storage_pool_name = pool };

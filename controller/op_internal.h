@@ -55,6 +55,9 @@ uint32_t op_list_vds(struct op *op, const char *rsc, struct vlm_dfn **ret);
 const struct strmap *op_ctrl_props(struct op *op);
 /* What the satellite of the node reported, or false. */
 bool op_observed_node(struct op *op, const char *node, struct obs_node *ret);
+/* For operations whose outcome depends on it: while the leader has not tried to reach that satellite, the whole operation is
+ * evaluated again later (op->early). */
+bool op_node_online(struct op *op, const char *node);
 bool op_observed_pool(struct op *op, const char *node, const char *pool, struct obs_pool *ret);
 bool op_observed_rsc(struct op *op, const char *rsc, const char *node, struct obs_rsc *ret);
 bool op_in_use(struct op *op, const struct rsc *r);

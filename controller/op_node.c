@@ -189,10 +189,9 @@ void op_node_delete(struct op *op)
 void op_node_lost(struct op *op)
 {
         struct node n;
-        struct obs_node o;
         struct rsc *rscs;
         if (!op_find_node(op, op->params[0], &n)) return node_absent(op);
-        if (op_observed_node(op, n.name, &o) && o.connection_status == conn_status_ONLINE) {
+        if (op_node_online(op, n.name)) {
                 struct api_rc *rc = op_rc(op, RC_FAIL_EXISTS_NODE_CONN, "Node '%s' is connected.", n.name);
                 op_rc_explain(op, rc, NULL, NULL, "Delete it instead, which removes its resources too.");
                 return;
@@ -259,9 +258,8 @@ void op_node_evacuate(struct op *op)
 void op_node_evict(struct op *op)
 {
         struct node n;
-        struct obs_node o;
         if (!op_need_node(op, op->params[0], &n)) return;
-        if (op_observed_node(op, n.name, &o) && o.connection_status == conn_status_ONLINE) {
+        if (op_node_online(op, n.name)) {
                 op_rc(op, RC_FAIL_EXISTS_NODE_CONN, "Node '%s' is connected.", n.name);
                 return;
         }

@@ -24,12 +24,10 @@ static double to_double(const char *s, double fallback)
 
 static const char *node_refusal(struct op *op, const struct place_ctx *c, const struct node *n)
 {
-        struct obs_node o;
         if (n->type == node_type_CONTROLLER || n->type == node_type_AUXILIARY) return "it is no satellite";
         if ((n->flags & node_flag_DELETE) != 0) return "it is being deleted";
         if ((n->flags & node_flag_EVACUATE) != 0) return "it is being evacuated";
-        if (!op_observed_node(op, n->name, &o) || o.connection_status != conn_status_ONLINE)
-                return "it is not online";
+        if (!op_node_online(op, n->name)) return "it is not online";
         const char *lacks = op_layers_lacking(op, n->name, c->stack, c->stack_n);
         return lacks != NULL ? arena_printf(op->arena, "it lacks the layers %s", lacks) : NULL;
 }

@@ -222,7 +222,16 @@ void sat_link_on_state(struct sat_link *l)
         uint64_t term;
         if (!l->config.ops->leading(l->config.arg, &term) || term == l->term) return;
         l->term = term;
+        l->try_ms = now(l);
+        LIST_FOREACH(it, &l->sessions) session_try(container_of(it, struct sat_session, at));
         sat_link_change_all(l);
+}
+
+bool sat_link_untried(const struct sat_link *l, const char *node_name)
+{
+        const struct sat_session *s = find(l, node_name);
+        if (s == NULL) return now(l) - l->try_ms < SAT_TRY_MS; /* the nodes have not been looked at yet */
+        return !s->tried && s->has_address && now(l) - s->try_ms < SAT_TRY_MS;
 }
 
 int sat_link_open(const struct sat_link_config *config, struct sat_link **ret)
@@ -240,6 +249,7 @@ int sat_link_open(const struct sat_link_config *config, struct sat_link **ret)
         l->tick.data = l->flush.data = l;
         (void)uv_timer_start(&l->tick, on_tick, SAT_TICK_MS, SAT_TICK_MS);
         *ret = l;
+        l->try_ms = now(l);
         sat_link_change_all(l);
         return 0;
 }

@@ -50,7 +50,10 @@ int sat_link_open(const struct sat_link_config *config, struct sat_link **ret) M
 void sat_link_change(struct sat_link *l, const struct sat_change *c);
 /* Anything may have changed (a snapshot was installed, changes were missed). */
 void sat_link_change_all(struct sat_link *l);
-/* Leadership or term changed. */
+/* Is it still open whether that node's satellite can be reached? Until the first try since this member began to lead has
+ * ended, for 5 s at most; false for nodes that are no satellites. */
+bool sat_link_untried(const struct sat_link *l, const char *node_name);
+/* Leadership or term changed. A new leader dials those at once that are not online. */
 void sat_link_on_state(struct sat_link *l);
 typedef void sat_link_closed_fn(void *arg);
 /* Once. l is gone when closed_cb runs, from the loop. */

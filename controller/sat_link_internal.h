@@ -12,6 +12,7 @@
 #define SAT_RETRY_FIRST_MS 200
 #define SAT_RETRY_MAX_MS 10000
 #define SAT_HELLO_MS 5000  /* for the hello reply */
+#define SAT_TRY_MS 5000    /* a first try is waited for that long */
 #define SAT_REPLY_MS 30000 /* for the reply to a wanted state */
 
 enum session_state {
@@ -39,6 +40,8 @@ struct sat_session {
         /* dialing */
         uint64_t retry_ms; /* IDLE: when to dial */
         unsigned pause_ms; /* before the next dial */
+        bool tried;        /* since try_ms it has been online, or a try has failed */
+        uint64_t try_ms;   /* made, or this member began to lead */
         /* the connection; valid from DIALING to CLOSING */
         struct conn conn;
         uint64_t state_since_ms, last_heard_ms, next_ping_ms, ping_seq;
@@ -59,7 +62,8 @@ struct sat_link {
         uv_timer_t tick, flush;
         unsigned live; /* handles and sessions */
         bool closing, nodes_changed;
-        uint64_t term; /* that we led last; sessions were told everything in it */
+        uint64_t term;   /* that we led last; sessions were told everything in it */
+        uint64_t try_ms; /* opened, or began to lead */
         sat_link_closed_fn *closed_cb;
         void *closed_arg;
 };
@@ -73,6 +77,8 @@ void session_remove(struct sat_session *s, bool forget);
 void session_tick(struct sat_session *s, uint64_t now_ms);
 /* Ends the connection, if any, and dials again now. */
 void session_redial(struct sat_session *s);
+/* A new leader wants to know whether it can be reached. */
+void session_try(struct sat_session *s);
 /* Takes part in the flush? */
 bool session_can_send(const struct sat_session *s);
 /* Encodes and sends one wanted state. 0, E_BUSY (later), or an error that ended the session. */

@@ -119,6 +119,7 @@ static void close_conn(struct sat_session *s)
 
 static void session_fail(struct sat_session *s, enum conn_status status, const char *problem)
 {
+        s->tried = true;
         (void)tell(
                 s, &(struct status_write){ .s = s, .status = status, .problem = problem, .unknown = true });
         close_conn(s);
@@ -230,6 +231,7 @@ static void on_report(struct sat_session *s, const struct sat_report *r)
         }
         if (s->state == SESSION_SYNC && r->full) {
                 move(s, SESSION_ONLINE);
+                s->tried = true;
                 s->pause_ms = SAT_RETRY_FIRST_MS;
         }
 }
@@ -389,10 +391,18 @@ struct sat_session *session_new(struct sat_link *l, const char *node_name)
         s->node_name = xstrdup(node_name);
         s->pause_ms = SAT_RETRY_FIRST_MS;
         s->last_status = conn_status_UNKNOWN;
+        s->try_ms = now(s);
         sat_dirty_add(&s->dirty, &(struct sat_change){ .kind = SAT_CHANGE_ALL });
         list_push_back(&l->sessions, &s->at);
         l->live++;
         return s;
+}
+
+void session_try(struct sat_session *s)
+{
+        s->try_ms = now(s);
+        s->tried = s->state == SESSION_ONLINE || !s->has_address;
+        if (s->state == SESSION_IDLE) s->retry_ms = s->try_ms;
 }
 
 static const struct netif *active_netif(const struct node *node)
@@ -449,6 +459,8 @@ void session_redial(struct sat_session *s)
         s->pause_ms = SAT_RETRY_FIRST_MS;
         s->retry_ms = now(s);
         if (s->state != SESSION_IDLE && s->state != SESSION_CLOSING) session_lost(s, "it is dialed anew");
+        s->try_ms = now(s);
+        s->tried = false;
 }
 
 void session_remove(struct sat_session *s, bool forget)

@@ -277,6 +277,21 @@ static void requeue(struct driver *d, struct batch *b)
         }
 }
 
+/* It is still in the queue, for whoever counts. */
+static void put_off(struct driver *d, struct op *op)
+{
+        free(op->reply);
+        op->reply = NULL;
+        op->reply_n = 0;
+        op->err = 0;
+        op->state = OP_QUEUED;
+        d->queue_n++;
+        list_remove(&op->node);
+        if (list_empty(&d->later)) d->later_ms = drv_now(d) + LATER_MS;
+        list_push_back(&d->later, &op->node);
+        drv_scan_at(d, d->later_ms);
+}
+
 static void propose(struct driver *d, struct batch *b, uint64_t base_index)
 {
         struct buf out = { 0 };
@@ -334,6 +349,10 @@ static void build(struct driver *d)
                 op->state = OP_NOOP;
                 list_push_back(&b->ops, &op->node);
                 writes_n += evaluate(d, b->layer, op, index);
+                if (op->err == E_BUSY) {
+                        put_off(d, op);
+                        continue;
+                }
                 bytes = overlay_bytes(b->layer);
                 n++;
         }
@@ -451,6 +470,7 @@ void batch_lost(struct driver *d)
                         op_give_back(d, list_first(&b->ops, struct op, node), E_NOT_LEADER);
                 batch_free(d, b);
         }
+        while (!list_empty(&d->later)) op_give_back(d, list_first(&d->later, struct op, node), E_NOT_LEADER);
         while (!list_empty(&d->queue)) op_give_back(d, list_first(&d->queue, struct op, node), E_NOT_LEADER);
         d->batches_n = 0;
         if (d->view) d->store->ops->read_end(d->store, d->view);
@@ -461,14 +481,21 @@ void batch_refuse(struct driver *d, struct op *op) { op_answer(d, op); }
 
 void batch_expire(struct driver *d, uint64_t now)
 {
-        LIST_FOREACH_SAFE(it, nx, &d->queue)
-        {
-                struct op *op = container_of(it, struct op, node);
-                if (op->deadline_ms > now) {
-                        drv_scan_at(d, op->deadline_ms);
-                } else {
-                        op->err = E_NO_QUORUM;
-                        op_answer(d, op);
-                }
+        if (!list_empty(&d->later) && now < d->later_ms) drv_scan_at(d, d->later_ms);
+        while (!list_empty(&d->later) && now >= d->later_ms) {
+                struct op *op = container_of(d->later.prev, struct op, node);
+                list_remove(&op->node);
+                list_push_front(&d->queue, &op->node);
+                d->dirty = true;
         }
+        for (unsigned i = 0; i < 2; i++) LIST_FOREACH_SAFE(it, nx, i == 0 ? &d->queue : &d->later)
+                {
+                        struct op *op = container_of(it, struct op, node);
+                        if (op->deadline_ms > now) {
+                                drv_scan_at(d, op->deadline_ms);
+                        } else {
+                                op->err = E_NO_QUORUM;
+                                op_answer(d, op);
+                        }
+                }
 }

@@ -326,9 +326,9 @@ static int check_start(const struct store_start *s, struct blob *ret_conf, struc
 static struct driver *driver_new(const struct driver_config *config)
 {
         struct driver *d = xnew(struct driver);
-        struct list *lists[] = { &d->held, &d->queue, &d->batches, &d->noops, &d->waiting, &d->sent,
-                &d->reads_new, &d->reads_asked, &d->reads_applying, &d->read_batches, &d->remotes_new,
-                &d->done };
+        struct list *lists[] = { &d->held, &d->queue, &d->later, &d->batches, &d->noops, &d->waiting,
+                &d->sent, &d->reads_new, &d->reads_asked, &d->reads_applying, &d->read_batches,
+                &d->remotes_new, &d->done };
 
         for (unsigned i = 0; i < ARRAY_LEN(lists); i++) list_init(lists[i]);
         d->store = config->store;

@@ -40,7 +40,8 @@ struct release {
 };
 
 /* One evaluated operation: reads and writes tx, appends the opaque reply. 0 = keep the writes (record id and
- * answer); E_INVALID = the operation was refused: its writes are rolled back, the reply is the refusal. Pure
+ * answer); E_INVALID = the operation was refused: its writes are rolled back, the reply is the refusal; E_BUSY = what it
+ * depends on is not known on this member yet: as if it had not been evaluated, and soon again until its deadline. Pure
  * but for what the caller put into the request. */
 typedef int evaluate_fn(void *arg, struct tx *tx, struct blob request, uint64_t index, struct buf *ret_reply);
 

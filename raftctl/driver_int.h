@@ -49,6 +49,7 @@
 #define SNAP_WINDOW 4
 #define TRAILING_MIN 256
 #define RETRY_MS 20
+#define LATER_MS 50
 #define TRIM_POINTS 3
 #define KEEP_POINTS 16     /* snapshots over which, and */
 #define KEEP_BYTES_TIMES 2 /* times snapshot_bytes for which the log is kept for a member that catches up */
@@ -294,6 +295,8 @@ struct driver {
 
         /* leader: evaluation */
         struct list queue, batches, noops;
+        struct list later; /* evaluated again at later_ms: what they depend on is not known here yet */
+        uint64_t later_ms;
         uint32_t queue_n, batches_n /* without an answer */;
         struct op *ops_hash[OP_BUCKETS];
         struct tx *view;

@@ -208,7 +208,6 @@ class Tests:
             assert self.starts_with(node, 'bigger', OLD), f'{node} has lost the volume that grew'
 
     def paused_leader_does_not_command(self):
-        self.cluster.all_online()
         rest, old = self.rest(), self.cluster.leader()
         self.spawn(rest, 'fence').ok()
         term = self.cluster.raft(old)['term']

@@ -34,10 +34,16 @@ static void observed_end(void *arg, struct tx *tx)
         kv_mem_end(tx);
 }
 
+static bool untried(void *arg, const char *node)
+{
+        struct ops_world *w = arg;
+        return w->untried != NULL && strcmp(w->untried, node) == 0;
+}
+
 static int write_call(
         struct ops_world *w, const char *method, const char *path, const char *query, const char *body)
 {
-        struct op_env env = { observed_begin, observed_end, w };
+        struct op_env env = { observed_begin, observed_end, w, untried };
         struct request r = { 0 };
         struct buf in = { 0 }, out = { 0 };
         SET(&r, request, method, method);

@@ -18,15 +18,17 @@ static void op_send(void *arg, uint64_t to, enum raft_channel channel, struct bl
         list_push_back(&n->rig->frames, &f->node);
 }
 /* Every request is one row: request bytes -> "1". A request that begins with '!' is refused, with '?' writes
- * nothing. */
+ * nothing; with '~' cannot be decided while the node is not_yet. */
 static int op_evaluate(void *arg, struct tx *tx, struct blob request, uint64_t index, struct buf *ret_reply)
 {
+        struct rig_node *n = arg;
         struct blob old;
         uint8_t key[66] = { 0x70, 0 };
 
         memcpy(key + 2, request.p, MIN(request.n, 64));
         buf_put_str(ret_reply, tx_get(tx, BLOB(key, 2 + MIN(request.n, 64)), &old) == 0 ? "again" : "first");
         if (request.p[0] != '?') (void)tx_put(tx, BLOB(key, 2 + MIN(request.n, 64)), BLOB("1", 1));
+        if (request.p[0] == '~' && n->not_yet) return E_BUSY;
         return request.p[0] == '!' ? E_INVALID : 0;
 }
 static void op_fatal(void *arg, int err, const char *why) { ((struct rig_node *)arg)->fatal = err; }

@@ -23,6 +23,7 @@ struct rig_node {
         struct store_mem *store;
         struct driver *driver;
         bool disk_held; /* jobs stay queued until rig_disk */
+        bool not_yet;   /* requests that begin with '~' are put off */
         int fatal;
         char address[8];
 };

@@ -340,6 +340,46 @@ static void test_grow_and_shrink(void **state)
         rig_free(r);
 }
 
+/* What a request depends on is not known on the leader yet: it waits there, others pass it, another leader decides it. */
+static void test_put_off(void **state)
+{
+        struct rig *r = three(1);
+        struct answer a, b, other, late;
+        uint64_t last = rig_status(r, 1).last_index;
+
+        r->nodes[1].not_yet = true;
+        submit(r, 1, 1, "~x", 100000, &a);
+        submit(r, 2, 2, "~y", 100000, &b);
+        submit(r, 2, 3, "~z", 300, &late);
+        assert_int_equal(a.n + b.n, 0);
+        assert_int_equal(rig_status(r, 1).last_index, last); /* nothing of them stays */
+        submit(r, 3, 4, "x", 5000, &other);
+        assert_string_equal(other.text, "first");
+        for (unsigned i = 0; i < 5; i++) rig_tick(r, 1, 100);
+        assert_int_equal(a.n + b.n, 0);
+        assert_int_equal(late.n, 1);
+        assert_int_equal(late.err, E_NO_QUORUM); /* nothing happened */
+        rig_links(r, "1|23");
+        rig_tick(r, 2, 3000);
+        rig_tick(r, 2, 150);
+        assert_int_equal(b.n, 1);
+        assert_string_equal(b.text, "first");
+        rig_links(r, "123");
+        for (unsigned i = 0; i < 4; i++) rig_tick(r, 2, 150);
+        rig_tick(r, 1, 10);
+        for (unsigned i = 0; i < 4; i++) rig_tick(r, 2, 150);
+        assert_int_equal(a.n, 1);
+        assert_string_equal(a.text, "first");
+        r->nodes[2].not_yet = true;
+        submit(r, 2, 5, "~w", 100000, &a);
+        assert_int_equal(a.n, 0);
+        r->nodes[2].not_yet = false;
+        rig_tick(r, 2, 100);
+        assert_int_equal(a.n, 1);
+        assert_string_equal(a.text, "first");
+        rig_free(r);
+}
+
 /* ---- a member that was away, while others go on writing ---- */
 
 static void write_entries(struct rig *r, unsigned leader, unsigned n)
@@ -474,6 +514,7 @@ int main(void)
                 cmocka_unit_test(test_full_disk),
                 cmocka_unit_test(test_hash_differs),
                 cmocka_unit_test(test_grow_and_shrink),
+                cmocka_unit_test(test_put_off),
                 cmocka_unit_test(test_log_is_kept),
                 cmocka_unit_test(test_bulk_link),
                 cmocka_unit_test(test_found),

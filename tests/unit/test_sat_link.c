@@ -310,6 +310,39 @@ static void test_session(void **state)
         assert_null(seen().problem);
 }
 
+static void wait_tried(void)
+{
+        for (int i = 0; i < 400 && sat_link_untried(b->link, "NODE-A"); i++) run_for(&b->loop, 10);
+        assert_false(sat_link_untried(b->link, "NODE-A"));
+}
+
+/* Whether a satellite can be reached is open until the first try of this leader has ended, well or badly. */
+static void test_untried(void **state)
+{
+        put_node("127.0.0.1", NULL);
+        open_link();
+        assert_true(sat_link_untried(b->link, "node-a"));
+        wait_tried();
+        assert_int_equal(seen().connection_status, conn_status_ONLINE);
+        stop_satellite();
+        wait_status(conn_status_OFFLINE);
+        assert_false(sat_link_untried(b->link, "node-a"));
+        run_for(&b->loop, 1000); /* the pauses grow */
+        b->term = 2;
+        sat_link_on_state(b->link);
+        assert_true(sat_link_untried(b->link, "node-a")); /* a new leader wants to know */
+        wait_tried();
+        assert_int_not_equal(seen().connection_status, conn_status_ONLINE);
+        start_satellite();
+        b->term = 3;
+        sat_link_on_state(b->link);
+        wait_tried();
+        assert_int_equal(seen().connection_status, conn_status_ONLINE);
+        b->term = 4;
+        sat_link_on_state(b->link);
+        assert_false(sat_link_untried(b->link, "node-a"));
+}
+
 static void test_follower_is_silent(void **state)
 {
         b->leading = false;
@@ -471,8 +504,9 @@ static void test_close_any_time(void **state)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 int main(void)
 {
-        const struct CMUnitTest tests[] = { TEST(test_session), TEST(test_follower_is_silent),
-                TEST(test_fenced), TEST(test_problems), TEST(test_foreign_certificate), TEST(test_wrong_role),
-                TEST(test_silence), TEST(test_garbage), TEST(test_node_goes), TEST(test_close_any_time) };
+        const struct CMUnitTest tests[] = { TEST(test_session), TEST(test_untried),
+                TEST(test_follower_is_silent), TEST(test_fenced), TEST(test_problems),
+                TEST(test_foreign_certificate), TEST(test_wrong_role), TEST(test_silence), TEST(test_garbage),
+                TEST(test_node_goes), TEST(test_close_any_time) };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }
