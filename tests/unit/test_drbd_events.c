@@ -133,8 +133,7 @@ static void test_garbage(void **state)
                 "call resource name:d",
                 "exists helper name:d helper:split-brain",
                 "rename resource name:d",
-                "change device name:d volume:0 disk:\x01"
-                "bad",
+                "change device name:d volume:0 disk:\001bad",
                 "bash: drbdsetup: command not found",
                 "could not connect to 'drbd' generic netlink family",
         };
