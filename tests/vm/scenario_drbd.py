@@ -35,8 +35,7 @@ class Bed:
     @staticmethod
     def prepare(guest):
         """After each start: the root of a guest is new then. drbdadm gives drbdsetup 5 s, which is little here: its commands can be repeated."""
-        guest.run("printf '#!/bin/sh\\nfor i in 1 2 3 4 5 6; do \"$@\" && exit; sleep 2; done; exit 1\\n' >/run/again && chmod +x /run/again && "
-                  'ln -sf /run/again /usr/local/bin/again')
+        guest.run("printf '#!/bin/sh\\nfor i in 1 2 3 4 5 6; do \"$@\" && exit; sleep 2; done; exit 1\\n' >/run/again && chmod +x /run/again")
         guest.run(f'hostname {guest.name} && modprobe drbd && printf "global {{ usage-count no; }}\\ninclude \\"/etc/drbd.d/*.res\\";\\n" '
                   '>/etc/drbd.conf && mkdir -p /etc/drbd.d && rm -f /etc/drbd.d/*')
 
@@ -91,7 +90,7 @@ def create(bed):
                 guest.run(f'drbdmeta --force {minor} v08 /dev/vg0/{name}_00000 internal set-gi {gi} 2>&1')
             if name == 'thick' and guest is bed.guests[1]:  # what is on a new disk is anything
                 guest.run('dd if=/dev/urandom of=/dev/vg0/thick_00000 bs=1M count=8 conv=notrunc 2>/dev/null')
-            guest.run(f'again drbdadm adjust {name} 2>&1')
+            guest.run(f'/run/again drbdadm adjust {name} 2>&1')
     bed.both_up_to_date('thin')
     for guest in bed.guests:
         assert int(guest.run('blockdev --getsize64 /dev/drbd1000')) == usable * 1024, usable
@@ -112,12 +111,12 @@ def nothing_to_adjust(bed):
 def moved_under_io(bed):
     """A file system and running writes; the primary moves, and everything is there."""
     one, two = bed.guests
-    one.run('again drbdadm primary thick && mkfs.ext4 -q /dev/drbd1000 && mkdir -p /mnt/a && mount /dev/drbd1000 /mnt/a && '
+    one.run('/run/again drbdadm primary thick && mkfs.ext4 -q /dev/drbd1000 && mkdir -p /mnt/a && mount /dev/drbd1000 /mnt/a && '
             'head -c 12M /dev/urandom >/mnt/a/data && sync && sha256sum </mnt/a/data >/mnt/a/sum && '
             '(while :; do date +%s.%N >>/mnt/a/log && sync /mnt/a/log || break; done) >/dev/null 2>&1 & echo $! >/run/writer; sleep 3')
     assert bed.state(one, 'thick')['resource']['role'] == 'Primary'
-    one.run('kill $(cat /run/writer); sleep 1; wc -l </mnt/a/log >/mnt/a/lines; umount /mnt/a && again drbdadm secondary thick')
-    two.run('again drbdadm primary thick && mkdir -p /mnt/a && mount /dev/drbd1000 /mnt/a && '
+    one.run('kill $(cat /run/writer); sleep 1; wc -l </mnt/a/log >/mnt/a/lines; umount /mnt/a && /run/again drbdadm secondary thick')
+    two.run('/run/again drbdadm primary thick && mkdir -p /mnt/a && mount /dev/drbd1000 /mnt/a && '
             'test "$(sha256sum </mnt/a/data)" = "$(cat /mnt/a/sum)" && test "$(wc -l </mnt/a/log)" = "$(cat /mnt/a/lines)"')
     assert bed.state(two, 'thick')['resource']['role'] == 'Primary'
 
@@ -134,12 +133,12 @@ def lost_and_back(bed):
     one.wait_ready()
     bed.prepare(one)
     bed.files(one)
-    one.run('vgchange -q -ay vg0 2>&1; udevadm settle; again drbdadm adjust all 2>&1')
+    one.run('vgchange -q -ay vg0 2>&1; udevadm settle; /run/again drbdadm adjust all 2>&1')
     bed.both_up_to_date('thick')
     got = int(re.search(r' received:(\d+)', one.run('drbdsetup events2 --statistics --now thick')).group(1))
     assert 6000 <= got < 60000, got  # 6 MiB and what the writer wrote, not the 64 MiB of the device
-    two.run('kill $(cat /run/writer); sleep 1; umount /mnt/a; again drbdadm secondary thick')
-    one.run('again drbdadm primary thick && mkdir -p /mnt/a && mount /dev/drbd1000 /mnt/a && test "$(sha256sum </mnt/a/more)" = "$(cat /mnt/a/sum2)"')
+    two.run('kill $(cat /run/writer); sleep 1; umount /mnt/a; /run/again drbdadm secondary thick')
+    one.run('/run/again drbdadm primary thick && mkdir -p /mnt/a && mount /dev/drbd1000 /mnt/a && test "$(sha256sum </mnt/a/more)" = "$(cat /mnt/a/sum2)"')
 
 
 def grown(bed):
@@ -147,7 +146,7 @@ def grown(bed):
     gross, usable = map(int, tool('size', '84', 1, 98304, EXTENT).split())
     for guest in bed.guests:
         guest.run(f'lvextend -q -L {gross}k vg0/thick_00000 2>&1')
-    bed.guests[0].run('again drbdadm resize thick/0 2>&1')
+    bed.guests[0].run('/run/again drbdadm resize thick/0 2>&1')
     for guest in bed.guests:
         wait_for('the new size', lambda: int(guest.run('blockdev --getsize64 /dev/drbd1000')) == usable * 1024, 60, 1)
     bed.guests[0].run('resize2fs /dev/drbd1000 2>&1 && test "$(sha256sum </mnt/a/data)" = "$(cat /mnt/a/sum)" && umount /mnt/a')
