@@ -59,10 +59,11 @@ static void run_seed(const struct options *o, uint64_t seed, struct totals *t)
         if (s->failed) {
                 t->failed++;
                 printf("seed %llu FAILED at %llu ms: %s\n  replay: %s --first %llu --seeds 1 --seconds "
-                       "%llu%s%s --trace\n",
+                       "%llu%s%s%s --trace\n",
                         (unsigned long long)seed, (unsigned long long)s->now, s->why, sim_program.name,
                         (unsigned long long)seed, (unsigned long long)o->seconds,
-                        o->guard_off ? " --guard-off " : "", o->guard_off ? o->guard_off : "");
+                        o->guard_off ? " --guard-off " : "", o->guard_off ? o->guard_off : "",
+                        profile_churn_only ? " --churn" : "");
         } else {
                 t->passed++;
         }
@@ -163,6 +164,8 @@ static bool parse(int argc, char **argv, struct options *o)
                         i++;
                 } else if (strcmp(a, "--trace") == 0) {
                         o->trace = true;
+                } else if (strcmp(a, "--churn") == 0) {
+                        profile_churn_only = true;
                 } else if (strcmp(a, "--forever") == 0) {
                         o->forever = true;
                 } else if (strcmp(a, "--until-failure") == 0) {
@@ -228,7 +231,8 @@ int main(int argc, char **argv)
         if (!parse(argc, argv, &o)) {
                 fprintf(stderr,
                         "usage: %s [--seeds N] [--first S] [--seconds T] [--guard-off NAME] "
-                        "[--trace] [--jobs N] [--forever] [--until-failure] [--limit SECONDS] [--failover N] "
+                        "[--trace] [--jobs N] [--forever] [--churn] [--until-failure] [--limit SECONDS] "
+                        "[--failover N] "
                         "[--graphs N] [--scripts N [--script NAME]]\n",
                         sim_program.name);
                 return 2;

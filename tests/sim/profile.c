@@ -10,9 +10,11 @@
  *   damage        bytes of snapshots change on the way */
 #include "tests/sim/sim.h"
 
+bool profile_churn_only;
+
 void profile_draw(struct sim *s)
 {
-        unsigned kind = sim_below(s, 12);
+        unsigned kind = sim_below(s, profile_churn_only ? 3 : 12);
 
         s->clocks = sim_below(s, 3) == 0;
         if (s->clocks)

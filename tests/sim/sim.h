@@ -205,6 +205,7 @@ void node_disk(struct sim_node *n, const struct event *e);
 struct sim_node *node_by_id(struct sim *s, uint64_t id);
 
 /* profile.c: kinds of trouble at the moments that count */
+extern bool profile_churn_only; /* --churn: every seed is of that kind */
 void profile_draw(struct sim *s);
 void profile_crash(struct sim *s, const struct event *e);
 void profile_leader(struct sim_node *n);
