@@ -169,8 +169,9 @@ static void test_seeds(void **state)
                 { { .zeroed = true, .winner = true, .initialized = true, .day0 = DAY0 }, DRBD_SEED_DAY0, 0 },
                 { { .zeroed = true, .force_sync = true, .day0 = DAY0 }, DRBD_SEED_NONE, 0 },
                 { { .zeroed = true }, DRBD_SEED_NONE, E_NOT_FOUND },
-                /* 8.4 knows day0 until its one bitmap has been used */
-                { { .gen = DRBD_GEN_84, .zeroed = true, .day0 = DAY0 }, DRBD_SEED_DAY0, 0 },
+                /* 8.4 sends everything anyway */
+                { { .gen = DRBD_GEN_84, .zeroed = true, .day0 = DAY0 }, DRBD_SEED_NONE, 0 },
+                { { .gen = DRBD_GEN_84, .zeroed = true, .winner = true, .day0 = DAY0 }, DRBD_SEED_WINNER, 0 },
                 { { .gen = DRBD_GEN_84, .zeroed = true, .initialized = true, .day0 = DAY0 }, DRBD_SEED_NONE,
                         0 },
         };

@@ -104,9 +104,8 @@ int drbd_seed_pick(const struct drbd_seed_input *in, enum drbd_seed *ret, struct
 {
         *ret = DRBD_SEED_NONE;
         if (in->winner && !in->initialized) *ret = DRBD_SEED_WINNER;
-        /* 8.4 has one bitmap: once its peer has been there, nothing is known of day0 any more. */
-        else if (in->zeroed && !in->force_sync && !(in->gen == DRBD_GEN_84 && in->initialized))
-                *ret = DRBD_SEED_DAY0;
+        /* 8.4 sets all bits when it attaches new metadata for the first time: day0 would save nothing. */
+        else if (in->zeroed && !in->force_sync && in->gen != DRBD_GEN_84) *ret = DRBD_SEED_DAY0;
         if (*ret == DRBD_SEED_NONE || drbd_gi_valid(in->day0)) return 0;
         *ret = DRBD_SEED_NONE;
         return fail_set(f, E_NOT_FOUND, "the volume definition's property DrbdCurrentGi is %s",
