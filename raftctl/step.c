@@ -572,13 +572,17 @@ void step_start(struct driver *d)
                 entries[i].type = (enum raft_entry_type)le->type;
                 entries[i].buf.base = (void *)(uintptr_t)le->data.p;
                 entries[i].buf.len = le->data.n;
+                if (le->data.p == NULL && le->data.n != 0) { /* left out */
+                        log_cache_reset(&d->log, le->index + 1);
+                        continue;
+                }
                 log_cache_append(&d->log, entry_new(le->index, le->term, le->type, le->data));
+                log_cache_evict(&d->log, s->applied.index, d->cache_bytes);
         }
         if (d->log_only) trim_points(d, s);
         d->store_last = d->log.last;
         d->snapshot_index = s->snapshot.index;
         d->snapshot_term = s->snapshot.term;
-        log_cache_evict(&d->log, s->applied.index, d->cache_bytes);
         if (s->snapshot.index) {
                 meta.index = s->snapshot.index;
                 meta.term = s->snapshot.term;

@@ -60,7 +60,9 @@ struct store_job {
         void *impl; /* the store's */
 };
 
-/* What a member starts from. Freed by the caller through the arena. */
+/* What a member starts from. Freed by the caller through the arena. A store in log-only mode leaves out the data of
+ * commands that are applied, but of the newest STORE_LOG_ONLY_TAIL bytes: data.p is NULL, data.n is right. */
+#define STORE_LOG_ONLY_TAIL ((size_t)256 << 10)
 struct store_start {
         uint64_t term, voted_for;
         struct snapshot_meta snapshot;

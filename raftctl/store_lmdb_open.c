@@ -6,9 +6,34 @@
 
 #include "raftctl/store_lmdb_parts.h"
 
-enum { ROOM_TRY_MS = 200 };
+enum { ROOM_TRY_MS = 200, UNLOAD_BYTES = 256 << 10 };
 
 /* ---- starting ---- */
+
+/* A witness stays small: what was read leaves its memory, in steps. */
+static void unload(struct store_lmdb *s, size_t *mapped, size_t n)
+{
+        *mapped += n;
+        if (!s->log_only || *mapped < UNLOAD_BYTES) return;
+        kv_lmdb_unload(s->kv);
+        *mapped = 0;
+}
+
+/* Of all rows. What is damaged is found again by the pass that reports it. */
+static size_t log_bytes(struct store_lmdb *s, struct tx *log)
+{
+        struct tx_cursor c;
+        struct log_entry e;
+        size_t bytes = 0, mapped = 0;
+        int err = member_log_seek(log, &c, 0, &e);
+        for (; err == 0; err = member_log_next(log, &c, &e)) {
+                bytes += e.data.n;
+                unload(s, &mapped, e.data.n);
+        }
+        tx_close(log, &c);
+        log->err = 0;
+        return bytes;
+}
 
 static int load_log(struct store_lmdb *s, struct tx *log, struct log_verifier *v, struct arena *a,
         struct store_start *ret, struct fail *f)
@@ -16,6 +41,7 @@ static int load_log(struct store_lmdb *s, struct tx *log, struct log_verifier *v
         struct tx_cursor c;
         struct log_entry e;
         uint64_t cap = 0;
+        size_t left = s->log_only ? log_bytes(s, log) : 0, mapped = 0;
         int err = member_log_seek(log, &c, 0, &e);
         for (; err == 0; err = member_log_next(log, &c, &e)) {
                 const char *why = log_verify_row(v, &e);
@@ -32,9 +58,17 @@ static int load_log(struct store_lmdb *s, struct tx *log, struct log_verifier *v
                                 memcpy(more, ret->entries, ret->entries_n * sizeof more[0]);
                         if (err == 0) ret->entries = more;
                 }
-                if (err == 0) err = store_copy_entry(&e, a, &ret->entries[ret->entries_n]);
                 if (err != 0) break;
+                bool old = s->log_only && left > STORE_LOG_ONLY_TAIL && e.index <= ret->applied.index;
+                left -= MIN(left, e.data.n);
+                if (old && e.type == LOG_COMMAND) {
+                        ret->entries[ret->entries_n] = e;
+                        ret->entries[ret->entries_n].data.p = NULL;
+                } else if ((err = store_copy_entry(&e, a, &ret->entries[ret->entries_n])) != 0) {
+                        break;
+                }
                 ret->entries_n++;
+                unload(s, &mapped, e.data.n);
         }
         tx_close(log, &c);
         if (err == E_NOT_FOUND) {
@@ -95,6 +129,7 @@ int store_lmdb_load(struct store *store, struct arena *a, struct store_start *re
         pthread_cond_signal(&s->todo_cond);
         pthread_mutex_unlock(&s->mutex);
         kv_lmdb_end(t);
+        if (s->log_only) kv_lmdb_unload(s->kv);
         s->loaded = err == 0;
         if (err != 0 && f != NULL) *f = local;
         return err;

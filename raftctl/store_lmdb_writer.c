@@ -231,6 +231,7 @@ void *store_writer_main(void *arg)
                 list_remove(&p->link);
                 pthread_mutex_unlock(&s->mutex);
                 run_piece(s, p);
+                if (s->log_only) kv_lmdb_unload(s->kv);
                 closed = p->kind == PIECE_CLOSE;
                 pthread_mutex_lock(&s->mutex);
                 list_push_back(&s->done, &p->link);

@@ -6,8 +6,10 @@
 #include <lmdb.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
@@ -17,7 +19,7 @@
 #include "wire/base/buf.h"
 #include "wire/base/sodium_once.h"
 
-enum { SUM_SIZE = 8 };
+enum { SUM_SIZE = 8, PAGE_MAX = 65536 /* of a kernel */ };
 /* A file system with less than this is full, whatever error a write gave: LMDB reports a short write as EIO.
  */
 #define FULL_BYTES (UINT64_C(1) << 20)
@@ -41,6 +43,8 @@ struct kv_lmdb {
         unsigned dbs_n;
         bool unsynced;
         uint64_t map_bytes;
+        void *map; /* where the library has mapped the file; NULL: not known */
+        size_t map_size;
         char *dir;           /* for statvfs */
         atomic_bool damaged; /* a read has found that a row or page is not what was written */
         pthread_mutex_t mutex;
@@ -339,6 +343,34 @@ int kv_lmdb_room(struct kv_lmdb *env, struct kv_lmdb_room *ret)
 
 /* ---- opening ---- */
 
+/* The library does not say where its map is, the kernel does: a mapping of this file and of that size. */
+static void find_map(struct kv_lmdb *env)
+{
+        struct stat st;
+        MDB_envinfo info;
+        mdb_filehandle_t fd;
+        char line[1024];
+        if (mdb_env_get_fd(env->mdb, &fd) != 0 || fstat(fd, &st) != 0 || mdb_env_info(env->mdb, &info) != 0)
+                return;
+        FILE *maps = fopen("/proc/self/maps", "re");
+        if (maps == NULL) return;
+        while (env->map == NULL && fgets(line, sizeof line, maps) != NULL) {
+                unsigned long long from, to, inode;
+                if (sscanf(line, "%llx-%llx %*s %*s %*s %llu", &from, &to, &inode) != 3) continue;
+                if (inode != (unsigned long long)st.st_ino || to - from < info.me_mapsize ||
+                        to - from - info.me_mapsize >= PAGE_MAX)
+                        continue;
+                env->map = (void *)(uintptr_t)from;
+                env->map_size = (size_t)(to - from);
+        }
+        fclose(maps);
+}
+
+void kv_lmdb_unload(struct kv_lmdb *env)
+{
+        if (env->map != NULL) (void)madvise(env->map, env->map_size, MADV_DONTNEED);
+}
+
 static int open_dbs(struct kv_lmdb *env, const struct kv_lmdb_config *config)
 {
         MDB_txn *txn;
@@ -417,6 +449,7 @@ int kv_lmdb_open(const struct kv_lmdb_config *config, struct kv_lmdb **ret, stru
                 kv_lmdb_close(env);
                 return fail_set(f, err, "%s: %s", config->path, mdb_strerror(rc));
         }
+        find_map(env);
         *ret = env;
         return 0;
 }

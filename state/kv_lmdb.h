@@ -54,6 +54,10 @@ uint64_t kv_lmdb_last_txn(struct kv_lmdb *env);
 /* Has any read found damage since it was opened? Any thread. */
 bool kv_lmdb_damaged(const struct kv_lmdb *env);
 
+/* Takes the pages of the file that were read out of this process's memory; the kernel's cache keeps them, and what was
+ * handed out stays valid. Costs microseconds, and page faults later: for processes that must stay small. Any thread. */
+void kv_lmdb_unload(struct kv_lmdb *env);
+
 /* Room left, in bytes: in the map, and in the file system (pages that can be used again count for both). */
 struct kv_lmdb_room {
         uint64_t map_bytes, map_free_bytes, disk_free_bytes;
