@@ -349,6 +349,7 @@ static struct driver *driver_new(const struct driver_config *config)
         d->level_max = config->level_max ? config->level_max : LEVEL_MAX;
         d->log_only = config->log_only;
         d->cache_bytes = config->cache_bytes ? config->cache_bytes : LOG_CACHE_BYTES;
+        d->job_bytes = config->job_bytes ? config->job_bytes : JOB_BYTES_MAX;
         d->rng = config->seed | 1;
         d->scan_ms = UINT64_MAX;
         d->incarnation = d->env->wall_ms(d->env) << 16 | (env_random_u64(d->env) & 0xffff);

@@ -82,6 +82,7 @@ struct driver_config {
                           bounded by snapshot_bytes and snapshot_entries: the log holds between three and four times
                           that; trailing_entries is not looked at */
         size_t cache_bytes; /* of the log in memory (4 MiB) */
+        size_t job_bytes;   /* of entries in one store job, and of those that it applies (8 MiB) */
 };
 
 /* Loads the store and starts; a sole voter first writes a new term (S3) and is without a state until that is

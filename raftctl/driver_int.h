@@ -230,7 +230,7 @@ struct driver {
         uint64_t id;
         char *name, *address;
         unsigned election_ms, heartbeat_ms, snapshot_entries, trailing_entries, append_entries;
-        size_t snapshot_bytes, cache_bytes;
+        size_t snapshot_bytes, cache_bytes, job_bytes;
         bool lazy, log_only;
         uint64_t needed_ms;                /* lazy: a vote was refused because this log is newer; 0 = never */
         uint64_t progress_ms;              /* lazy leader: since when nobody got any further */

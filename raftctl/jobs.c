@@ -95,7 +95,7 @@ static void build_entries(struct driver *d, struct job *j)
         j->sj.truncate_from = d->truncate_from;
         d->truncate_from = 0;
         j->from = d->store_last + 1;
-        while (d->store_last < d->log.last && j->sj.entries_n < JOB_ENTRIES_MAX && bytes < JOB_BYTES_MAX) {
+        while (d->store_last < d->log.last && j->sj.entries_n < JOB_ENTRIES_MAX && bytes < d->job_bytes) {
                 struct entry *e = log_cache_get(&d->log, d->store_last + 1);
                 if (!e) break;
                 put_entry(&j->entries, &j->sj.entries_n, &j->entries_cap, e);
@@ -121,7 +121,7 @@ static void build_apply(struct driver *d, struct job *j)
 
         /* A stop at each multiple of HASH_EVERY, where members can compare their hashes. */
         target = MIN(target, (at / HASH_EVERY + 1) * HASH_EVERY);
-        while (at < target && bytes < JOB_BYTES_MAX) {
+        while (at < target && bytes < d->job_bytes) {
                 struct entry *e = log_cache_get(&d->log, at + 1);
                 if (!e) break;
                 put_entry(&j->apply, &j->sj.apply_n, &j->apply_cap, e);

@@ -30,7 +30,8 @@ enum {
         OUTCOME_ARENA = 64 << 10,
         TICK_MAX_MS = 1000,
         WITNESS_ENTRY_BYTES = 128, /* the least that an entry costs a store */
-        WITNESS_CACHE_BYTES = 256 << 10
+        WITNESS_CACHE_BYTES = 256 << 10,
+        WITNESS_JOB_BYTES = 512 << 10
 };
 
 uint64_t member_now_ms(const struct local_member *m) { return m->env->now_ms(m->env); }
@@ -308,6 +309,7 @@ static void on_turn(uv_prepare_t *h)
                 m->disk_full = !m->disk_full;
                 m->hooks->on_room(m->arg, m->disk_full);
         }
+        if (m->witness) witness_trim(m);
         uint64_t now = member_now_ms(m), due = driver_deadline_ms(m->driver);
         uint64_t wait = due > now ? MIN(due - now, (uint64_t)TICK_MAX_MS) : 0;
         uv_update_time(m->loop);
@@ -493,9 +495,11 @@ static int open_driver(struct local_member *m, struct fail *f)
         };
         if (m->witness) {
                 c.lazy = c.log_only = true;
-                c.snapshot_bytes = witness_log_bytes(m) / 4;
+                /* Three to four of these are kept; in memory, a fifth is for what is on its way. */
+                c.snapshot_bytes = witness_log_bytes(m) / (m->is_volatile ? 5 : 4);
                 c.snapshot_entries = (unsigned)(c.snapshot_bytes / WITNESS_ENTRY_BYTES);
                 c.cache_bytes = WITNESS_CACHE_BYTES;
+                c.job_bytes = WITNESS_JOB_BYTES;
         }
         return driver_open(&c, &m->driver, f);
 }

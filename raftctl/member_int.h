@@ -51,7 +51,8 @@ struct local_member {
         unsigned election_ms, heartbeat_ms, snapshot_entries;
         bool witness, is_volatile;
         /* witness.c */
-        uint64_t witness_log_bytes, looked_ms;
+        uint64_t witness_log_bytes, looked_ms, trimmed_ms;
+        size_t heap_bytes; /* in use when it was last looked at */
         struct store_mem *memory; /* of a volatile one; else NULL */
         uv_idle_t memory_turn;
         uv_timer_t come_back;
@@ -122,6 +123,8 @@ void witness_open_memory(struct local_member *m);
 void witness_come_back(struct local_member *m);
 /* Now and then: says what an administrator should know. */
 void witness_look(struct local_member *m);
+/* Gives free memory back to the kernel; in each loop turn. */
+void witness_trim(struct local_member *m);
 /* ---- heal.c ---- */
 /* err: why the store cannot be opened, told in f. 0: the member has a new identity and no store; else as before. */
 int heal_store(struct local_member *m, int err, struct fail *f) MUST_USE;

@@ -5,6 +5,7 @@
  * nobody. It asks, by its certificate, to be let in again under that id (rejoin_request), again and again until a
  * member answers; the leader does the rest (reconcile.c). Refused for good: the member stops. */
 #include <limits.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,7 +16,7 @@
 #include "wire/base/log.h"
 
 #define LOG "witness"
-enum { AGAIN_MS = 5000, TROUBLE_EVERY_MS = 60000 };
+enum { AGAIN_MS = 5000, TROUBLE_EVERY_MS = 60000, TRIM_EVERY_MS = 200, SLACK_BYTES = 512 << 10 };
 
 /* ---- stores ---- */
 
@@ -116,6 +117,20 @@ void witness_come_back(struct local_member *m)
                         .stranger = "They do not belong to the cluster of this machine's certificate" },
                 on_answer, m);
         buf_done(&request);
+}
+
+/* ---- staying small ---- */
+
+/* While a log flows through, what is freed lies between what is kept, and the heap does not shrink by itself. */
+void witness_trim(struct local_member *m)
+{
+        uint64_t now = member_now_ms(m);
+        if (now - m->trimmed_ms < TRIM_EVERY_MS) return;
+        m->trimmed_ms = now;
+        struct mallinfo2 heap = mallinfo2();
+        bool same = heap.uordblks == m->heap_bytes; /* nothing happened */
+        m->heap_bytes = heap.uordblks;
+        if (!same && heap.fordblks > SLACK_BYTES) (void)malloc_trim(0);
 }
 
 /* ---- looking ---- */
