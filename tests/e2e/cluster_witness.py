@@ -20,7 +20,8 @@ parser.add_argument('--seed', type=int, default=1)
 args = parser.parse_args()
 lib_e2e.enter()
 
-RSS_MAX_KIB = 16 * 1024
+RSS_MAX_KIB = 13 * 1024  # with a margin to the 16 MiB that are promised (docs/reliability.md)
+PEAK_MAX_KIB = 16 * 1024
 
 
 class WitnessCluster(Cluster):
@@ -127,15 +128,21 @@ def witness_serves_nobody(cluster):
 
 
 def witness_is_small(cluster):
-    """After as many bytes as its log holds several times over."""
+    """After as many bytes as its log holds several times over; and when it starts again with all that."""
     rest = cluster.rest('c1')
     for i in range(1500):
         answer = rest.call('PUT', '/v1/key-value-store/big', {'override_props': {'v': f'{i:08}' * 1000}})
         assert answer.status == 200, answer.text
     all_vote(cluster)
-    rss = cluster.proc(cluster.witness, 'status', 'VmRSS:')
-    print(f'        VmRSS {rss} KiB')
-    assert rss <= RSS_MAX_KIB, f'{rss} KiB'
+    for when in ('after load', 'after a restart'):
+        time.sleep(1)  # what was freed goes back within 0.2 s
+        rss, peak = (cluster.proc(cluster.witness, 'status', key) for key in ('VmRSS:', 'VmHWM:'))
+        print(f'        {when}: VmRSS {rss} KiB, at most {peak} KiB')
+        assert rss <= RSS_MAX_KIB and peak <= PEAK_MAX_KIB, f'{when}: {rss} KiB, at most {peak} KiB'
+        if when == 'after load':
+            cluster.kill(cluster.witness)
+            cluster.start(cluster.witness)
+            all_vote(cluster)
 
 
 def idle_means_no_write(cluster):
