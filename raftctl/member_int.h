@@ -52,7 +52,7 @@ struct local_member {
         bool witness, is_volatile;
         /* witness.c */
         uint64_t witness_log_bytes, looked_ms, trimmed_ms;
-        size_t heap_bytes; /* in use when it was last looked at */
+        size_t heap_bytes;        /* in use when it was last looked at */
         struct store_mem *memory; /* of a volatile one; else NULL */
         uv_idle_t memory_turn;
         uv_timer_t come_back;
