@@ -134,7 +134,8 @@ class Upgrade:
         self.cluster.start(name, build)
         if name[0] == 'c':
             wait_for(f'{name} serves', lambda: self.cluster.serves(name))
-        self.cluster.all_online()  # before the next: a member may lead at once, and places only on satellites that it has reached
+        else:
+            self.cluster.all_online()  # members dial a satellite that was away again after a pause
 
     def roll(self, build, names=None):
         if names is None:
