@@ -200,6 +200,8 @@ static int tidy(void *arg, struct tx *observed, struct arena *arena)
         return err == 0 && n == 0 ? E_NOT_FOUND : err; /* nothing to do: nothing to commit */
 }
 
+static void on_reconcile_timer(uv_timer_t *t);
+
 static void look(struct app *a)
 {
         struct reconcile_args args = { .wanted = wanted_begin(a),
@@ -209,15 +211,18 @@ static void look(struct app *a)
         struct arena arena = { 0 };
         struct reconcile_action *actions = NULL;
         uint32_t n = 0;
-        bool reports = false;
+        bool reports = false, sagas = false;
         int err = args.wanted == NULL || args.observed == NULL ? E_STORAGE : 0;
         if (err == 0) reports = row_count(args.observed, &error_report_type, NULL, 0) > 0;
+        if (err == 0) sagas = a->leading && row_count(args.wanted, &saga_type, NULL, 0) > 0;
         if (err == 0 && a->leading) err = reconcile_look(&args, &arena, &actions, &n);
         observed_end(args.observed);
         if (args.wanted != NULL) wanted_end(a, args.wanted);
         if (err != 0) log_error(APP_LOG, "reconcilers cannot read the state: %s", err_text(err));
         for (uint32_t i = 0; i < n && err == 0; i++) propose(a, &actions[i]);
         arena_done(&arena);
+        if (sagas && a->proposals == 0) /* their phases have deadlines */
+                (void)uv_timer_start(&a->reconcile_timer, on_reconcile_timer, APP_SAGA_MS, 0);
         if (!reports) return;
         err = observed_write(a->observed, NULL, tidy, a);
         if (err != 0 && err != E_NOT_FOUND) log_error(APP_LOG, "observed store: %s", err_text(err));
@@ -236,6 +241,7 @@ void app_reconcile_poke(struct app *a)
 {
         if (a->phase != APP_RUNNING || a->observed == NULL) return;
         if (a->proposals > 0) a->look_again = true;
-        else if (!uv_is_active((const uv_handle_t *)&a->reconcile_timer))
+        else if (!uv_is_active((const uv_handle_t *)&a->reconcile_timer) ||
+                 uv_timer_get_due_in(&a->reconcile_timer) > APP_RECONCILE_MS)
                 (void)uv_timer_start(&a->reconcile_timer, on_reconcile_timer, APP_RECONCILE_MS, 0);
 }

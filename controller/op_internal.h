@@ -150,6 +150,7 @@ struct rsc_args {
         const uint64_t *drbd_ports; /* NULL = lowest free */
         uint32_t drbd_ports_n;
         int64_t drbd_port_count;
+        const struct snap *source; /* the volumes are made from this snapshot, in its pools; NULL = empty */
 };
 /* Creates a resource on a node. false: refused. */
 bool op_make_rsc(struct op *op, struct rsc_dfn *rd, const struct rsc_args *args);

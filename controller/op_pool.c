@@ -212,7 +212,9 @@ static bool need_pool(struct op *op, struct stor_pool *ret)
 static uint64_t pool_volumes(struct op *op, const struct stor_pool *p)
 {
         struct idx_pool_rsc key = { .node_name = p->node_name, .storage_pool_name = p->storage_pool_name };
-        return row_count(op->tx, &idx_pool_rsc_type, &key, 2);
+        struct idx_pool_snap snap = { .node_name = p->node_name, .storage_pool_name = p->storage_pool_name };
+        return row_count(op->tx, &idx_pool_rsc_type, &key, 2) +
+               row_count(op->tx, &idx_pool_snap_type, &snap, 2);
 }
 
 void op_pool_modify(struct op *op)
@@ -251,7 +253,8 @@ void op_pool_delete(struct op *op)
         }
         uint64_t used = pool_volumes(op, &p);
         if (used != 0) {
-                op_rc(op, RC_FAIL_IN_USE, "Storage pool '%s' on node '%s' is used by %llu resources.",
+                op_rc(op, RC_FAIL_IN_USE,
+                        "Storage pool '%s' on node '%s' is used by %llu resources and snapshots.",
                         p.storage_pool_name, p.node_name, (unsigned long long)used);
                 return;
         }

@@ -263,6 +263,15 @@ void op_rd_delete(struct op *op)
                 op_rc_ref(op, rc, "RscDfn", op->params[0]);
                 return;
         }
+        struct snap_dfn key = { .rsc_name = rd.name };
+        uint64_t snaps = row_count(op->tx, &snap_dfn_type, &key, 1);
+        if (snaps != 0) {
+                struct api_rc *rc = op_rc(op, RC_FAIL_EXISTS_SNAPSHOT_DFN,
+                        "Resource definition '%s' has %llu snapshots.", rd.name, (unsigned long long)snaps);
+                op_rc_explain(op, rc, NULL, NULL, "Delete them first.");
+                op_rc_ref(op, rc, "RscDfn", rd.name);
+                return;
+        }
         uint32_t n = op_list_rscs(op, rd.name, &rscs);
         for (uint32_t i = 0; i < n; i++) {
                 if (!op_in_use(op, &rscs[i])) continue;

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "controller/op_internal.h"
+#include "controller/saga.h"
 #include "wire/base/sabotage.h"
 #include "wire/def/layer_size.h"
 
@@ -193,6 +194,13 @@ static bool mixing_ok(struct op *op, const struct rsc_dfn *rd, const struct rsc 
         return true;
 }
 
+static const char *pool_of_source(const struct snap *s, uint64_t number)
+{
+        for (uint32_t i = 0; i < s->volumes_n; i++)
+                if (s->volumes[i].volume_number == number) return s->volumes[i].storage_pool_name;
+        return NULL;
+}
+
 static bool make_volumes(struct op *op, const struct node *n, const struct rsc_dfn *rd,
         const struct rsc_args *args, struct rsc *r)
 {
@@ -206,9 +214,12 @@ static bool make_volumes(struct op *op, const struct node *n, const struct rsc_d
         for (uint32_t i = 0; i < vds_n; i++) {
                 struct stor_pool p;
                 struct vlm *v = &vlms[i];
+                struct rsc_args here = *args;
+                here.pool = args->source != NULL ? pool_of_source(args->source, vds[i].volume_number)
+                                                 : args->pool;
                 uint64_t storage_kib = stack_storage_kib(rd->layer_stack, rd->layer_stack_n, vds[i].size_kib);
                 sum_kib += storage_kib;
-                if (!pick_pool(op, n, rd, &vds[i], args, &r->props, &p)) return false;
+                if (!pick_pool(op, n, rd, &vds[i], &here, &r->props, &p)) return false;
                 if (!pool_ok(op, rd, &p, diskless, sum_kib)) return false;
                 SET(v, vlm, volume_number, vds[i].volume_number);
                 SET(v, vlm, storage_pool_name, p.storage_pool_name);
@@ -217,6 +228,7 @@ static bool make_volumes(struct op *op, const struct node *n, const struct rsc_d
                 SET(v, vlm, size_kib, storage_kib);
                 MARK(v, vlm, props);
                 if (drbd) op_drbd_replica(op, &vds[i], n->name, others, v);
+                if (args->source != NULL) (void)op_source_volume(args->source, v, op->arena);
         }
         SET_N(r, rsc, volumes, vlms, vds_n);
         return diskless || mixing_ok(op, rd, r);
@@ -374,6 +386,7 @@ void op_rsc_delete(struct op *op)
                 rsc_rc(op, RC_FAIL_IN_USE, RC_OP_DELETE, r.rsc_name, r.node_name, "is in use");
                 return;
         }
+        if (!op_saga_free(op, rd.name)) return;
         if (is_last_disk(op, &r)) {
                 struct api_rc *rc = rsc_rc(op, RC_FAIL_IN_USE, RC_OP_DELETE, r.rsc_name, r.node_name,
                         "has the last disk, which diskless nodes use");

@@ -3,6 +3,7 @@
 
 #include "controller/op_crypt.h"
 #include "controller/op_internal.h"
+#include "controller/saga.h"
 #include "wire/base/sabotage.h"
 #include "wire/def/layer_size.h"
 
@@ -270,6 +271,7 @@ void op_vd_modify(struct op *op)
         if (!op_flags_modify(op, &vlm_dfn_flag_flags, vlm_dfn_flag_GROSS_SIZE, b->flags, b->flags_n, &flags))
                 return;
         SET(&vd, vlm_dfn, flags, flags);
+        if (HAS(b, vd_modify, size_kib) && !op_saga_free(op, rd.name)) return;
         if (HAS(b, vd_modify, size_kib) && !resize(op, &rd, &vd, b->size_kib)) return;
         if (!op_props_modify(op, PS_VD, &vd.props, &mod, &matters)) return;
         MARK(&vd, vlm_dfn, props);
@@ -292,6 +294,7 @@ void op_vd_delete(struct op *op)
                         op->params[1], rd.name);
                 return;
         }
+        if (!op_saga_free(op, rd.name)) return;
         uint32_t n = op_list_rscs(op, rd.name, &rscs);
         for (uint32_t i = 0; i < n; i++) {
                 if (!op_in_use(op, &rscs[i])) continue;

@@ -105,6 +105,24 @@ static void remove_conns_of_node(struct op *op, const char *node)
         row_scan_close(&s);
 }
 
+/* What nobody has any more is no snapshot. */
+static void remove_snaps_of_node(struct op *op, const char *node)
+{
+        struct idx_snap_node key = { .node_name = node }, at;
+        struct row_scan s;
+        row_scan_open(&s, op->tx, &idx_snap_node_type, &key, 1);
+        while (row_scan_next(&s, op->arena, &at)) {
+                struct snap x = { .rsc_name = at.rsc_name, .snap_name = at.snap_name, .node_name = node };
+                struct snap_dfn d = { .rsc_name = at.rsc_name, .snap_name = at.snap_name };
+                (void)row_del(op->tx, &snap_type, &x);
+                if (row_count(op->tx, &snap_type, &x, 2) != 0 ||
+                        row_get(op->tx, &snap_dfn_type, &d, op->arena, &d) != 0)
+                        continue;
+                if (!op_given(d.saga)) (void)row_del(op->tx, &snap_dfn_type, &d);
+        }
+        row_scan_close(&s);
+}
+
 void op_remove_node(struct op *op, const struct node *n)
 {
         struct stor_pool pkey = { .node_name = n->name }, p;
@@ -114,6 +132,7 @@ void op_remove_node(struct op *op, const struct node *n)
         row_scan_open(&s, op->tx, &tombstone_type, &tkey, 1);
         while (row_scan_next(&s, op->arena, &t)) (void)row_del(op->tx, &tombstone_type, &t);
         row_scan_close(&s);
+        remove_snaps_of_node(op, n->name);
         row_scan_open(&s, op->tx, &stor_pool_type, &pkey, 1);
         while (row_scan_next(&s, op->arena, &p)) (void)row_del(op->tx, &stor_pool_type, &p);
         row_scan_close(&s);

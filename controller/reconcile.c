@@ -1,7 +1,10 @@
 #include "controller/reconcile.h"
 
 #include <sodium.h>
+#include <stdio.h>
 #include <string.h>
+
+#include "controller/saga.h"
 
 struct look {
         const struct reconcile_args *args;
@@ -95,6 +98,35 @@ static void look_reports(struct look *l)
         row_scan_close(&s);
 }
 
+/* ---- sagas whose phase is over ---- */
+
+static void look_sagas(struct look *l)
+{
+        struct row_scan s;
+        struct saga g;
+        row_scan_open(&s, l->args->wanted, &saga_type, NULL, 0);
+        while (l->n < RECONCILE_MAX && l->err == 0 && row_scan_next(&s, l->arena, &g)) {
+                struct saga_view v = { .wanted = l->args->wanted,
+                        .observed = l->args->observed,
+                        .wall_ms = l->args->wall_ms,
+                        .arena = l->arena };
+                const char *reason = NULL;
+                char phase[16];
+                enum saga_verdict verdict = saga_look(&v, &g, &reason);
+                if (verdict == SAGA_WAIT) continue;
+                struct saga_step body = { 0 };
+                SET(&body, saga_step, uuid, g.uuid);
+                SET(&body, saga_step, phase, (int64_t)g.phase);
+                if (verdict == SAGA_FAILS) {
+                        SET(&body, saga_step, failed, true);
+                        SET(&body, saga_step, reason, reason != NULL ? reason : "");
+                }
+                snprintf(phase, sizeof phase, "%u", (unsigned)g.phase);
+                propose(l, "/internal/saga-step", &saga_step_type, &body, "saga", g.uuid, phase);
+        }
+        row_scan_close(&s);
+}
+
 int reconcile_look(
         const struct reconcile_args *args, struct arena *a, struct reconcile_action **ret, uint32_t *ret_n)
 {
@@ -102,6 +134,7 @@ int reconcile_look(
         *ret_n = 0;
         l.actions = arena_array(a, struct reconcile_action, RECONCILE_MAX);
         if (l.actions == NULL) return E_LIMIT;
+        look_sagas(&l);
         look_tombstones(&l);
         look_reports(&l);
         *ret = l.actions;

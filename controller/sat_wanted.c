@@ -129,6 +129,11 @@ static int put_volume(struct tx *tx, const struct sat_props *props, const struct
                 SET(&sv, sat_vlm, may_shrink, true);
         SET(&sv, sat_vlm, backing_id, backing_id(r, v->volume_number, &vd, a));
         if (v->uuid != NULL) SET(&sv, sat_vlm, uuid, v->uuid);
+        if (v->source_id != NULL) {
+                SET(&sv, sat_vlm, source_id, v->source_id);
+                SET(&sv, sat_vlm, source_uuid, v->source_uuid);
+                if (v->in_place) SET(&sv, sat_vlm, in_place, true);
+        }
         return PUSH(a, sr->volumes, sr->volumes_n, sv) ? 0 : E_LIMIT;
 }
 
@@ -157,6 +162,8 @@ static int put_rsc(struct tx *tx, const struct sat_props *props, const struct rs
         SET(&sr, sat_rsc, flags, r->flags);
         put_stack(&rd, a, &sr);
         SET(&sr, sat_rsc, props, sat_props_rsc(tx, props, &rd, r, a));
+        const char *hold = sat_wanted_hold(tx, r->rsc_name, a);
+        if (hold != NULL) SET(&sr, sat_rsc, hold, hold);
         for (uint32_t i = 0; i < r->volumes_n && err == 0; i++)
                 err = put_volume(tx, props, &rd, r, &r->volumes[i], a, &sr);
         if (err == 0) err = sat_drbd_put(tx, &rd, r, a, &sr);
@@ -164,6 +171,25 @@ static int put_rsc(struct tx *tx, const struct sat_props *props, const struct rs
         MARK(&sr, sat_rsc, volumes);
         MARK(w, sat_wanted, resources);
         return PUSH(a, w->resources, w->resources_n, sr) ? 0 : E_LIMIT;
+}
+
+/* Snapshots of the node, of one resource name or all (NULL). *ret_any: there are some. */
+static int put_snaps(struct tx *tx, const char *node, const char *rsc, struct arena *a, struct sat_wanted *w,
+        bool *ret_any)
+{
+        struct row_scan s;
+        struct idx_snap_node at, key = { .node_name = node, .rsc_name = rsc };
+        int err = 0;
+        MARK(w, sat_wanted, snapshots);
+        row_scan_open(&s, tx, &idx_snap_node_type, &key, rsc == NULL ? 1 : 2);
+        while (err == 0 && row_scan_next(&s, a, &at)) {
+                struct sat_snap x;
+                err = sat_wanted_snap(tx, at.rsc_name, at.snap_name, node, a, &x);
+                if (err == 0 && !PUSH(a, w->snapshots, w->snapshots_n, x)) err = E_LIMIT;
+                *ret_any = true;
+        }
+        row_scan_close(&s);
+        return err != 0 ? err : tx->err;
 }
 
 static int put_gone(const struct tombstone *t, struct arena *a, struct sat_wanted *w)
@@ -180,7 +206,8 @@ static int put_gone(const struct tombstone *t, struct arena *a, struct sat_wante
                 SET(&sv, sat_vlm, size_kib, 0);
                 if (v->storage_pool_name != NULL) SET(&sv, sat_vlm, storage_pool_name, v->storage_pool_name);
                 SET(&sv, sat_vlm, provider_kind, v->provider_kind);
-                const char *override = strmap_get(&v->props, "OverrideVlmId");
+                const char *override =
+                        t->snap_name != NULL ? v->source_id : strmap_get(&v->props, "OverrideVlmId");
                 SET(&sv, sat_vlm, backing_id,
                         override != NULL ? override
                                          : arena_printf(a, "%s_%05llu", t->rsc_name,
@@ -223,6 +250,8 @@ int sat_wanted_full(
         row_scan_close(&s);
         if (err == E_NOT_FOUND) err = tx_fail(tx, E_CORRUPT); /* the index and the table differ */
         if (err == 0) err = put_tombstones(tx, args->node_name, NULL, a, ret);
+        bool any;
+        if (err == 0) err = put_snaps(tx, args->node_name, NULL, a, ret, &any);
         return err != 0 ? err : tx->err;
 }
 
@@ -266,6 +295,7 @@ static int put_changed(struct tx *tx, const struct sat_wanted_args *args, const 
         if (err != 0) return err;
         bool explained = w->gone_n > gone_before;
         err = put_confirmed(d, first, a, w, &explained);
+        if (err == 0) err = put_snaps(tx, args->node_name, name, a, w, &explained);
         if (err == 0) err = row_get(tx, &rsc_type, &key, a, &r);
         if (err == 0) return put_rsc(tx, props, &r, a, w);
         if (err != E_NOT_FOUND) return err;
@@ -355,6 +385,9 @@ void sat_wanted_key(struct tx *tx, struct blob key, struct arena *a, sat_change_
                 if (second == NULL) return;
                 if (type == rsc_type.id) tell(fn, arg, SAT_CHANGE_RSC, second, first, NULL);
                 else if (third != NULL) tell(fn, arg, SAT_CHANGE_TOMBSTONE, first, second, third);
+        } else if (type == snap_type.id) {
+                const char *second = key_str(&k), *third = key_str(&k);
+                if (second != NULL && third != NULL) tell(fn, arg, SAT_CHANGE_RSC, third, first, NULL);
         }
 }
 

@@ -67,4 +67,11 @@ int sat_wanted_full(
 int sat_wanted_diff(struct tx *tx, const struct sat_wanted_args *args, const struct sat_dirty *d,
         struct arena *a, struct sat_wanted *ret) MUST_USE;
 
+/* ---- sat_wanted_snap.c ---- */
+/* The saga for which the resource's I/O is to be held, or NULL. */
+const char *sat_wanted_hold(struct tx *tx, const char *rsc_name, struct arena *a);
+/* A snapshot of a node. E_CORRUPT when a row of it is missing. */
+int sat_wanted_snap(struct tx *tx, const char *rsc_name, const char *snap_name, const char *node_name,
+        struct arena *a, struct sat_snap *ret) MUST_USE;
+
 #endif

@@ -124,28 +124,6 @@ void view_report_get(struct view *v)
 
 /* ---- what does not exist yet: nothing to list ---- */
 
-void view_snap_view(struct view *v) { view_raw(v, "[]"); }
-void view_snap_list(struct view *v)
-{
-        struct rsc_dfn rd;
-        if (view_need_rd(v, v->params[0], &rd)) view_raw(v, "[]");
-}
-void view_snap_get(struct view *v)
-{
-        struct rsc_dfn rd;
-        if (view_need_rd(v, v->params[0], &rd))
-                view_refuse(v, RC_FAIL_NOT_FOUND_SNAPSHOT_DFN,
-                        "There is no snapshot '%s' of resource definition '%s'.", v->params[1], rd.name);
-}
-void view_snap_delete(struct view *v)
-{
-        struct api_rc rc;
-        apirc_init(&rc, RC_WARN_NOT_FOUND, RC_OP_DELETE, RC_OBJ_SNAPSHOT,
-                arena_printf(v->arena, "There is no snapshot '%s' of resource definition '%s'.", v->params[1],
-                        v->params[0]),
-                v->wall_ms, v->arena);
-        apirc_render(&rc, 1, v->out);
-}
 void view_passphrase_status(struct view *v)
 {
         struct cluster c = { 0 };

@@ -76,9 +76,42 @@ static bool is_buried(const struct waits_view *view, const struct wait_item *ite
         struct row_scan s;
         bool found = view->index < item->revision; /* this member has not even seen the deletion */
         row_scan_open(&s, view->wanted, &tombstone_type, &key, 2);
-        while (!found && row_scan_next(&s, a, &t)) found = t.revision <= item->revision;
+        while (!found && row_scan_next(&s, a, &t))
+                found = t.snap_name == NULL && t.revision <= item->revision;
         row_scan_close(&s);
         return found;
+}
+
+/* A saga has ended when its row is gone; a failed one says why first. */
+static enum wait_verdict look_saga(const struct waits_view *view, const struct wait_item *item,
+        struct arena *a, struct api_rc **rcs, uint32_t *rcs_n)
+{
+        struct saga s, key = { .uuid = item->saga };
+        if (view->index < item->revision) return WAIT_PENDING;
+        if (row_get(view->wanted, &saga_type, &key, a, &s) != 0) return WAIT_DONE;
+        if (s.phase != saga_phase_FAILED) return WAIT_PENDING;
+        struct api_rc rc = { 0 };
+        const char *what = s.items_n > 0 ? s.items[0].rsc_name : "";
+        SET(&rc, api_rc, ret_code, apirc_value(RC_FAIL_UNKNOWN_ERROR, 0, 0));
+        SET(&rc, api_rc, message,
+                arena_printf(a,
+                        s.kind == saga_kind_ROLLBACK
+                                ? "Resource '%s' was not rolled back: it is as it was before."
+                                : "The snapshot of resource '%s' was not taken.",
+                        what));
+        SET(&rc, api_rc, cause, s.reason != NULL ? s.reason : "");
+        SET(&rc, api_rc, correction, "Mend what is said there, and ask again.");
+        add_reports(&rc, 1, a, rcs, rcs_n);
+        return WAIT_FAILED;
+}
+
+static enum wait_verdict look_tombstone(const struct waits_view *view, const struct wait_item *item)
+{
+        struct tombstone key = {
+                .node_name = item->node_name, .rsc_name = item->rsc_name, .uuid = item->tombstone
+        };
+        if (view->index < item->revision) return WAIT_PENDING;
+        return row_exists(view->wanted, &tombstone_type, &key) ? WAIT_PENDING : WAIT_DONE;
 }
 
 enum wait_verdict wait_item_look(const struct waits_view *view, const struct wait_item *item, struct arena *a,
@@ -86,11 +119,14 @@ enum wait_verdict wait_item_look(const struct waits_view *view, const struct wai
 {
         struct tx *observed = view->observed;
         struct obs_node n;
+        if (item->saga != NULL) return look_saga(view, item, a, rcs, rcs_n);
         if (observed_node_get(observed, item->node_name, a, &n) != 0) return WAIT_PENDING;
         /* What was reported before the node went away still counts. */
-        enum wait_verdict v = item->rsc_name != NULL ? look_rsc(observed, item, n.revision, a, rcs, rcs_n)
-                                                     : look_pool(observed, item, a, rcs, rcs_n);
-        if (v == WAIT_DONE && item->gone && !SABOTAGE(GONE_TOO_EARLY) && is_buried(view, item, a))
+        enum wait_verdict v = item->tombstone != NULL  ? look_tombstone(view, item)
+                              : item->rsc_name != NULL ? look_rsc(observed, item, n.revision, a, rcs, rcs_n)
+                                                       : look_pool(observed, item, a, rcs, rcs_n);
+        if (v == WAIT_DONE && item->gone && item->tombstone == NULL && !SABOTAGE(GONE_TOO_EARLY) &&
+                is_buried(view, item, a))
                 v = WAIT_PENDING;
         if (v != WAIT_PENDING) return v;
         bool may_answer = n.connection_status == conn_status_ONLINE ||
@@ -252,6 +288,11 @@ static void put_late(struct waits *w, struct waiter *x, const struct wait_item *
 {
         struct arena *a = &x->arena;
         const char *what = item->rsc_name != NULL ? item->rsc_name : item->pool_name;
+        if (item->saga != NULL) {
+                put_entry(x, item, RC_WARN_STLT_NOT_UPDATED, w->env->wall_ms(w->env),
+                        "The operation has not ended yet", "It is stored, and goes on.", "Look again later.");
+                return;
+        }
         put_entry(x, item, RC_WARN_STLT_NOT_UPDATED, w->env->wall_ms(w->env),
                 arena_printf(a, "Node '%s' has not yet carried out the change of %s '%s'", item->node_name,
                         item->rsc_name != NULL ? "resource" : "storage pool", what),

@@ -59,7 +59,7 @@ static bool percent(const char *s, double *ret)
         return *end == '\0' && *ret <= 100.0;
 }
 
-static bool has_tag(const char *tags, const char *tag)
+bool lvm_has_tag(const char *tags, const char *tag)
 {
         size_t n = strlen(tag);
         for (const char *p = tags; *p != '\0'; p += *p == ',') {
@@ -78,7 +78,7 @@ static bool parse_lv(char *line, void *row)
         *ret = (struct lvm_lv){ .name = f[0], .attr = f[2], .pool = f[5], .path = f[9], .tags = f[10] };
         ret->active = strcmp(f[3], "active") == 0;
         ret->open = strcmp(f[4], "open") == 0;
-        ret->raw = has_tag(f[10], LVM_TAG_RAW);
+        ret->raw = lvm_has_tag(f[10], LVM_TAG_RAW);
         return lvm_name_valid(f[0], strlen(f[0])) && strlen(f[2]) >= 6 && number(f[1], &ret->size_bytes) &&
                percent(f[6], &ret->data_percent) && percent(f[7], &ret->metadata_percent) &&
                number(f[8], &ret->extent_bytes);
@@ -145,6 +145,17 @@ int lvm_parse_vgs(
 
 /* ---- marks ---- */
 
+static const char *snapshot_tag(const char *tags, struct arena *a)
+{
+        for (const char *p = tags; *p != '\0'; p += *p == ',') {
+                size_t n = strcspn(p, ","), prefix = strlen(LVM_TAG_SNAPSHOT);
+                if (n > prefix && memcmp(p, LVM_TAG_SNAPSHOT, prefix) == 0)
+                        return arena_strndup(a, p + prefix, n - prefix);
+                p += n;
+        }
+        return NULL;
+}
+
 bool lvm_read_mark(const char *tags, struct arena *a, struct dev *d)
 {
         for (const char *p = tags; *p != '\0'; p += *p == ',') {
@@ -165,6 +176,7 @@ bool lvm_read_mark(const char *tags, struct arena *a, struct dev *d)
                                 d->volume_number = volume;
                                 d->vlm_uuid = f[3][0] != '\0' ? arena_strdup(a, f[3]) : NULL;
                                 d->rsc_name = arena_strdup(a, f[4]);
+                                d->snap_name = snapshot_tag(tags, a);
                                 return true;
                         }
                 }

@@ -16,6 +16,8 @@
         "size,lv_path,lv_tags"
 #define LVM_VG_FIELDS "vg_name,vg_size,vg_free,vg_extent_size,vg_attr"
 #define LVM_TAG_RAW "outrigger:raw"
+#define LVM_TAG_SNAPSHOT "outrigger-snapshot:" /* and the snapshot's name */
+#define LVM_TAG_NEW "outrigger-new"            /* on its way to the place of an older volume */
 #define LVM_TAG_SIZE 512
 
 struct lvm_lv {
@@ -34,7 +36,9 @@ int lvm_parse_lvs(
         const char *text, struct arena *a, struct lvm_lv **ret, uint32_t *ret_n, const char **ret_line);
 int lvm_parse_vgs(
         const char *text, struct arena *a, struct lvm_vg **ret, uint32_t *ret_n, const char **ret_line);
-/* The owner in a list of tags into d (rsc_name, uuid, volume_number, vlm_uuid). False: there is no (legible) mark. */
+/* Is the tag in a list of them? */
+bool lvm_has_tag(const char *tags, const char *tag);
+/* The owner in a list of tags into d (rsc_name, uuid, volume_number, vlm_uuid, snap_name). False: there is no (legible) mark. */
 bool lvm_read_mark(const char *tags, struct arena *a, struct dev *d);
 /* E_INVALID when a part cannot be in a tag. */
 int lvm_write_mark(const struct dev *d, char out[LVM_TAG_SIZE]);

@@ -14,6 +14,7 @@ struct item {
         const char *name;
         const struct sat_rsc *want;
         const struct sat_gone *gone;
+        const struct sat_snap *snap;
 };
 
 static int by_name(const void *a, const void *b)
@@ -24,12 +25,14 @@ static int by_name(const void *a, const void *b)
 static struct item *sorted(const struct sat_wanted *w, struct arena *a, uint32_t *ret_n)
 {
         uint32_t n = 0;
-        struct item *items = arena_array(a, struct item, (size_t)w->resources_n + w->gone_n);
+        struct item *items = arena_array(a, struct item, (size_t)w->resources_n + w->gone_n + w->snapshots_n);
         if (items == NULL) return NULL;
         for (uint32_t i = 0; i < w->resources_n; i++)
-                items[n++] = (struct item){ w->resources[i].rsc_name, &w->resources[i], NULL };
+                items[n++] = (struct item){ w->resources[i].rsc_name, &w->resources[i], NULL, NULL };
         for (uint32_t i = 0; i < w->gone_n; i++)
-                items[n++] = (struct item){ w->gone[i].rsc_name, NULL, &w->gone[i] };
+                items[n++] = (struct item){ w->gone[i].rsc_name, NULL, &w->gone[i], NULL };
+        for (uint32_t i = 0; i < w->snapshots_n; i++)
+                items[n++] = (struct item){ w->snapshots[i].rsc_name, NULL, NULL, &w->snapshots[i] };
         if (n > 1) qsort(items, n, sizeof *items, by_name);
         *ret_n = n;
         return items;
@@ -42,23 +45,30 @@ static bool has_gone(const struct sat_gone *gone, uint32_t n, const char *uuid)
         return false;
 }
 
-/* Does the unit already stand like that? */
-static bool stands(
-        const struct unit *u, const struct sat_rsc *want, const struct sat_gone *gone, uint32_t gone_n)
+static int by_snap(const void *a, const void *b)
 {
-        if ((u->want == NULL) != (want == NULL) || u->gone_n != gone_n) return false;
-        if (want != NULL && want != u->want && !obj_equal(&sat_rsc_type, u->want, want)) return false;
-        for (uint32_t i = 0; i < gone_n; i++)
-                if (!has_gone(u->gone, u->gone_n, gone[i].uuid)) return false;
+        return strcasecmp(((const struct sat_snap *)a)->snap_name, ((const struct sat_snap *)b)->snap_name);
+}
+
+/* Does the unit already stand like that? */
+static bool stands(const struct unit *u, const struct unit_wish *w)
+{
+        if ((u->want == NULL) != (w->want == NULL) || u->gone_n != w->gone_n || u->snaps_n != w->snaps_n)
+                return false;
+        if (w->want != NULL && w->want != u->want && !obj_equal(&sat_rsc_type, u->want, w->want))
+                return false;
+        for (uint32_t i = 0; i < w->gone_n; i++)
+                if (!has_gone(u->gone, u->gone_n, w->gone[i].uuid)) return false;
+        for (uint32_t i = 0; i < w->snaps_n; i++)
+                if (!obj_equal(&sat_snap_type, &u->snaps[i], &w->snaps[i])) return false;
         return true;
 }
 
 /* The unit becomes that; it is worked on when it differs from before, and when the state is on disk. */
-static int become(struct manager *m, struct unit *u, const struct sat_rsc *want, const struct sat_gone *gone,
-        uint32_t gone_n)
+static int become(struct manager *m, struct unit *u, const struct unit_wish *w)
 {
-        if (!stands(u, want, gone, gone_n)) {
-                int err = unit_set_wanted(u, want, gone, gone_n);
+        if (!stands(u, w)) {
+                int err = unit_set_wanted(u, w);
                 if (err != 0) return err;
                 u->seq = m->seq + 1; /* of the save that is about to be asked for */
                 u->failures = 0;
@@ -73,20 +83,25 @@ static int take_name(
         struct manager *m, const struct item *items, uint32_t n, bool full, uint64_t stamp, struct arena *a)
 {
         struct unit *u = unit_get(&m->units, items[0].name);
-        uint32_t gone_n = 0, cap = n + (full ? 0 : u->gone_n);
+        uint32_t gone_n = 0, snaps_n = 0, cap = n + (full ? 0 : u->gone_n);
         struct sat_gone *gone = arena_array(a, struct sat_gone, cap);
-        if (gone == NULL) return E_TOO_LARGE;
+        struct sat_snap *snaps = arena_array(a, struct sat_snap, n);
+        if (gone == NULL || snaps == NULL) return E_TOO_LARGE;
         for (uint32_t i = 0; !full && i < u->gone_n; i++) gone[gone_n++] = u->gone[i];
         const struct sat_rsc *want = NULL;
         for (uint32_t i = 0; i < n; i++) {
                 if (items[i].want != NULL) want = items[i].want;
+                else if (items[i].snap != NULL) snaps[snaps_n++] = *items[i].snap;
                 else if (!has_gone(gone, gone_n, items[i].gone->uuid)) gone[gone_n++] = *items[i].gone;
         }
         /* A difference that only deletes: what was wanted stays so, unless it is what is deleted. */
         if (!full && want == NULL && u->want != NULL && !has_gone(gone, gone_n, u->want->uuid))
                 want = u->want;
+        if (snaps_n > 1) qsort(snaps, snaps_n, sizeof *snaps, by_snap);
         u->stamp = stamp;
-        return become(m, u, want, gone, gone_n);
+        return become(m, u,
+                &(struct unit_wish){
+                        .want = want, .gone = gone, .gone_n = gone_n, .snaps = snaps, .snaps_n = snaps_n });
 }
 
 static bool is_confirmed(const struct sat_wanted *w, const char *uuid)
@@ -108,7 +123,10 @@ static int take_confirmed(struct manager *m, const struct sat_wanted *w, struct 
                 uint32_t n = 0;
                 for (uint32_t i = 0; i < u->gone_n; i++)
                         if (!is_confirmed(w, u->gone[i].uuid)) keep[n++] = u->gone[i];
-                int err = n == u->gone_n ? 0 : become(m, u, u->want, keep, n);
+                struct unit_wish left = {
+                        .want = u->want, .gone = keep, .gone_n = n, .snaps = u->snaps, .snaps_n = u->snaps_n
+                };
+                int err = n == u->gone_n ? 0 : become(m, u, &left);
                 if (err != 0) return err;
         }
         return 0;
@@ -120,7 +138,7 @@ static int take_unnamed(struct manager *m, uint64_t stamp)
         struct unit *u;
         UNIT_FOREACH(u, &m->units)
         {
-                int err = u->stamp == stamp ? 0 : become(m, u, NULL, NULL, 0);
+                int err = u->stamp == stamp ? 0 : become(m, u, &(struct unit_wish){ 0 });
                 if (err != 0) return err;
         }
         return 0;
@@ -223,6 +241,13 @@ static int check(const struct sat_wanted *w, struct fail *f)
                 if (!backing_id_valid(w->gone[i].rsc_name) || w->gone[i].uuid[0] == '\0')
                         return fail_set(f, E_INVALID, "tombstone \"%.64s\" has no valid name or uuid",
                                 w->gone[i].rsc_name);
+        for (uint32_t i = 0; err == 0 && i < w->snapshots_n; i++) {
+                const struct sat_snap *s = &w->snapshots[i];
+                if (!backing_id_valid(s->rsc_name) || !backing_id_valid(s->snap_name) || s->uuid[0] == '\0')
+                        return fail_set(
+                                f, E_INVALID, "snapshot \"%.64s\" has no valid name or uuid", s->snap_name);
+                err = check_volumes(s->volumes, s->volumes_n, s->rsc_name, f);
+        }
         return err;
 }
 

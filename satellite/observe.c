@@ -42,6 +42,7 @@ static void stack_of(struct looker *l, const struct dev *remembered, struct dev 
         }
         d->layers = NULL;
         d->layers_n = 0;
+        if (d->snap_name != NULL) return; /* never used by itself */
         if (!known) layers_copy(l->a, remembered, d);
         else if (layers_of_stack(stack, n, l->a, &d->layers, &d->layers_n) != 0) l->err = E_TOO_LARGE;
         else if (uuid_same(d->uuid, remembered->uuid) && dev_is_volume(d, remembered->vlm_uuid))
@@ -99,10 +100,22 @@ static void look_at_volumes(struct looker *l, const struct plan_input *in, const
         }
 }
 
+/* The snapshots that wanted volumes are made from: only looked at. */
+static void look_at_sources(struct looker *l, const struct plan_input *in)
+{
+        for (uint32_t i = 0; i < in->want->volumes_n; i++) {
+                struct sat_vlm v = in->want->volumes[i];
+                if (!HAS(&v, sat_vlm, source_id) || v.source_id[0] == '\0') continue;
+                SET(&v, sat_vlm, backing_id, v.source_id);
+                look_at_volumes(l, in, NULL, &v, 1);
+        }
+}
+
 int observe_resource(struct plan_input *in, struct arena *a)
 {
         struct looker l = { .in = in, .a = a, .cap = in->devs_n };
-        if (in->want != NULL) l.cap += in->want->volumes_n;
+        if (in->want != NULL) l.cap += 2 * in->want->volumes_n;
+        for (uint32_t i = 0; i < in->snaps_n; i++) l.cap += in->snaps[i].volumes_n;
         for (uint32_t i = 0; i < in->gone_n; i++) l.cap += in->gone[i].volumes_n;
         l.devs = arena_array(a, struct dev, l.cap);
         if (l.devs == NULL && l.cap > 0) return E_TOO_LARGE;
@@ -110,6 +123,9 @@ int observe_resource(struct plan_input *in, struct arena *a)
         for (uint32_t i = 0; i < in->gone_n; i++)
                 look_at_volumes(&l, in, in->gone[i].uuid, in->gone[i].volumes, in->gone[i].volumes_n);
         if (in->want != NULL) look_at_volumes(&l, in, NULL, in->want->volumes, in->want->volumes_n);
+        for (uint32_t i = 0; i < in->snaps_n; i++)
+                look_at_volumes(&l, in, NULL, in->snaps[i].volumes, in->snaps[i].volumes_n);
+        if (in->want != NULL) look_at_sources(&l, in);
         in->devs = l.devs;
         in->devs_n = l.n;
         return l.err;

@@ -1,4 +1,4 @@
-#include "satellite/plan.h"
+#include "satellite/plan_internal.h"
 
 #include <string.h>
 #include <strings.h>
@@ -8,7 +8,8 @@
 #include "wire/def/layer_size.h"
 
 static const char *const step_names[STEP_N] = { "adopt", "create", "attach", "grow", "shrink", "refresh",
-        "detach", "remove", "make", "open", "stretch", "close", "erase" };
+        "detach", "remove", "make", "open", "stretch", "close", "erase", "hold", "let go", "snapshot",
+        "restore", "replace" };
 
 const char *step_name(enum step_kind kind) { return step_names[kind]; }
 
@@ -34,7 +35,7 @@ static void add_step(
         plan_add_step(p, kind, group, d)->size_kib = size_kib;
 }
 
-static struct trouble *add_trouble(struct planner *p, int64_t volume)
+struct trouble *plan_add_trouble(struct planner *p, int64_t volume)
 {
         assert(p->out->troubles_n < p->troubles_cap);
         struct trouble *t = &p->out->troubles[p->out->troubles_n++];
@@ -45,7 +46,7 @@ static struct trouble *add_trouble(struct planner *p, int64_t volume)
 int plan_volume_trouble(
         struct planner *p, uint64_t volume, struct trouble **ret, enum trouble_code code, const char *text)
 {
-        *ret = add_trouble(p, (int64_t)volume);
+        *ret = plan_add_trouble(p, (int64_t)volume);
         trouble_set(*ret, E_INVALID, code, "Resource %s, volume %llu: %s", p->in->rsc_name,
                 (unsigned long long)volume, text);
         (*ret)->volume = (int64_t)volume;
@@ -122,7 +123,7 @@ static bool layers_known(struct planner *p)
                 int type = enum_parse(&layer_type_enum, r->layer_stack[i]);
                 if (type == layer_type_STORAGE) continue;
                 if (i < LAYERS_MAX && type >= 0 && layer_by_type((enum layer_type)type) != NULL) continue;
-                struct trouble *t = add_trouble(p, TROUBLE_NO_VOLUME);
+                struct trouble *t = plan_add_trouble(p, TROUBLE_NO_VOLUME);
                 trouble_set(t, E_UNSUPPORTED, TROUBLE_NO_LAYER,
                         "Resource %s: layer %s is not supported by this version of the satellite.",
                         p->in->rsc_name, r->layer_stack[i]);
@@ -320,6 +321,10 @@ static void plan_create(struct planner *p, const struct target *g, const struct 
                 .layers = plan_layers_fresh(p, d),
                 .layers_n = d->layers_n,
         };
+        if (HAS(g->v, sat_vlm, source_id)) {
+                plan_from_source(p, g->v, &fresh, d, g->size_kib, active);
+                return;
+        }
         add_step(p, STEP_CREATE, g->v->volume_number, &fresh, g->size_kib);
         if (!active) return;
         add_step(p, STEP_ATTACH, g->v->volume_number, &fresh, 0);
@@ -369,7 +374,7 @@ static void plan_dropped(struct planner *p)
         const struct plan_input *in = p->in;
         for (uint32_t i = 0; i < in->devs_n; i++) {
                 const struct dev *d = &in->devs[i];
-                if (!is_dropped(in, d)) continue;
+                if (!is_dropped(in, d) || plan_is_replaced(in, d)) continue;
                 if (d->unknown) not_looked(p, d);
                 else take_away(p, d);
         }
@@ -380,13 +385,13 @@ static void find_orphans(struct planner *p)
         const struct plan_input *in = p->in;
         for (uint32_t i = 0; i < in->devs_n; i++) {
                 const struct dev *d = &in->devs[i];
-                if (d->uuid == NULL || is_gone_uuid(in, d->uuid)) continue;
+                if (d->uuid == NULL || d->snap_name != NULL || is_gone_uuid(in, d->uuid)) continue;
                 if (in->want != NULL && uuid_same(d->uuid, in->want->uuid)) continue;
                 if (d->rsc_name != NULL && strcasecmp(d->rsc_name, in->rsc_name) != 0) continue;
                 if (!d->exists && !d->attached) continue;
                 p->out->orphan = true;
                 if (in->want != NULL) continue; /* said as a foreign device where it is in the way */
-                struct trouble *t = add_trouble(p, (int64_t)d->volume_number);
+                struct trouble *t = plan_add_trouble(p, (int64_t)d->volume_number);
                 trouble_set(t, E_NOT_FOUND, TROUBLE_WARN_STORAGE,
                         "Resource %s, volume %llu: the cluster does not know it.", in->rsc_name,
                         (unsigned long long)d->volume_number);
@@ -405,17 +410,21 @@ static void find_orphans(struct planner *p)
 int plan_resource(const struct plan_input *in, struct arena *a, struct plan *ret)
 {
         uint32_t volumes = in->want == NULL ? 0 : in->want->volumes_n;
+        uint32_t snap_steps, snap_troubles;
+        plan_snap_room(in, &snap_steps, &snap_troubles);
         struct planner p = { .in = in,
                 .out = ret,
                 .arena = a,
-                .steps_cap = PLAN_STEPS_MAX * (in->devs_n + volumes),
-                .troubles_cap = 3 * in->devs_n + 2 * volumes + 1 };
+                .steps_cap = PLAN_STEPS_MAX * (in->devs_n + volumes) + snap_steps,
+                .troubles_cap = 3 * in->devs_n + 2 * volumes + 1 + snap_troubles };
         *ret = (struct plan){ 0 };
         ret->steps = arena_array(a, struct step, p.steps_cap);
         ret->troubles = arena_array(a, struct trouble, p.troubles_cap);
         if ((ret->steps == NULL && p.steps_cap > 0) || ret->troubles == NULL) return E_TOO_LARGE;
+        plan_hold(&p);
         plan_gone(&p);
         find_orphans(&p);
+        plan_snapshots(&p);
         if (in->want == NULL) return 0;
         if (!layers_known(&p)) return 0;
         plan_dropped(&p);

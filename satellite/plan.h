@@ -7,6 +7,9 @@
  * uuid (an older program's) counts as the same. What nobody mentions stays, attached or not, and is reported
  * as an orphan.
  *  - What belongs to nobody that we know is never touched, and neither is what could not be looked at.
+ *  - A snapshot is taken only while the saga that wants it holds the resource's I/O, or the resource is down; one that
+ * is there is never taken anew, and goes by its tombstone only. A volume that takes the place of an older one
+ * from a snapshot removes that when it is whole.
  *  - A device that was there once is never made a second time: its file system may just not be mounted.
  *  - The layers of a volume come up bottom up above its backing, and go down top down before it. A layer that was made once is
  * never made again, and never over something else.
@@ -35,17 +38,27 @@ enum step_kind {
         STEP_STRETCH, /* its device takes over the size of the one below */
         STEP_CLOSE,   /* take its device down */
         STEP_ERASE,   /* its metadata */
+        /* Snapshots and held I/O. */
+        STEP_HOLD,     /* suspend the resource's I/O */
+        STEP_LET_GO,   /* and let it run again */
+        STEP_SNAPSHOT, /* make dev, a snapshot, of src, a volume */
+        STEP_RESTORE,  /* make dev, a volume, from src, a snapshot */
+        STEP_REPLACE,  /* the same in the place of an older volume, which goes when the new one is whole */
         STEP_N
 };
 const char *step_name(enum step_kind kind);
 
 struct step {
         enum step_kind kind;
-        uint64_t group;             /* volume number */
-        struct dev dev;             /* what it is done to, as observed */
-        uint64_t size_kib;          /* CREATE, GROW, SHRINK */
-        uint32_t layer;             /* MAKE and what follows: index in dev.layers */
-        const struct strmap *props; /* the same: effective ones of the volume, NULL when it is not wanted */
+        uint64_t group;              /* volume number */
+        struct dev dev;              /* what it is done to, as observed */
+        uint64_t size_kib;           /* CREATE, GROW, SHRINK; RESTORE, REPLACE: at least */
+        uint32_t layer;              /* MAKE and what follows: index in dev.layers */
+        const struct strmap *props;  /* the same: effective ones of the volume, NULL when it is not wanted */
+        const struct dev *src, *old; /* SNAPSHOT, RESTORE, REPLACE: as observed */
+        bool quiet;                  /* SNAPSHOT: nothing writes to src meanwhile */
+        const struct sat_rsc *want;  /* HOLD, LET_GO */
+        const char *saga;
 };
 
 /* A pool that the cluster wants here. place NULL: it cannot be used, its own row says why. */
@@ -65,7 +78,12 @@ struct plan_input {
         uint32_t devs_n;
         const struct plan_pool *pools;
         uint32_t pools_n;
+        const struct sat_snap *snaps; /* wanted */
+        uint32_t snaps_n;
+        const char *held;     /* saga for which I/O is held, HOLD_UNKNOWN, or NULL */
+        const char *given_up; /* saga for which it must not be held any more, or NULL */
 };
+#define HOLD_UNKNOWN "?" /* it may be held, since before the satellite started */
 
 struct plan {
         struct step *steps;
@@ -83,6 +101,9 @@ int plan_resource(const struct plan_input *in, struct arena *a, struct plan *ret
 bool plan_is_backed(const struct sat_rsc *r, const struct sat_vlm *v);
 /* Is the tombstone done: does nothing of its uuid remain, and has everything been looked at? */
 bool plan_is_gone(const struct sat_gone *g, const struct dev *devs, uint32_t devs_n);
+/* DONE: every volume is there; troubled: something keeps it from that. */
+enum sat_step_state plan_snap_state(
+        const struct sat_snap *s, const struct dev *devs, uint32_t devs_n, bool troubled);
 const struct plan_pool *plan_pool_find(const struct plan_pool *pools, uint32_t n, const char *name);
 
 #endif

@@ -1,10 +1,14 @@
-/* Shared by the files of the planner: plan.c (backings), plan_layers.c (what is stacked on them). Threads and ownership: see plan.h. */
+/* Shared by the files of the planner: plan.c (backings), plan_layers.c (what is stacked on them), plan_snap.c (snapshots, volumes
+ * made from them, held I/O). Threads and ownership: see plan.h. */
 #ifndef SATELLITE_PLAN_INTERNAL_H
 #define SATELLITE_PLAN_INTERNAL_H
 
 #include "satellite/plan.h"
 
 #define PLAN_STEPS_MAX (5 + 3 * LAYERS_MAX) /* for one device */
+/* Groups beside those of volumes, whose numbers are small. */
+#define GROUP_SNAP UINT64_MAX
+#define GROUP_LET_GO (UINT64_MAX - 1)
 
 struct planner {
         const struct plan_input *in;
@@ -14,6 +18,7 @@ struct planner {
 };
 
 struct step *plan_add_step(struct planner *p, enum step_kind kind, uint64_t group, const struct dev *d);
+struct trouble *plan_add_trouble(struct planner *p, int64_t volume);
 /* "Resource r, volume n: text"; the caller adds cause and remedy. Returns E_INVALID. */
 int plan_volume_trouble(
         struct planner *p, uint64_t volume, struct trouble **ret, enum trouble_code code, const char *text);
@@ -26,5 +31,18 @@ void plan_layers_down(struct planner *p, const struct dev *d, bool erase);
 bool plan_layers_to_erase(const struct dev *d);
 /* The same layers for a backing that is about to be made: nothing is there yet. */
 struct layer_dev *plan_layers_fresh(struct planner *p, const struct dev *d);
+
+/* plan_snap.c. How many steps and troubles at most the functions below add to those of the volumes. */
+void plan_snap_room(const struct plan_input *in, uint32_t *steps, uint32_t *troubles);
+/* Takes up or gives up holding; first of all steps. */
+void plan_hold(struct planner *p);
+/* What is wanted of snapshots. */
+void plan_snapshots(struct planner *p);
+/* Is the device an older volume that goes when the wanted one has been made in its place? */
+bool plan_is_replaced(const struct plan_input *in, const struct dev *d);
+/* The wanted volume is to be made from a snapshot. fresh: what it will be; old: what is at its place. Its layers come up in the
+ * next plan, which looks at what the snapshot has brought of them. */
+void plan_from_source(struct planner *p, const struct sat_vlm *v, const struct dev *fresh,
+        const struct dev *old, uint64_t size_kib, bool active);
 
 #endif

@@ -25,6 +25,7 @@ struct dev {
         const char *uuid;
         const char *vlm_uuid; /* of the volume; NULL: made when volumes had none */
         uint64_t volume_number;
+        const char *snap_name; /* a snapshot of the volume; uuid is the snapshot's; NULL: it is a volume */
         /* Where it is. */
         const char *pool; /* name, for texts; may be NULL */
         enum provider_kind kind;
@@ -83,6 +84,14 @@ struct provider {
         int (*remove)(const struct dev *d, struct trouble *t);
         /* Gives a device without a volume uuid d's. 0 also where the storage keeps no marks. */
         int (*adopt)(const struct dev *d, struct trouble *t);
+        /* Snapshots; NULL where the storage has none. All are whole or not there at all. src and d are at the
+         * same place. snapshot: d, of the volume src; quiet: nothing writes to src meanwhile, so that copying is
+         * good enough. restore: the volume d, of at least size_kib, from the snapshot src. replace: the same,
+         * in the place of old, which is not attached and is removed last. */
+        int (*snapshot)(const struct dev *src, const struct dev *d, bool quiet, struct trouble *t);
+        int (*restore)(const struct dev *src, const struct dev *d, uint64_t size_kib, struct trouble *t);
+        int (*replace)(const struct dev *old, const struct dev *src, const struct dev *d, uint64_t size_kib,
+                struct trouble *t);
 };
 
 extern const struct provider provider_file;

@@ -4,15 +4,21 @@
  * under its name with link(2), which never replaces anything: a crash leaves a whole image or none. The mark
  * is the extended attribute user.outrigger.uuid, "UUID VOLUME RESOURCE", with the volume's own uuid in
  * user.outrigger.volume. On a file system without extended
- * attributes the state file must know the image (dev.made) and its size must be the one remembered. */
+ * attributes the state file must know the image (dev.made) and its size must be the one remembered.
+ *
+ * A snapshot is an image as well, never attached, with its name in user.outrigger.snapshot and its own uuid in the mark.
+ * Snapshots, and volumes from them, are copies that share blocks where the file system can do that (FICLONE), and sparse
+ * copies elsewhere; they too get their name when they are whole. */
 #include "satellite/provider.h"
 
 #include <dirent.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/fs.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/xattr.h>
@@ -25,6 +31,7 @@
 
 #define MARK_NAME "user.outrigger.uuid"
 #define MARK_VLM_NAME "user.outrigger.volume"
+#define MARK_SNAP_NAME "user.outrigger.snapshot"
 #define MARK_MAX 512
 #define SUFFIX ".img"
 #define FILE_NAME_SIZE (BACKING_ID_SIZE + sizeof SUFFIX)
@@ -65,6 +72,7 @@ static int file_info(const char *place, struct pool_info *ret, struct trouble *t
         *ret = (struct pool_info){
                 .free_kib = (uint64_t)v.f_bavail * v.f_frsize / 1024,
                 .total_kib = (uint64_t)v.f_blocks * v.f_frsize / 1024,
+                .snapshots = true,
         };
         return 0;
 }
@@ -85,6 +93,8 @@ static bool read_mark(int fd, struct arena *a, struct dev *d)
         d->rsc_name = arena_strdup(a, text + at);
         n = fgetxattr(fd, MARK_VLM_NAME, text, MARK_MAX);
         d->vlm_uuid = n > 0 ? arena_strndup(a, text, (size_t)n) : NULL;
+        n = fgetxattr(fd, MARK_SNAP_NAME, text, MARK_MAX);
+        d->snap_name = n > 0 ? arena_strndup(a, text, (size_t)n) : NULL;
         return true;
 }
 
@@ -104,6 +114,7 @@ static int write_mark(int fd, const struct dev *d)
         int err = d->vlm_uuid != NULL && d->vlm_uuid[0] != '\0'
                           ? set_attribute(fd, MARK_VLM_NAME, d->vlm_uuid)
                           : 0;
+        if (err == 0 && d->snap_name != NULL) err = set_attribute(fd, MARK_SNAP_NAME, d->snap_name);
         return err != 0 ? err : set_attribute(fd, MARK_NAME, text);
 }
 
@@ -512,12 +523,184 @@ static int file_remove(const struct dev *d, struct trouble *t)
         return err;
 }
 
+/* ---- copies: snapshots and what is made from them ---- */
+
+#define COPY_CHUNK ((size_t)4 << 20)
+
+/* The next run of data from `at` on; *ret_end 0: there is none. 0 or a positive errno. */
+static int next_data(int fd, off_t at, off_t size, off_t *ret_begin, off_t *ret_end)
+{
+        *ret_end = 0;
+        off_t begin = lseek(fd, at, SEEK_DATA);
+        if (begin < 0) {
+                if (errno == ENXIO) return 0;
+                if (errno != EINVAL) return errno;
+                begin = at; /* a file system that does not know holes */
+        }
+        off_t end = lseek(fd, begin, SEEK_HOLE);
+        *ret_begin = begin;
+        *ret_end = end < 0 ? size : end;
+        return 0;
+}
+
+/* The holes of the source stay holes. 0 or a positive errno. */
+static int copy_sparse(int from, int to, off_t size)
+{
+        off_t at = 0, end;
+        while (at < size) {
+                int err = next_data(from, at, size, &at, &end);
+                if (err != 0 || end == 0) return err;
+                while (at < end) {
+                        off_t out = at;
+                        ssize_t n =
+                                copy_file_range(from, &at, to, &out, MIN(COPY_CHUNK, (size_t)(end - at)), 0);
+                        if (n < 0 && errno == EINTR) continue;
+                        if (n <= 0) return n < 0 ? errno : EIO;
+                }
+        }
+        return 0;
+}
+
+/* What was written to the block device and is still in its cache becomes part of the image. */
+static int flush_device(const struct dev *d)
+{
+        if (!d->attached || d->device_path == NULL) return 0;
+        int fd = open(d->device_path, O_RDONLY | O_CLOEXEC);
+        if (fd < 0) return errno;
+        int err = fsync(fd) == 0 ? 0 : errno;
+        close(fd);
+        return err;
+}
+
+/* Fills the new image fd with what is in src. quiet: a copy that takes its time is good enough. A thick one gets all of its space.
+ * 0 or a positive errno; EBUSY: it would have to be copied, and is in use. */
+static int fill(int fd, int src_fd, const struct dev *src, uint64_t src_kib, bool quiet, bool thick,
+        uint64_t size_kib)
+{
+        if (!thick && ioctl(fd, FICLONE, src_fd) == 0)
+                return size_kib > src_kib && ftruncate(fd, (off_t)(size_kib * 1024)) != 0 ? errno : 0;
+        if (!quiet && src->in_use) return EBUSY;
+        int err = take_space(fd, !thick, 0, MAX(size_kib, src_kib));
+        return err != 0 ? err : copy_sparse(src_fd, fd, (off_t)(src_kib * 1024));
+}
+
+/* Makes the image of d, nameless or (ret_temp not empty) with a temporary name, out of src. A descriptor or a negative error. */
+static int copy_image(int dir, const struct dev *src, const struct dev *d, bool quiet, uint64_t size_kib,
+        char temp[FILE_NAME_SIZE + 16], struct trouble *t)
+{
+        struct stat st;
+        int err = flush_device(src);
+        if (err != 0) return trouble_errno(t, err, "Device %s cannot be flushed", src->device_path);
+        int from = open_image_of(src, O_RDONLY, &st, t);
+        if (from < 0) return from;
+        bool thick = d->kind == provider_kind_FILE && d->snap_name == NULL;
+        int fd = open_unnamed(dir, d, temp);
+        err = fd < 0 ? -fd : fill(fd, from, src, (uint64_t)st.st_size / 1024, quiet, thick, size_kib);
+        if (err == 0) err = write_mark(fd, d);
+        if (err == 0 && fsync(fd) != 0) err = errno;
+        close(from);
+        inject_point(INJECT_FILE_COPIED);
+        if (err == 0) return fd;
+        if (temp[0] != '\0') (void)unlinkat(dir, temp, 0);
+        if (fd >= 0) close(fd);
+        int ret = trouble_errno(t, err, "Image %s/%s" SUFFIX " cannot be copied to %s" SUFFIX, src->place,
+                src->backing_id, d->backing_id);
+        if (err == EBUSY) {
+                trouble_cause(t, "The file system of the pool cannot share blocks (reflink), and the volume "
+                                 "is in use: a copy "
+                                 "would not be of one point in time.");
+                trouble_fix(t, "End the use of the volume meanwhile; or put the pool on XFS or Btrfs.");
+        }
+        return ret;
+}
+
+/* A copy of src with the name of d, unless d is there. */
+static int copy_named(
+        const struct dev *src, const struct dev *d, bool quiet, uint64_t size_kib, struct trouble *t)
+{
+        int dir = open_dir(d->place, t);
+        if (dir < 0) return dir;
+        struct stat st;
+        char name[FILE_NAME_SIZE], temp[FILE_NAME_SIZE + 16];
+        int fd = open_ours(dir, d, O_RDONLY, false, &st, t), err = MIN(fd, 0);
+        if (fd == -ENOENT) {
+                file_name(d, name);
+                fd = copy_image(dir, src, d, quiet, size_kib, temp, t);
+                int failed = fd < 0 ? 0 : give_name(dir, fd, temp, name);
+                inject_point(INJECT_FILE_CREATED);
+                if (fd >= 0 && temp[0] != '\0' && unlinkat(dir, temp, 0) != 0 && failed == 0) failed = errno;
+                err = failed == 0 ? MIN(fd, 0)
+                                  : trouble_errno(t, failed, "Image %s/%s cannot be made", d->place, name);
+        }
+        if (fd >= 0) close(fd);
+        close(dir);
+        return err;
+}
+
+static int file_snapshot(const struct dev *src, const struct dev *d, bool quiet, struct trouble *t)
+{
+        return copy_named(src, d, quiet, 0, t);
+}
+
+static int file_restore(const struct dev *src, const struct dev *d, uint64_t size_kib, struct trouble *t)
+{
+        return copy_named(src, d, true, size_kib, t);
+}
+
+/* The name of an image that is about to take the place of another. */
+static void new_name(const struct dev *d, char out[FILE_NAME_SIZE + 16])
+{
+        snprintf(out, FILE_NAME_SIZE + 16, ".outrigger-new-%s", d->backing_id);
+}
+
+/* Renames the whole new image over the old one, which must still be old's and not be attached. */
+static int put_over(int dir, int fd, const char *temp, const struct dev *old, struct trouble *t)
+{
+        struct arena a = { 0 };
+        struct stat st;
+        struct loop_state loop;
+        char name[FILE_NAME_SIZE], fresh[FILE_NAME_SIZE + 16];
+        file_name(old, name);
+        new_name(old, fresh);
+        int was = open_ours(dir, old, O_RDONLY, false, &st, t), err = MIN(was, 0), failed = 0;
+        if (was == -ENOENT) failed = ENOENT;
+        else if (was >= 0 && loop_find(&st, real_path(&a, old->place, name), &loop) != E_NOT_FOUND)
+                failed = EBUSY;
+        else if (was >= 0) {
+                if (temp[0] == '\0' && unlinkat(dir, fresh, 0) != 0 && errno != ENOENT) failed = errno;
+                if (failed == 0 && temp[0] == '\0') failed = give_name(dir, fd, temp, fresh);
+                inject_point(INJECT_FILE_BEFORE_NAME);
+                if (failed == 0 && renameat(dir, fresh, dir, name) != 0) failed = errno;
+                if (failed == 0 && fsync(dir) != 0) failed = errno;
+        }
+        if (failed != 0) err = trouble_errno(t, failed, "Image %s/%s cannot be replaced", old->place, name);
+        if (was >= 0) close(was);
+        arena_done(&a);
+        return err;
+}
+
+static int file_replace(const struct dev *old, const struct dev *src, const struct dev *d, uint64_t size_kib,
+        struct trouble *t)
+{
+        int dir = open_dir(d->place, t);
+        if (dir < 0) return dir;
+        char temp[FILE_NAME_SIZE + 16];
+        int fd = copy_image(dir, src, d, true, size_kib, temp, t), err = MIN(fd, 0);
+        if (fd >= 0) {
+                err = put_over(dir, fd, temp, old, t);
+                close(fd);
+        }
+        close(dir);
+        return err;
+}
+
 #define FILE_PROVIDER(kind_)                                                                                \
         {                                                                                                   \
                 .kind = kind_, .backed = true, .allocation_kib = ALLOCATION_KIB, .missing = file_missing,   \
                 .place = file_place, .pool_info = file_info, .list = file_list, .probe = file_probe,        \
                 .create = file_create, .resize = file_resize, .attach = file_attach,                        \
                 .refresh = file_refresh, .detach = file_detach, .remove = file_remove, .adopt = file_adopt, \
+                .snapshot = file_snapshot, .restore = file_restore, .replace = file_replace,                \
         }
 const struct provider provider_file = FILE_PROVIDER(provider_kind_FILE);
 const struct provider provider_file_thin = FILE_PROVIDER(provider_kind_FILE_THIN);

@@ -209,8 +209,9 @@ static int thin_info(const struct lvm_place *p, struct pool_info *ret, struct ar
                 return E_STORAGE;
         }
         double used = (double)lv->size_bytes / 1024 * lv->data_percent / 100;
-        *ret = (struct pool_info){ .total_kib = lv->size_bytes / 1024,
-                .granule_kib = lv->extent_bytes / 1024 };
+        *ret = (struct pool_info){
+                .total_kib = lv->size_bytes / 1024, .granule_kib = lv->extent_bytes / 1024, .snapshots = true
+        };
         ret->free_kib = ret->total_kib - MIN(ret->total_kib, (uint64_t)used);
         return 0;
 }
@@ -516,10 +517,116 @@ static int lvm_remove(const struct dev *d, struct trouble *t)
         return err;
 }
 
+/* ---- snapshots of thin volumes; they are not activated ---- */
+
+static int flush_device(const struct dev *d, struct trouble *t)
+{
+        if (!d->attached || d->device_path == NULL) return 0;
+        int fd = open(d->device_path, O_RDONLY | O_CLOEXEC);
+        int err = fd < 0 || fsync(fd) != 0 ? errno : 0;
+        if (fd >= 0) close(fd);
+        return err == 0 ? 0 : trouble_errno(t, err, "Device %s cannot be flushed", d->device_path);
+}
+
+/* A thin snapshot of src with this name and tags, in one metadata commit. */
+static int make_from(struct lvm_target *g, const struct dev *src, const char *name, const char *tag,
+        const char *tag2, bool skip, struct trouble *t)
+{
+        const char *origin = arena_printf(&g->a, "%s/%s", g->p.vg, src->backing_id);
+        int err = lvm(&g->a, NULL, t, "lvcreate", "--yes", "--snapshot", "--setactivationskip",
+                skip ? "y" : "n", "--activate", "n", "--addtag", tag, tag2[0] != '\0' ? "--addtag" : "", tag2,
+                "--name", name, origin, NULL);
+        inject_point(INJECT_LVM_CREATED);
+        return err;
+}
+
+static int mark_of(const struct dev *d, char tag[LVM_TAG_SIZE], struct trouble *t)
+{
+        if (lvm_write_mark(d, tag) == 0) return 0;
+        return trouble_set(
+                t, E_INVALID, TROUBLE_UNKNOWN, "Resource %s cannot be marked with a tag.", d->rsc_name);
+}
+
+static int lvm_snapshot(const struct dev *src, const struct dev *d, bool quiet, struct trouble *t)
+{
+        struct lvm_target g;
+        char tag[LVM_TAG_SIZE];
+        (void)quiet; /* it is of one point in time in any case */
+        int err = target_open(&g, d, t);
+        if (err == 0 && g.lv == NULL) {
+                const char *snap_tag = arena_printf(&g.a, LVM_TAG_SNAPSHOT "%s", d->snap_name);
+                err = flush_device(src, t);
+                if (err == 0) err = mark_of(d, tag, t);
+                if (err == 0) err = make_from(&g, src, d->backing_id, tag, snap_tag, true, t);
+        }
+        target_done(&g);
+        return err;
+}
+
+/* A new volume on its way to the place of an older one has this name and a tag of its own, but no mark yet. */
+static const char *new_name(struct lvm_target *g, const struct dev *d)
+{
+        return arena_printf(&g->a, "%s_new", d->backing_id);
+}
+
+/* Removes what an interrupted replace() left. */
+static int clear_new(struct lvm_target *g, const struct dev *d, struct trouble *t)
+{
+        struct lvm_lv *lv;
+        uint32_t n;
+        const char *name = new_name(g, d);
+        int err = read_lvs(g->p.vg, name, &g->a, &lv, &n, t);
+        if (err != 0 || n == 0 || !lvm_has_tag(lv->tags, LVM_TAG_NEW)) return err;
+        return lvm(&g->a, NULL, t, "lvremove", "--yes", "--force",
+                arena_printf(&g->a, "%s/%s", g->p.vg, name), NULL);
+}
+
+static int lvm_restore(const struct dev *src, const struct dev *d, uint64_t size_kib, struct trouble *t)
+{
+        struct lvm_target g;
+        char tag[LVM_TAG_SIZE];
+        int err = target_open(&g, d, t);
+        if (err == 0 && g.lv == NULL) {
+                err = clear_new(&g, d, t);
+                if (err == 0) err = mark_of(d, tag, t);
+                if (err == 0) err = make_from(&g, src, d->backing_id, tag, "", false, t);
+        }
+        target_done(&g);
+        if (err != 0 || size_kib <= src->size_kib) return err;
+        return lvm_resize(d, size_kib, t);
+}
+
+/* Makes the new one aside, removes the old one, and gives the new one its name, then its mark. A crash before the removal is begun
+ * anew; after it, restore() finds nothing at the place; after the renaming the volume has the tag "new" and is marked here. */
+static int lvm_replace(const struct dev *old, const struct dev *src, const struct dev *d, uint64_t size_kib,
+        struct trouble *t)
+{
+        struct lvm_target g;
+        char tag[LVM_TAG_SIZE];
+        int err = target_need(&g, old, t);
+        if (err == 0) err = mark_of(d, tag, t);
+        if (err == 0 && !lvm_has_tag(g.lv->tags, LVM_TAG_NEW)) {
+                const char *name = new_name(&g, d);
+                err = g.lv->active ? trouble_errno(t, EBUSY, "Logical volume %s cannot be replaced", g.path)
+                                   : clear_new(&g, d, t);
+                if (err == 0) err = make_from(&g, src, name, LVM_TAG_NEW, "", false, t);
+                if (err == 0) err = lvm(&g.a, NULL, t, "lvremove", "--yes", "--force", g.path, NULL);
+                inject_point(INJECT_LVM_REMOVED);
+                if (err == 0)
+                        err = lvm(&g.a, NULL, t, "lvrename", "--yes", g.p.vg, name, d->backing_id, NULL);
+        }
+        if (err == 0)
+                err = lvm(&g.a, NULL, t, "lvchange", "--yes", "--addtag", tag, "--deltag", LVM_TAG_NEW,
+                        g.path, NULL);
+        target_done(&g);
+        if (err != 0 || size_kib <= src->size_kib) return err;
+        return lvm_resize(d, size_kib, t);
+}
+
 static const char *lvm_missing(struct arena *a)
 {
         static const char *const programs[] = { "lvs", "vgs", "lvcreate", "lvchange", "lvextend", "lvreduce",
-                "lvremove" };
+                "lvremove", "lvrename" };
         for (size_t i = 0; i < ARRAY_LEN(programs); i++)
                 if (!exec_exists(programs[i]))
                         return arena_printf(a, "%s is not installed: install the package lvm2", programs[i]);
@@ -535,12 +642,13 @@ static const char *lvm_thin_missing(struct arena *a)
         return lvm_missing(a);
 }
 
-#define LVM_PROVIDER(kind_, place_, missing_)                                                             \
+#define LVM_PROVIDER(kind_, place_, missing_, ...)                                                        \
         {                                                                                                 \
                 .kind = kind_, .backed = true, .allocation_kib = LVM_ALLOCATION_KIB, .place = place_,     \
                 .missing = missing_, .pool_info = lvm_info, .list = lvm_list, .probe = lvm_probe,         \
                 .create = lvm_create, .resize = lvm_resize, .attach = lvm_attach, .refresh = lvm_refresh, \
-                .detach = lvm_detach, .remove = lvm_remove, .adopt = lvm_adopt,                           \
+                .detach = lvm_detach, .remove = lvm_remove, .adopt = lvm_adopt, __VA_ARGS__               \
         }
 const struct provider provider_lvm = LVM_PROVIDER(provider_kind_LVM, thick_place, lvm_missing);
-const struct provider provider_lvm_thin = LVM_PROVIDER(provider_kind_LVM_THIN, thin_place, lvm_thin_missing);
+const struct provider provider_lvm_thin = LVM_PROVIDER(provider_kind_LVM_THIN, thin_place, lvm_thin_missing,
+        .snapshot = lvm_snapshot, .restore = lvm_restore, .replace = lvm_replace);

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "satellite/hold.h"
 #include "satellite/run.h"
 #include "satellite/run_layers.h"
 #include "wire/base/log.h"
@@ -73,7 +74,8 @@ static bool take_devs(struct unit *u, const struct run *r, bool *ret_urgent)
                         if (!d.marked || layers_any_made(&d)) *ret_urgent = true;
                         d.last_size_kib = d.size_kib;
                 }
-                if (d.exists || d.attached || (d.unknown && d.made) || (d.made && unit_wants_dev(u, &d)))
+                if (d.exists || d.attached || (d.unknown && d.made) ||
+                        (d.made && (unit_wants_dev(u, &d) || unit_wants_snap(u, &d))))
                         keep[n++] = d;
         }
         bool changed =
@@ -83,9 +85,18 @@ static bool take_devs(struct unit *u, const struct run *r, bool *ret_urgent)
         return changed;
 }
 
+static void take_held(struct manager *m, struct unit *u, const char *held)
+{
+        if (held != NULL && (u->held == NULL || strcmp(u->held, held) != 0)) u->held_ms = manager_now(m);
+        char *kept = held == NULL ? NULL : xstrdup(held);
+        free(u->held);
+        u->held = kept;
+}
+
 static void take_outcome(struct manager *m, struct unit *u, const struct run *r)
 {
         bool urgent;
+        take_held(m, u, r->in.held);
         bool changed = take_devs(u, r, &urgent);
         if (changed && urgent) save_request(m);
         else if (changed) save_soon(m);
@@ -156,6 +167,10 @@ static int round_start(struct manager *m, struct unit *u)
                 .gone_n = u->gone_n,
                 .devs = u->devs,
                 .devs_n = u->devs_n,
+                .snaps = u->snaps,
+                .snaps_n = u->snaps_n,
+                .held = u->held,
+                .given_up = u->given_up,
         };
         int err = pool_set_plan(&m->pools, &a, &pools, &in.pools_n);
         in.pools = pools;
@@ -217,6 +232,19 @@ static void is_late(struct manager *m, struct round *r)
         manager_touch(m, u);
 }
 
+/* Nobody has said for long how it goes on: the controllers may all be gone, and I/O must not stand still. */
+static void held_too_long(struct manager *m, struct unit *u, uint64_t now)
+{
+        if (u->want == NULL || !hold_possible(u->want) || now - u->held_ms < HOLD_MAX_MS) return;
+        if (u->given_up != NULL && strcmp(u->given_up, u->held) == 0) return;
+        log_warn("resource", "%s: its I/O was suspended for longer than %u s: it goes on", u->name,
+                HOLD_MAX_MS / 1000);
+        free(u->given_up);
+        u->given_up = xstrdup(u->held);
+        u->failures = 0;
+        round_queue(m, u);
+}
+
 void round_tick(struct manager *m)
 {
         uint64_t now = manager_now(m);
@@ -228,6 +256,7 @@ void round_tick(struct manager *m)
         struct unit *u;
         UNIT_FOREACH(u, &m->units)
         {
+                if (u->held != NULL) held_too_long(m, u, now);
                 if (u->failures == 0 || u->running || !list_empty(&u->ready) || now < u->retry_at_ms)
                         continue;
                 round_queue(m, u);

@@ -11,14 +11,15 @@ static int put_reports(
         const struct unit *u, int64_t volume, struct arena *a, struct api_rc **ret, uint32_t *ret_n)
 {
         uint32_t n = 0;
-        for (uint32_t i = 0; i < u->troubles_n; i++) n += u->troubles[i].volume == volume;
+        for (uint32_t i = 0; i < u->troubles_n; i++)
+                n += u->troubles[i].volume == volume && u->troubles[i].snap[0] == '\0';
         *ret_n = 0;
         *ret = NULL;
         if (n == 0) return 0;
         *ret = arena_array(a, struct api_rc, n);
         if (*ret == NULL) return E_TOO_LARGE;
         for (uint32_t i = 0; i < u->troubles_n; i++)
-                if (u->troubles[i].volume == volume)
+                if (u->troubles[i].volume == volume && u->troubles[i].snap[0] == '\0')
                         trouble_report(&u->troubles[i], TROUBLE_OF_RESOURCE, a, &(*ret)[(*ret_n)++]);
         return 0;
 }
@@ -100,21 +101,76 @@ static const struct dev *dev_of(const struct unit *u, const struct sat_vlm *v)
 
 static int put_volumes(const struct unit *u, struct arena *a, struct obs_rsc *r)
 {
-        uint32_t n = u->want != NULL ? u->want->volumes_n : u->devs_n;
+        uint32_t n = u->want != NULL ? u->want->volumes_n : u->devs_n, m = 0;
         if (n == 0) return 0;
         struct obs_vlm *v = arena_array(a, struct obs_vlm, n);
         if (v == NULL) return E_TOO_LARGE;
         int err = 0;
         for (uint32_t i = 0; err == 0 && i < n; i++) {
                 if (u->want == NULL) {
-                        err = put_volume(u, u->devs[i].volume_number, &u->devs[i], true, a, &v[i]);
+                        if (u->devs[i].snap_name == NULL)
+                                err = put_volume(u, u->devs[i].volume_number, &u->devs[i], true, a, &v[m++]);
                         continue;
                 }
                 const struct sat_vlm *w = &u->want->volumes[i];
                 bool backed = plan_is_backed(u->want, w);
-                err = put_volume(u, w->volume_number, backed ? dev_of(u, w) : NULL, backed, a, &v[i]);
+                err = put_volume(u, w->volume_number, backed ? dev_of(u, w) : NULL, backed, a, &v[m++]);
         }
-        SET_N(r, obs_rsc, volumes, v, n);
+        if (m > 0) SET_N(r, obs_rsc, volumes, v, m);
+        return err;
+}
+
+/* ---- snapshots ---- */
+
+static int put_snap_reports(const struct unit *u, const char *name, struct arena *a, struct obs_snap *s)
+{
+        struct api_rc *rcs = arena_array(a, struct api_rc, u->troubles_n + 1);
+        uint32_t n = 0;
+        if (rcs == NULL) return E_TOO_LARGE;
+        for (uint32_t i = 0; i < u->troubles_n; i++)
+                if (strcmp(u->troubles[i].snap, name) == 0)
+                        trouble_report(&u->troubles[i], TROUBLE_OF_RESOURCE, a, &rcs[n++]);
+        if (n > 0) SET_N(s, obs_snap, reports, rcs, n);
+        return 0;
+}
+
+static int put_snap_volumes(
+        const struct unit *u, const struct sat_snap *w, struct arena *a, struct obs_snap *s)
+{
+        struct obs_vlm *v = arena_array(a, struct obs_vlm, w->volumes_n + 1);
+        uint32_t n = 0;
+        if (v == NULL) return E_TOO_LARGE;
+        for (uint32_t i = 0; i < u->devs_n && n < w->volumes_n; i++) {
+                const struct dev *d = &u->devs[i];
+                if (!d->exists || !uuid_same(d->uuid, w->uuid)) continue;
+                struct obs_vlm *o = &v[n++];
+                *o = (struct obs_vlm){ 0 };
+                SET(o, obs_vlm, volume_number, d->volume_number);
+                SET(o, obs_vlm, allocated_kib, d->allocated_kib);
+                SET(o, obs_vlm, usable_kib, d->size_kib);
+                SET(o, obs_vlm, backing_device, d->backing_path);
+        }
+        if (n > 0) SET_N(s, obs_snap, volumes, v, n);
+        return 0;
+}
+
+static int put_snaps(const struct unit *u, struct arena *a, struct obs_rsc *r)
+{
+        if (u->snaps_n == 0) return 0;
+        struct obs_snap *list = arena_array(a, struct obs_snap, u->snaps_n);
+        int err = list == NULL ? E_TOO_LARGE : 0;
+        for (uint32_t i = 0; err == 0 && i < u->snaps_n; i++) {
+                const struct sat_snap *w = &u->snaps[i];
+                struct obs_snap *s = &list[i];
+                *s = (struct obs_snap){ 0 };
+                SET(s, obs_snap, snap_name, w->snap_name);
+                SET(s, obs_snap, uuid, w->uuid);
+                SET(s, obs_snap, revision, w->revision);
+                err = put_snap_reports(u, w->snap_name, a, s);
+                if (err == 0) err = put_snap_volumes(u, w, a, s);
+                SET(s, obs_snap, state, plan_snap_state(w, u->devs, u->devs_n, s->reports_n > 0));
+        }
+        if (err == 0) SET_N(r, obs_rsc, snapshots, list, u->snaps_n);
         return err;
 }
 
@@ -153,7 +209,7 @@ static int put_own_reports(const struct unit *u, struct arena *a, struct obs_rsc
         if (rcs == NULL) return E_TOO_LARGE;
         uint32_t n = 0;
         for (uint32_t i = 0; i < u->troubles_n; i++)
-                if (!is_shown(r, u->troubles[i].volume))
+                if (u->troubles[i].snap[0] == '\0' && !is_shown(r, u->troubles[i].volume))
                         trouble_report(&u->troubles[i], TROUBLE_OF_RESOURCE, a, &rcs[n++]);
         if (n > 0) SET_N(r, obs_rsc, reports, rcs, n);
         return 0;
@@ -174,6 +230,9 @@ int row_of_unit(const struct unit *u, const char *node_name, struct arena *a, st
         int err = put_volumes(u, a, ret);
         if (err == 0) err = put_own_reports(u, a, ret);
         if (err == 0) err = put_gone(u, a, ret);
+        if (err == 0) err = put_snaps(u, a, ret);
+        if (u->held != NULL && strcmp(u->held, HOLD_UNKNOWN) != 0) SET(ret, obs_rsc, held, u->held);
+        if (u->given_up != NULL) SET(ret, obs_rsc, hold_over, u->given_up);
         return err;
 }
 

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "satellite/hold.h"
 #include "satellite/run_layers.h"
 #include "wire/codec/codec.h"
 
@@ -15,6 +16,7 @@ void dev_copy(struct arena *a, const struct dev *d, struct dev *ret)
         ret->rsc_name = copy_str(a, d->rsc_name);
         ret->uuid = copy_str(a, d->uuid);
         ret->vlm_uuid = copy_str(a, d->vlm_uuid);
+        ret->snap_name = copy_str(a, d->snap_name);
         ret->pool = copy_str(a, d->pool);
         ret->place = copy_str(a, d->place);
         ret->backing_id = copy_str(a, d->backing_id);
@@ -37,6 +39,14 @@ static int copy_wanted(struct run *r, const struct plan_input *in)
                 err = obj_copy(&sat_gone_type, &in->gone[i], &r->arena, &gone[i]);
         r->in.gone = gone;
         r->in.gone_n = in->gone_n;
+        struct sat_snap *snaps = arena_array(&r->arena, struct sat_snap, in->snaps_n);
+        if (snaps == NULL && in->snaps_n > 0) return E_TOO_LARGE;
+        for (uint32_t i = 0; err == 0 && i < in->snaps_n; i++)
+                err = obj_copy(&sat_snap_type, &in->snaps[i], &r->arena, &snaps[i]);
+        r->in.snaps = snaps;
+        r->in.snaps_n = in->snaps_n;
+        r->in.held = copy_str(&r->arena, in->held);
+        r->in.given_up = copy_str(&r->arena, in->given_up);
         return err;
 }
 
@@ -80,9 +90,26 @@ static int do_step(const struct step *s, struct trouble *t)
         case STEP_STRETCH:
         case STEP_CLOSE:
         case STEP_ERASE: return run_layer_step(s, t);
+        case STEP_HOLD: return hold_set(s->want, true, t);
+        case STEP_LET_GO: return hold_set(s->want, false, t);
+        case STEP_SNAPSHOT: return prov->snapshot(s->src, &s->dev, s->quiet, t);
+        case STEP_RESTORE: return prov->restore(s->src, &s->dev, s->size_kib, t);
+        case STEP_REPLACE: return prov->replace(s->old, s->src, &s->dev, s->size_kib, t);
         case STEP_N: break;
         }
         return E_INVALID;
+}
+
+/* Does the step make its device? */
+static bool makes(enum step_kind k)
+{
+        return k == STEP_CREATE || k == STEP_SNAPSHOT || k == STEP_RESTORE || k == STEP_REPLACE;
+}
+
+static void note_held(struct run *r, const struct step *s)
+{
+        if (s->kind == STEP_HOLD) r->in.held = s->saga;
+        if (s->kind == STEP_LET_GO) r->in.held = NULL;
 }
 
 /* What later steps of the group must know of a step that was done. */
@@ -93,7 +120,7 @@ static void note_done(struct plan *p, uint32_t done)
         for (uint32_t i = done + 1; i < p->steps_n; i++) {
                 struct dev *d = &p->steps[i].dev;
                 if (!dev_same_place(d, s->dev.kind, s->dev.place, s->dev.backing_id)) continue;
-                if (s->kind == STEP_CREATE) d->made = true;
+                if (makes(s->kind)) d->made = true;
                 if (s->kind == STEP_ADOPT) d->vlm_uuid = s->dev.vlm_uuid;
                 if (s->kind == STEP_CREATE || s->kind == STEP_GROW || s->kind == STEP_SHRINK)
                         d->last_size_kib = d->size_kib = s->size_kib;
@@ -109,7 +136,7 @@ static int remember_made(struct run *r, const struct plan *p, const bool *done)
                 devs[k] = r->in.devs[k];
                 for (uint32_t i = 0; i < p->steps_n; i++) {
                         const struct step *s = &p->steps[i];
-                        bool owned = s->kind == STEP_CREATE || s->kind == STEP_ADOPT;
+                        bool owned = makes(s->kind) || s->kind == STEP_ADOPT;
                         if (!done[i] || (!owned && s->kind != STEP_MAKE)) continue;
                         if (!dev_same_place(&devs[k], s->dev.kind, s->dev.place, s->dev.backing_id)) continue;
                         layers_remember(devs[k].layers, devs[k].layers_n, s->dev.layers, s->dev.layers_n);
@@ -117,6 +144,7 @@ static int remember_made(struct run *r, const struct plan *p, const bool *done)
                         devs[k].vlm_uuid = s->dev.vlm_uuid;
                         devs[k].uuid = s->dev.uuid;
                         devs[k].rsc_name = s->dev.rsc_name;
+                        devs[k].snap_name = s->dev.snap_name;
                         devs[k].volume_number = s->dev.volume_number;
                         devs[k].made = true;
                 }
@@ -155,12 +183,14 @@ static uint32_t do_steps(struct run *r, struct plan *p)
                         r->steps_done++;
                         done[i] = true;
                         note_done(p, i);
+                        note_held(r, &p->steps[i]);
                         continue;
                 }
                 if (t->err == 0)
                         trouble_set(t, err, TROUBLE_UNKNOWN, "%s: %s.", step_name(p->steps[i].kind),
                                 err_text(err));
                 t->volume = (int64_t)p->steps[i].dev.volume_number;
+                if (p->steps[i].dev.snap_name != NULL) trouble_of_snapshot(t, p->steps[i].dev.snap_name);
                 if (r->err == 0) r->err = err;
                 failed[i] = true;
                 n++;

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "satellite/hold.h"
 #include "satellite/inject.h"
 #include "satellite/state.h"
 #include "wire/base/log.h"
@@ -62,6 +63,7 @@ static int put_devices(struct manager *m, struct arena *a, struct sat_state *s)
                 SET(x, sat_device, made, true);
                 if (d->vlm_uuid != NULL) SET(x, sat_device, vlm_uuid, d->vlm_uuid);
                 if (put_layers(d, a, x) != 0) return E_TOO_LARGE;
+                if (d->snap_name != NULL) SET(x, sat_device, snap_name, d->snap_name);
         }
         SET_N(s, sat_state, devices, list, n);
         return 0;
@@ -70,24 +72,27 @@ static int put_devices(struct manager *m, struct arena *a, struct sat_state *s)
 /* The wanted state of all units and pools as one message; shares memory with them. */
 static int put_wanted(struct manager *m, struct arena *a, struct sat_wanted *w)
 {
-        uint32_t rscs = 0, gones = 0, pools = 0;
+        uint32_t rscs = 0, gones = 0, pools = 0, snaps = 0;
         struct unit *u;
         UNIT_FOREACH(u, &m->units)
         {
                 rscs += u->want != NULL;
                 gones += u->gone_n;
+                snaps += u->snaps_n;
         }
+        SET_N(w, sat_wanted, snapshots, arena_array(a, struct sat_snap, snaps), snaps);
         SET_N(w, sat_wanted, resources, arena_array(a, struct sat_rsc, rscs), rscs);
         SET_N(w, sat_wanted, gone, arena_array(a, struct sat_gone, gones), gones);
         SET_N(w, sat_wanted, pools, arena_array(a, struct sat_pool, m->pools.n), m->pools.n);
         if ((rscs > 0 && w->resources == NULL) || (gones > 0 && w->gone == NULL) ||
-                (m->pools.n > 0 && w->pools == NULL))
+                (m->pools.n > 0 && w->pools == NULL) || (snaps > 0 && w->snapshots == NULL))
                 return E_TOO_LARGE;
-        rscs = gones = 0;
+        rscs = gones = snaps = 0;
         UNIT_FOREACH(u, &m->units)
         {
                 if (u->want != NULL) w->resources[rscs++] = *u->want;
                 for (uint32_t i = 0; i < u->gone_n; i++) w->gone[gones++] = u->gone[i];
+                for (uint32_t i = 0; i < u->snaps_n; i++) w->snapshots[snaps++] = u->snaps[i];
         }
         LIST_FOREACH(i, &m->pools.pools) w->pools[pools++] = container_of(i, struct pool, link)->want;
         SET(w, sat_wanted, term, m->highest_term);
@@ -232,6 +237,7 @@ static void load_device(struct manager *m, const struct sat_device *x)
                 .rsc_name = x->rsc_name,
                 .uuid = x->rsc_uuid,
                 .vlm_uuid = x->vlm_uuid,
+                .snap_name = x->snap_name,
                 .volume_number = x->volume_number,
                 .pool = HAS(x, sat_device, storage_pool_name) ? x->storage_pool_name : NULL,
                 .kind = x->provider_kind,
@@ -244,6 +250,18 @@ static void load_device(struct manager *m, const struct sat_device *x)
         unit_set_devs(u, devs, u->devs_n + 1);
         free(devs);
         round_queue(m, u);
+}
+
+/* What an earlier process held may have run since. What layers hold is let go first of all, and never taken up again. */
+static void forget_holds(struct manager *m)
+{
+        struct unit *u;
+        UNIT_FOREACH(u, &m->units)
+        {
+                if (u->want == NULL || !hold_possible(u->want)) continue;
+                u->held = xstrdup(HOLD_UNKNOWN);
+                if (HAS(u->want, sat_rsc, hold)) u->given_up = xstrdup(u->want->hold);
+        }
 }
 
 int save_load(struct manager *m, struct fail *f)
@@ -274,6 +292,7 @@ int save_load(struct manager *m, struct fail *f)
         for (uint32_t i = 0; i < s.devices_n; i++) load_device(m, &s.devices[i]);
         if (ours && HAS(&s, sat_state, highest_term)) m->highest_term = m->saved_term = s.highest_term;
         if (ours && HAS(&s, sat_state, wanted) && s.wanted != NULL) err = manager_adopt(m, s.wanted, f);
+        forget_holds(m);
         m->saved_revision = m->revision;
         m->saved_seq =
                 ++m->seq; /* what was adopted counts as saved with the next number: it comes from there */

@@ -16,7 +16,7 @@ int trouble_set(struct trouble *t, int err, enum trouble_code code, const char *
         t->err = err;
         t->code = code;
         t->volume = TROUBLE_NO_VOLUME;
-        t->cause[0] = t->correction[0] = '\0';
+        t->cause[0] = t->correction[0] = t->snap[0] = '\0';
         va_list ap;
         va_start(ap, fmt);
         vsnprintf(t->message, sizeof t->message, fmt, ap);
@@ -31,6 +31,11 @@ void trouble_cause(struct trouble *t, const char *fmt, ...)
         va_start(ap, fmt);
         vsnprintf(t->cause, sizeof t->cause, fmt, ap);
         va_end(ap);
+}
+
+void trouble_of_snapshot(struct trouble *t, const char *snap_name)
+{
+        if (t != NULL) snprintf(t->snap, sizeof t->snap, "%s", snap_name);
 }
 
 void trouble_fix(struct trouble *t, const char *fmt, ...)

@@ -31,6 +31,7 @@ struct trouble {
         int err; /* 0 = nothing is wrong */
         enum trouble_code code;
         int64_t volume; /* or TROUBLE_NO_VOLUME */
+        char snap[52];  /* name of the snapshot that it is about, or empty */
         char message[320];
         char cause[320];
         char correction[320];
@@ -40,6 +41,8 @@ struct trouble {
  */
 int trouble_set(struct trouble *t, int err, enum trouble_code code, const char *fmt, ...) PRINTF_LIKE(4, 5);
 void trouble_cause(struct trouble *t, const char *fmt, ...) PRINTF_LIKE(2, 3);
+/* It is about a snapshot of that name. */
+void trouble_of_snapshot(struct trouble *t, const char *snap_name);
 void trouble_fix(struct trouble *t, const char *fmt, ...) PRINTF_LIKE(2, 3);
 /* "message failed: strerror" for an errno (positive), with cause and remedy where there is a usual one (full
  * or read-only file system, missing rights, ...). Returns a negative error: E_NO_SPACE, E_BUSY, or

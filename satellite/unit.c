@@ -64,6 +64,8 @@ void unit_free(struct unit_table *t, struct unit *u)
         arena_done(&u->dev_arena);
         buf_done(&u->row);
         free(u->troubles);
+        free(u->held);
+        free(u->given_up);
         free(u->name);
         free(u);
 }
@@ -75,32 +77,52 @@ static bool was_done(const struct unit *u, const char *uuid)
         return false;
 }
 
-int unit_set_wanted(struct unit *u, const struct sat_rsc *want, const struct sat_gone *gone, uint32_t gone_n)
+/* The copies of a wish, in one arena. */
+struct copies {
+        struct arena a;
+        struct sat_rsc *want;
+        struct sat_gone *gone;
+        bool *done;
+        struct sat_snap *snaps;
+};
+
+static int copy_wish(const struct unit *u, const struct unit_wish *w, struct copies *c)
 {
-        struct arena a = { .limit_bytes = UNIT_ARENA_BYTES };
-        struct sat_rsc *copy = NULL;
         int err = 0;
-        if (want != NULL) {
-                copy = arena_new(&a, struct sat_rsc);
-                err = obj_copy(&sat_rsc_type, want, &a, copy);
+        if (w->want != NULL) {
+                c->want = arena_new(&c->a, struct sat_rsc);
+                err = obj_copy(&sat_rsc_type, w->want, &c->a, c->want);
         }
-        struct sat_gone *copies = arena_array(&a, struct sat_gone, gone_n);
-        bool *done = arena_array(&a, bool, gone_n);
-        if (gone_n > 0 && (copies == NULL || done == NULL)) err = E_TOO_LARGE;
-        for (uint32_t i = 0; err == 0 && i < gone_n; i++) {
-                err = obj_copy(&sat_gone_type, &gone[i], &a, &copies[i]);
-                if (err == 0) done[i] = was_done(u, gone[i].uuid);
+        c->gone = arena_array(&c->a, struct sat_gone, w->gone_n);
+        c->done = arena_array(&c->a, bool, w->gone_n);
+        c->snaps = arena_array(&c->a, struct sat_snap, w->snaps_n);
+        if (w->gone_n > 0 && (c->gone == NULL || c->done == NULL)) return E_TOO_LARGE;
+        if (w->snaps_n > 0 && c->snaps == NULL) return E_TOO_LARGE;
+        for (uint32_t i = 0; err == 0 && i < w->gone_n; i++) {
+                err = obj_copy(&sat_gone_type, &w->gone[i], &c->a, &c->gone[i]);
+                if (err == 0) c->done[i] = was_done(u, w->gone[i].uuid);
         }
+        for (uint32_t i = 0; err == 0 && i < w->snaps_n; i++)
+                err = obj_copy(&sat_snap_type, &w->snaps[i], &c->a, &c->snaps[i]);
+        return err;
+}
+
+int unit_set_wanted(struct unit *u, const struct unit_wish *w)
+{
+        struct copies c = { .a.limit_bytes = UNIT_ARENA_BYTES };
+        int err = copy_wish(u, w, &c);
         if (err != 0) {
-                arena_done(&a);
+                arena_done(&c.a);
                 return err;
         }
         arena_done(&u->want_arena);
-        u->want_arena = a;
-        u->want = copy;
-        u->gone = copies;
-        u->gone_done = done;
-        u->gone_n = gone_n;
+        u->want_arena = c.a;
+        u->want = c.want;
+        u->gone = c.gone;
+        u->gone_done = c.done;
+        u->gone_n = w->gone_n;
+        u->snaps = c.snaps;
+        u->snaps_n = w->snaps_n;
         u->dropped = false;
         return 0;
 }
@@ -136,9 +158,16 @@ bool unit_wants_dev(const struct unit *u, const struct dev *d)
         return false;
 }
 
+bool unit_wants_snap(const struct unit *u, const struct dev *d)
+{
+        for (uint32_t i = 0; i < u->snaps_n; i++)
+                if (uuid_same(u->snaps[i].uuid, d->uuid)) return true;
+        return false;
+}
+
 bool unit_is_void(const struct unit *u)
 {
-        return u->want == NULL && u->gone_n == 0 && u->devs_n == 0 && !u->running;
+        return u->want == NULL && u->gone_n == 0 && u->snaps_n == 0 && u->devs_n == 0 && !u->running;
 }
 
 uint64_t unit_revision(const struct unit *u)

@@ -21,6 +21,11 @@ struct unit {
         struct sat_gone *gone;
         bool *gone_done; /* for each: nothing is left of it */
         uint32_t gone_n;
+        struct sat_snap *snaps; /* by name */
+        uint32_t snaps_n;
+        /* Held I/O (hold.h): for which saga, HOLD_UNKNOWN, or NULL; since when; the saga given up last, or NULL. */
+        char *held, *given_up;
+        uint64_t held_ms;
         uint64_t stamp; /* of the last wanted state that named it */
         uint64_t seq;   /* the state file must have got that far before anything is done */
         /* What is there; replaced by unit_set_devs(). */
@@ -63,16 +68,24 @@ void unit_free(struct unit_table *t, struct unit *u);
                         i_ != &(t)->buckets[b_] && ((u) = container_of(i_, struct unit, chain), true); \
                         i_ = n_, n_ = n_->next)
 
-/* Takes copies; want NULL and gone_n 0 are fine. What was done of tombstones with the same uuid is kept.
+struct unit_wish {
+        const struct sat_rsc *want;
+        const struct sat_gone *gone;
+        uint32_t gone_n;
+        const struct sat_snap *snaps;
+        uint32_t snaps_n;
+};
+/* Takes copies; NULL and 0 are fine. What was done of tombstones with the same uuid is kept.
  * E_TOO_LARGE. */
-int unit_set_wanted(
-        struct unit *u, const struct sat_rsc *want, const struct sat_gone *gone, uint32_t gone_n) MUST_USE;
+int unit_set_wanted(struct unit *u, const struct unit_wish *w) MUST_USE;
 /* Takes copies. */
 void unit_set_devs(struct unit *u, const struct dev *devs, uint32_t n);
 void unit_set_troubles(struct unit *u, const struct trouble *troubles, uint32_t n);
 
 /* The same wanted volume as the device's, with storage? */
 bool unit_wants_dev(const struct unit *u, const struct dev *d);
+/* Is it of a snapshot that is wanted? */
+bool unit_wants_snap(const struct unit *u, const struct dev *d);
 /* Nothing is wanted, nothing is left, nothing is to be confirmed. */
 bool unit_is_void(const struct unit *u);
 uint64_t unit_revision(const struct unit *u);

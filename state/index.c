@@ -205,6 +205,41 @@ static void index_member_idx_member_cert(const struct member *o, struct emitter 
         emit(e, &idx_member_cert_type, &r);
 }
 
+static void index_snap_idx_snap_node(const struct snap *o, struct emitter *e)
+{
+        struct idx_snap_node r = { 0 };
+        SET(&r, idx_snap_node, node_name, STR_OF(o, snap, node_name));
+        SET(&r, idx_snap_node, rsc_name, STR_OF(o, snap, rsc_name));
+        SET(&r, idx_snap_node, snap_name, STR_OF(o, snap, snap_name));
+        emit(e, &idx_snap_node_type, &r);
+}
+
+static void index_snap_idx_pool_snap(const struct snap *o, struct emitter *e)
+{
+        for (uint32_t i = 0; i < COUNT_OF(o, snap, volumes); i++) {
+                struct idx_pool_snap r = { 0 };
+                SET(&r, idx_pool_snap, node_name, STR_OF(o, snap, node_name));
+                SET(&r, idx_pool_snap, storage_pool_name,
+                        STR_OF(&o->volumes[i], snap_vlm, storage_pool_name));
+                SET(&r, idx_pool_snap, rsc_name, STR_OF(o, snap, rsc_name));
+                SET(&r, idx_pool_snap, snap_name, STR_OF(o, snap, snap_name));
+                emit(e, &idx_pool_snap_type, &r);
+        }
+}
+
+static void index_rsc_idx_source(const struct rsc *o, struct emitter *e)
+{
+        for (uint32_t i = 0; i < COUNT_OF(o, rsc, volumes); i++) {
+                struct idx_source r = { 0 };
+                if (STR_OF(&o->volumes[i], vlm, source_snap)[0] == '\0') continue;
+                SET(&r, idx_source, source_rsc, STR_OF(&o->volumes[i], vlm, source_rsc));
+                SET(&r, idx_source, source_snap, STR_OF(&o->volumes[i], vlm, source_snap));
+                SET(&r, idx_source, rsc_name, STR_OF(o, rsc, rsc_name));
+                SET(&r, idx_source, node_name, STR_OF(o, rsc, node_name));
+                emit(e, &idx_source_type, &r);
+        }
+}
+
 #ifdef NEXT_LEVEL
 static void index_node_idx_next_uuid(const struct node *o, struct emitter *e)
 {
