@@ -164,6 +164,7 @@ static void observe_rsc(
                 for (uint32_t i = 0; i < r.volumes_n; i++) {
                         SET(&vlms[i], obs_vlm, volume_number, r.volumes[i].volume_number);
                         SET(&vlms[i], obs_vlm, device_path, "/dev/loop0");
+                        SET(&vlms[i], obs_vlm, backing_device, "/p/image");
                         SET(&vlms[i], obs_vlm, allocated_kib, r.volumes[i].size_kib);
                         SET(&vlms[i], obs_vlm, usable_kib, r.volumes[i].size_kib);
                         SET(&vlms[i], obs_vlm, disk_state, "Created");
@@ -199,11 +200,38 @@ static void confirm(struct ops_world *w, const char *node)
         arena_done(&a);
 }
 
+/* The phase of every saga is over, or fails. */
+static void step_sagas(struct ops_world *w, bool fails)
+{
+        struct tx *wanted = kv_mem_read(w->wanted);
+        struct row_scan s;
+        struct saga g;
+        struct arena a = { 0 };
+        struct buf bodies[8] = { 0 };
+        uint32_t n = 0;
+        row_scan_open(&s, wanted, &saga_type, NULL, 0);
+        while (n < ARRAY_LEN(bodies) && row_scan_next(&s, &a, &g))
+                buf_printf(&bodies[n++],
+                        "{\"uuid\":\"%s\",\"phase\":%u,\"failed\":%s,\"reason\":\"so it was asked\"}", g.uuid,
+                        (unsigned)g.phase, fails ? "true" : "false");
+        row_scan_close(&s);
+        kv_mem_end(wanted);
+        for (uint32_t i = 0; i < n; i++) {
+                (void)ops_world_call(w, "POST", "/internal/saga-step", buf_cstr(&bodies[i]));
+                buf_done(&bodies[i]);
+        }
+        arena_done(&a);
+}
+
 bool ops_world_observe(struct ops_world *w, const char *method, const char *path, const char *body)
 {
         uint32_t n;
         if (strcmp(method, "CONFIRM") == 0) {
                 confirm(w, path);
+                return true;
+        }
+        if (strcmp(method, "SAGA") == 0) {
+                step_sagas(w, strcmp(body, "fails") == 0);
                 return true;
         }
         const char **part = split(&w->arena, path, '/', &n);

@@ -32,6 +32,7 @@ int ops_world_call(struct ops_world *w, const char *method, const char *path, co
  *   POOL     "n1/pool"  "free/total"           KiB
  *   RSC      "rsc/n1"   "created" | "in_use"   is there
  *   CONFIRM  "n1"       ""                     has removed everything that it was to remove
+ *   SAGA     ""         "over" | "fails"       the phase of every long operation
  * false when method is none of these. */
 bool ops_world_observe(struct ops_world *w, const char *method, const char *path, const char *body);
 /* Findings of state_check, printed. */

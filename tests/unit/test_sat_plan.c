@@ -438,6 +438,11 @@ static void apply(struct model *m, const struct step *s)
                 case STEP_STRETCH:
                 case STEP_CLOSE:
                 case STEP_ERASE: /* tests/unit/test_sat_layers.c */
+                case STEP_HOLD:
+                case STEP_LET_GO:
+                case STEP_SNAPSHOT:
+                case STEP_RESTORE:
+                case STEP_REPLACE: /* tests/unit/test_plan_snap.c */
                 case STEP_N: break;
                 }
         }
