@@ -14,24 +14,59 @@
 #define U1 "00000000-0000-4000-8000-000000000001"
 #define U2 "00000000-0000-4000-8000-000000000002"
 
+#define SNAP "00000000-0000-4000-8000-000000000003"
+#define SAGA "00000000-0000-4000-8000-000000000004"
+#define VLM "00000000-0000-4000-8000-000000000005"
+#define VLM_OLD "00000000-0000-4000-8000-000000000006"
+#define STAGES 5
+
 #define INJECT(name, doc) #name,
 static const char *const points[] = {
 #include "wire/def/inject.def"
 };
 #undef INJECT
 
-/* What is wanted at each stage of a history: create, write, grow, delete and create anew. Whole lists. */
+static void wish_snapshot(struct wish *x, struct sat_rsc *r, bool take)
+{
+        struct sat_snap *s = arena_new(&x->arena, struct sat_snap);
+        struct sat_vlm *v = arena_new(&x->arena, struct sat_vlm);
+        SET(v, sat_vlm, volume_number, 0);
+        SET(v, sat_vlm, size_kib, 1024);
+        SET(v, sat_vlm, storage_pool_name, "thin");
+        SET(v, sat_vlm, backing_id, "two_00000_snap");
+        SET(s, sat_snap, rsc_name, "two");
+        SET(s, sat_snap, snap_name, "snap");
+        SET(s, sat_snap, uuid, SNAP);
+        SET(s, sat_snap, revision, 1);
+        SET_N(s, sat_snap, volumes, v, 1);
+        SET_N(&x->w, sat_wanted, snapshots, s, 1);
+        if (take) {
+                SET(s, sat_snap, take, SAGA);
+                SET(r, sat_rsc, hold, SAGA);
+                return;
+        }
+        SET(&r->volumes[0], sat_vlm, uuid, VLM);
+        SET(&r->volumes[0], sat_vlm, source_id, "two_00000_snap");
+        SET(&r->volumes[0], sat_vlm, source_uuid, SNAP);
+        SET(&r->volumes[0], sat_vlm, in_place, true);
+}
+
+/* What is wanted at each stage of a history: create, write, grow, delete and create anew, take a snapshot, (write again,) roll
+ * back. Whole lists. */
 static void wish_stage(struct wish *x, struct bed *b, unsigned stage)
 {
         wish_init(x, b, 1, 10 + stage);
         if (stage < 2) {
                 wish_rsc(x, "one", U1, 2, stage == 0 ? 1024 : 2048, "thick");
                 wish_rsc(x, "two", U1, 1, 1024, "thin");
+                SET(&x->w.resources[1].volumes[0], sat_vlm, uuid, VLM_OLD);
                 return;
         }
         wish_gone(x, "one", U1, 2, "thick");
         wish_rsc(x, "one", U2, 1, 1024, "thin");
         wish_rsc(x, "two", U1, 1, 1024, "thin");
+        SET(&x->w.resources[x->w.resources_n - 1].volumes[0], sat_vlm, uuid, VLM_OLD);
+        if (stage >= 3) wish_snapshot(x, &x->w.resources[x->w.resources_n - 1], stage == 3);
 }
 
 static bool is_dead(struct bed *b) { return b->pid == 0 || bed_wait_exit(b, 0) != -1; }
@@ -49,7 +84,9 @@ static bool reach(struct bed *b, struct ctl *c, unsigned stage)
                 bool done = one != NULL && two != NULL && one->revision == 10 + stage &&
                             two->revision == 10 + stage && one->state == sat_step_state_DONE &&
                             two->state == sat_step_state_DONE;
-                if (done && (stage < 2 || one->gone_uuids_n == 1)) return true;
+                bool taken = stage < 3 || (two != NULL && two->snapshots_n == 1 &&
+                                                  two->snapshots[0].state == sat_step_state_DONE);
+                if (done && taken && (stage < 2 || one->gone_uuids_n == 1)) return true;
                 if (c->ended) return false;
                 run_for(&b->loop, 10);
         }
@@ -65,7 +102,7 @@ static void check_end(struct bed *b, struct ctl *c)
         while ((e = readdir(d)) != NULL)
                 files += e->d_name[0] != '.' || strncmp(e->d_name, ".outrigger", 10) == 0;
         closedir(d);
-        assert_int_equal(files, 2);
+        assert_int_equal(files, 3);
         char got[9] = "", device[32];
         int fd = open(ctl_row(c, "two")->volumes[0].device_path, O_RDONLY);
         assert_int_equal(read(fd, got, 8), 8);
@@ -82,11 +119,11 @@ static void history(struct bed *b, const char *fault)
         bool died = false;
         bed_spawn(b, fault);
         ctl_open(&c, b, "c1");
-        for (unsigned stage = 0; stage < 3;) {
+        for (unsigned stage = 0; stage < STAGES;) {
                 if (reach(b, &c, stage)) {
-                        if (stage == 0) {
+                        if (stage == 0 || stage == 3) {
                                 int fd = open(ctl_row(&c, "two")->volumes[0].device_path, O_WRONLY);
-                                assert_int_equal(write(fd, "precious", 8), 8);
+                                assert_int_equal(write(fd, stage == 0 ? "precious" : "scribble", 8), 8);
                                 assert_int_equal(fsync(fd), 0);
                                 close(fd);
                         }
