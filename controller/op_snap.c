@@ -216,6 +216,20 @@ static void name_refs(struct op *op, struct api_rc *rc, const char *rsc, const c
         op_rc_ref(op, rc, "Snapshot", snap);
 }
 
+/* A layer above the storage would have to hold I/O, and its metadata would be in what is made from the snapshot. */
+static bool stack_ok(struct op *op, const struct rsc_dfn *rd)
+{
+        for (uint32_t i = 0; i < rd->layer_stack_n; i++) {
+                if (op_same(rd->layer_stack[i], "STORAGE")) continue;
+                op_rc(op, RC_FAIL_SNAPSHOTS_NOT_SUPPORTED,
+                        "Resource '%s' has the layer %s: snapshots of it are not implemented in this "
+                        "version.",
+                        rd->name, rd->layer_stack[i]);
+                return false;
+        }
+        return true;
+}
+
 bool op_make_snap(struct op *op, const struct snap_args *args)
 {
         struct rsc_dfn rd;
@@ -234,7 +248,7 @@ bool op_make_snap(struct op *op, const struct snap_args *args)
                         rd.name, old.snap_name);
                 return false;
         }
-        if (!op_saga_free(op, rd.name)) return false;
+        if (!op_saga_free(op, rd.name) || !stack_ok(op, &rd)) return false;
         struct snap_args own = *args;
         own.rsc_name = rd.name;
         put_dfn(op, &own, &rd);
