@@ -477,7 +477,7 @@ static bool has_quorum(const struct driver *d)
         return n > conf_voters(c) / 2;
 }
 
-static void member_status(const struct driver *d, const struct raft_server *s, struct driver_member *ret)
+static void member_status(struct driver *d, const struct raft_server *s, struct driver_member *ret)
 {
         const struct peer *p = peer_find((struct driver *)(uintptr_t)d, s->id);
         raft_index match = 0;
@@ -505,7 +505,7 @@ static void member_status(const struct driver *d, const struct raft_server *s, s
         }
 }
 
-void driver_status(const struct driver *d, struct driver_status *ret)
+void driver_status(struct driver *d, struct driver_status *ret)
 {
         struct driver *w = (struct driver *)(uintptr_t)d;
 

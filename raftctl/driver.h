@@ -160,7 +160,7 @@ struct driver_status {
         struct driver_member members[16];
         uint32_t members_n;
 };
-void driver_status(const struct driver *d, struct driver_status *ret);
+void driver_status(struct driver *d, struct driver_status *ret);
 
 /* The first member of a new cluster: writes entry 1 (the configuration with this voter, or several) into an
  * empty store, and the first write-set as entry 2 when it is not empty (base index 0). E_EXISTS when the

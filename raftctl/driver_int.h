@@ -245,6 +245,8 @@ struct driver {
         int fatal;
         const char *fatal_why;
         unsigned level_min, level_max;
+        unsigned level_seen; /* of the state at level_seen_at; 0 = not read yet */
+        uint64_t level_seen_at;
         char level_why[200]; /* what fatal_why points to, when it is the level */
         bool fatal_told, state_told, state_changed;
         uint64_t applied_told;

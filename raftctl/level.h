@@ -14,7 +14,7 @@
 #define LEVEL_OP "/internal/level"
 
 /* This member's release and the level of its state. */
-void driver_release(const struct driver *d, struct release *ret);
+void driver_release(struct driver *d, struct release *ret);
 /* What a peer said when the link was made, before driver_link. The member stops when the peer's state is of a level
  * that this release does not know. */
 void driver_peer_release(struct driver *d, uint64_t peer, const struct release *r);

@@ -35,11 +35,12 @@ struct identity_write { /* of the others' addresses, off the loop; one at a time
 /* The feature level, looked at once a second (member_level.c). */
 struct member_level {
         uv_timer_t timer;
-        unsigned now;      /* of the state */
-        unsigned next;     /* that all members know, as far as this one can tell; = now when there is none */
-        uint64_t since_ms; /* leader: all members have known next since then; 0 = they do not */
-        bool busy;         /* the leader's own raise is under way */
-        char note[256];    /* why there is no next one */
+        unsigned now;       /* of the state */
+        unsigned next;      /* that all members know, as far as this one can tell; = now when there is none */
+        uint64_t since_ms;  /* leader: all members have known next since then; 0 = they do not */
+        bool busy;          /* the leader's own raise is under way */
+        uint64_t looked_at; /* applied index of the last look */
+        char note[256];     /* why there is no next one */
 };
 
 struct local_member {

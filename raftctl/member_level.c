@@ -20,8 +20,12 @@ void member_level_look(struct local_member *m)
         struct driver_status s;
         struct fail f = { 0 };
         struct tx *tx;
-        if (m->driver == NULL || m->store->ops->read_begin(m->store, &tx) != 0) return;
+        if (m->driver == NULL) return;
         driver_status(m->driver, &s);
+        /* Reading leaves a mark in the store's lock file: an idle witness writes nothing. */
+        if (m->witness && s.state != DRIVER_LEADER && l->now != 0 && l->looked_at == s.applied_index) return;
+        l->looked_at = s.applied_index;
+        if (m->store->ops->read_begin(m->store, &tx) != 0) return;
         unsigned next = l->now = state_level(tx, NULL);
         int err = 0;
         while (next < LEVEL_MAX && (err = driver_level_check(m->driver, tx, next + 1, &f)) == 0) next++;

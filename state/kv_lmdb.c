@@ -50,6 +50,9 @@ struct kv_lmdb {
         pthread_mutex_t mutex;
         struct kv_lmdb_txn *idle; /* read transactions that were reset; under mutex */
         struct buf scratch;       /* of the writer */
+        /* Of kv_lmdb_room: pages that can be used again after that transaction. */
+        bool reusable_known;
+        uint64_t reusable_txn, reusable;
 };
 
 static uint64_t disk_free(const struct kv_lmdb *env)
@@ -320,20 +323,31 @@ static int free_pages(MDB_txn *txn, uint64_t *ret)
         return rc == MDB_NOTFOUND ? 0 : rc;
 }
 
-int kv_lmdb_room(struct kv_lmdb *env, struct kv_lmdb_room *ret)
+/* Counted once for each transaction that was committed: a read transaction leaves its mark in the mapped lock file, and who
+ * has nothing to write is not to write that. */
+static int count_reusable(struct kv_lmdb *env, uint64_t last_txn)
 {
         struct kv_lmdb_txn *t;
-        MDB_envinfo info;
-        MDB_stat st;
-        uint64_t reusable;
+        if (env->reusable_known && env->reusable_txn == last_txn) return 0;
         int err = kv_lmdb_read(env, &t);
         if (err != 0) return err;
+        int rc = free_pages(t->mdb, &env->reusable);
+        kv_lmdb_end(t);
+        env->reusable_known = rc == 0;
+        env->reusable_txn = last_txn;
+        return rc == 0 ? 0 : translate(env, rc);
+}
+
+int kv_lmdb_room(struct kv_lmdb *env, struct kv_lmdb_room *ret)
+{
+        MDB_envinfo info;
+        MDB_stat st;
         int rc = mdb_env_info(env->mdb, &info);
         if (rc == 0) rc = mdb_env_stat(env->mdb, &st);
-        if (rc == 0) rc = free_pages(t->mdb, &reusable);
-        kv_lmdb_end(t);
         if (rc != 0) return translate(env, rc);
-        uint64_t used = ((uint64_t)info.me_last_pgno + 1) * st.ms_psize, again = reusable * st.ms_psize;
+        int err = count_reusable(env, info.me_last_txnid);
+        if (err != 0) return err;
+        uint64_t used = ((uint64_t)info.me_last_pgno + 1) * st.ms_psize, again = env->reusable * st.ms_psize;
         ret->map_bytes = info.me_mapsize;
         ret->map_free_bytes = (info.me_mapsize > used ? info.me_mapsize - used : 0) + again;
         uint64_t disk = disk_free(env);

@@ -58,7 +58,8 @@ bool kv_lmdb_damaged(const struct kv_lmdb *env);
  * handed out stays valid. Costs microseconds, and page faults later: for processes that must stay small. Any thread. */
 void kv_lmdb_unload(struct kv_lmdb *env);
 
-/* Room left, in bytes: in the map, and in the file system (pages that can be used again count for both). */
+/* Room left, in bytes: in the map, and in the file system (pages that can be used again count for both). One thread at a
+ * time: the writer's. */
 struct kv_lmdb_room {
         uint64_t map_bytes, map_free_bytes, disk_free_bytes;
 };
