@@ -80,7 +80,7 @@ class Machine:
                                f'{self.lab.installed}{self.lab.prefix}/bin:/usr/sbin:/usr/bin:/sbin:/bin',
                        'HOME': '/root', 'INSTALLED': str(self.lab.installed),
                        'UNITS': f'{self.lab.installed}{self.lab.prefix}/lib/systemd/system'}
-        done = subprocess.run(['nsenter', '-t', str(self.pid), '-n', '-m', '-u', '-p', 'bash', '-c', f'cd /root; {command}'],
+        done = subprocess.run(['nsenter', '-t', str(self.pid), '-r', '-w', '-n', '-m', '-u', '-p', 'bash', '-c', f'cd /root; {command}'],
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=timeout_s, env=environment)
         return done.returncode, done.stdout
 
@@ -160,6 +160,7 @@ def blocks():
 def shape(line):
     """What is the same on every run: no ids, numbers, times, and no widths of columns."""
     line = re.sub(r'\b[0-9a-f]{8}-[0-9a-f-]{27}\b|\b(?=[0-9a-f]*[0-9])[0-9a-f]{16}\b', 'ID', line)
+    line = re.sub(r'\b\d{4}-\d\d-\d\d\b', 'DATE', line)
     line = re.sub(r'\d+\.\d+\.\d+\.\d+', lambda m: m[0].replace('.', '-'), line)  # addresses stay
     line = re.sub(r'(?<![\w-])\d[\d.]*(?![\w-])', '#', line)
     return ' '.join(re.sub(r'/dev/loop\d+', '/dev/loop#', line).split())
