@@ -112,6 +112,7 @@ void op_passphrase_create(struct op *op)
         }
         if (!from_hex(b->kek, kek, sizeof kek) || !from_hex(b->salt, salt, sizeof salt)) {
                 op_rc(op, RC_FAIL_INVLD_CRYPT_PASSPHRASE, "There is no passphrase in the request.");
+                secret_wipe(kek, sizeof kek);
                 return;
         }
         vault_make(&c, kek, salt, op->arena, key);

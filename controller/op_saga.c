@@ -136,7 +136,8 @@ static void stamp_taken(struct op *op, const struct saga_item *item)
 
 /* ---- from phase to phase ---- */
 
-static void enter(struct op *op, struct saga *s, enum saga_phase to)
+/* keep: a saga that has failed leaves its snapshots where they are. */
+static void enter(struct op *op, struct saga *s, enum saga_phase to, bool keep)
 {
         const char *rsc_name = s->items[0].rsc_name;
         for (uint32_t i = 0; s->phase == saga_phase_TAKE && i < s->items_n; i++)
@@ -150,8 +151,7 @@ static void enter(struct op *op, struct saga *s, enum saga_phase to)
         if (to == saga_phase_SWAP) swap(op, rsc_name, s->target);
         if (to == saga_phase_UNDO_SWAP) swap(op, rsc_name, s->items[0].snap_name);
         if (to == saga_phase_COPY) copy(op, s);
-        if (to == saga_phase_FAILED)
-                end_items(op, s, s->reason == NULL || strstr(s->reason, "(kept)") == NULL);
+        if (to == saga_phase_FAILED) end_items(op, s, !keep);
         if (to == saga_phase_FAILED && s->kind == saga_kind_CLONE) set_clone_flag(op, s->target, true);
         for (uint32_t i = 0; to != saga_phase_FAILED && i < s->items_n; i++) touch_item(op, &s->items[i]);
 }
@@ -211,7 +211,7 @@ void op_saga_begin(struct op *op, enum saga_kind kind, const struct saga_item *i
                 row_put(op->tx, &snap_dfn_type, &d);
         }
         s.phase = saga_phase_N;
-        enter(op, &s, kind == saga_kind_ROLLBACK ? saga_phase_DOWN : saga_phase_SUSPEND);
+        enter(op, &s, kind == saga_kind_ROLLBACK ? saga_phase_DOWN : saga_phase_SUSPEND, false);
         if (wait) add_wait(op, &s);
 }
 
@@ -224,14 +224,15 @@ void op_int_saga_step(struct op *op)
                 return;
         }
         enum saga_phase to = next_phase(&s, b->failed);
-        if (b->failed && s.phase == saga_phase_UNDO_SWAP)
+        /* The safety snapshot is all that there is of the data now. */
+        bool keep = b->failed && s.phase == saga_phase_UNDO_SWAP;
+        if (keep)
                 SET(&s, saga, reason,
                         arena_printf(op->arena,
-                                "%s The safety snapshot '%s' is kept, for it could not be restored: %s "
-                                "(kept)",
+                                "%s The safety snapshot '%s' is kept, for it could not be restored: %s",
                                 op_text(s.reason), s.items[0].snap_name, op_text(b->reason)));
         else if (b->failed && s.reason == NULL) SET(&s, saga, reason, op_text(b->reason));
-        if (to != saga_phase_N) enter(op, &s, to);
+        if (to != saga_phase_N) enter(op, &s, to, keep);
         else if (s.phase == saga_phase_FAILED) (void)row_del(op->tx, &saga_type, &s);
         else end_well(op, &s);
         op_rc(op, RC_MODIFIED, "The saga goes on.");
