@@ -73,6 +73,12 @@ static bool op_untried(void *arg, const char *node)
         return a->link == NULL || sat_link_untried(a->link, node);
 }
 
+static bool op_retried(void *arg, const char *node)
+{
+        const struct app *a = arg;
+        return a->link != NULL && sat_link_retry(a->link, node);
+}
+
 static const struct member_hooks hooks = {
         .evaluate = evaluate,
         .on_state = app_on_state,
@@ -160,7 +166,8 @@ static int open_parts(struct app *a, struct fail *f)
         a->op_env = (struct op_env){ .observed_begin = op_observed_begin,
                 .observed_end = op_observed_end,
                 .arg = a,
-                .untried = op_untried };
+                .untried = op_untried,
+                .retried = op_retried };
         int err = open_member(a, f);
         if (err != 0 || a->config.witness) return err;
         err = pki_dir_load(a->config.dir, &a->pki, f);

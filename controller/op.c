@@ -264,7 +264,7 @@ int op_evaluate(void *arg, struct tx *tx, struct blob request, uint64_t index, s
         SET(&reply, reply, status, apirc_http_status(reply.rcs, reply.rcs_n, success));
         err = enc_msgpack(&reply_type, &reply, ret_reply);
         if (err == 0) err = op.err;
-        if (op.early && tx->err == 0) err = E_BUSY;
+        if ((op.early || (op.doubtful && op.err != 0)) && tx->err == 0) err = E_BUSY;
         arena_done(&arena);
         return err;
 }

@@ -36,6 +36,7 @@ struct op {
         int err;                     /* sticky: E_INVALID once an error entry was added */
         const struct op_env *env;    /* NULL in some tests */
         bool early;                  /* it looked for a satellite that is still to be tried */
+        bool doubtful;               /* it looked for one that is away, and being tried once more */
 };
 
 /* Adds an entry. code: enum apirc_code (apirc.def: number and severity); operation and object bits come from
@@ -67,8 +68,12 @@ struct op_env {
         void *arg;
         /* May be NULL. Is this member still to try whether that satellite can be reached? Bounded in time. */
         bool (*untried)(void *arg, const char *node);
+        /* May be NULL. Is a satellite that is away being tried once more now? Begins to, unless it has just been tried.
+         * Bounded in time. */
+        bool (*retried)(void *arg, const char *node);
 };
-/* E_BUSY: it depends on a satellite that is still to be tried. */
+/* E_BUSY: it depends on a satellite that is still to be tried. What is refused while one is away waits for one more
+ * try: it may have come back in a pause between two of them. */
 int op_evaluate(void *arg, struct tx *tx, struct blob request, uint64_t index, struct buf *ret_reply);
 
 #endif

@@ -188,8 +188,16 @@ bool op_node_online(struct op *op, const char *node)
 {
         struct obs_node o;
         if (op_observed_node(op, node, &o) && o.connection_status == conn_status_ONLINE) return true;
-        if (op->env != NULL && op->env->untried != NULL && op->env->untried(op->env->arg, node))
-                op->early = true;
+        if (op->env == NULL) return false;
+        if (op->env->untried != NULL && op->env->untried(op->env->arg, node)) op->early = true;
+        else if (op->env->retried != NULL && op->env->retried(op->env->arg, node)) op->doubtful = true;
+        return false;
+}
+
+bool op_node_surely_online(struct op *op, const char *node)
+{
+        if (op_node_online(op, node)) return true;
+        if (op->doubtful) op->early = true;
         return false;
 }
 

@@ -56,8 +56,10 @@ const struct strmap *op_ctrl_props(struct op *op);
 /* What the satellite of the node reported, or false. */
 bool op_observed_node(struct op *op, const char *node, struct obs_node *ret);
 /* For operations whose outcome depends on it: while the leader has not tried to reach that satellite, the whole operation is
- * evaluated again later (op->early). */
+ * evaluated again later (op->early). One that is then refused waits until a satellite that is away has been tried once more. */
 bool op_node_online(struct op *op, const char *node);
+/* The same for operations that would do less, or harm, if it had just come back: they wait for that try in any case. */
+bool op_node_surely_online(struct op *op, const char *node);
 bool op_observed_pool(struct op *op, const char *node, const char *pool, struct obs_pool *ret);
 bool op_observed_rsc(struct op *op, const char *rsc, const char *node, struct obs_rsc *ret);
 bool op_in_use(struct op *op, const struct rsc *r);

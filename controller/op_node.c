@@ -191,7 +191,7 @@ void op_node_lost(struct op *op)
         struct node n;
         struct rsc *rscs;
         if (!op_find_node(op, op->params[0], &n)) return node_absent(op);
-        if (op_node_online(op, n.name)) {
+        if (op_node_surely_online(op, n.name)) {
                 struct api_rc *rc = op_rc(op, RC_FAIL_EXISTS_NODE_CONN, "Node '%s' is connected.", n.name);
                 op_rc_explain(op, rc, NULL, NULL, "Delete it instead, which removes its resources too.");
                 return;
@@ -259,7 +259,7 @@ void op_node_evict(struct op *op)
 {
         struct node n;
         if (!op_need_node(op, op->params[0], &n)) return;
-        if (op_node_online(op, n.name)) {
+        if (op_node_surely_online(op, n.name)) {
                 op_rc(op, RC_FAIL_EXISTS_NODE_CONN, "Node '%s' is connected.", n.name);
                 return;
         }

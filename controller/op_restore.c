@@ -143,7 +143,6 @@ static bool may_roll_back(struct op *op, const struct snap_dfn *d)
         uint32_t n = op_list_rscs(op, d->rsc_name, &rscs);
         for (uint32_t i = 0; i < n; i++) {
                 const struct rsc *r = &rscs[i];
-                struct obs_node o;
                 struct snap s;
                 if (op_in_use(op, r)) {
                         struct api_rc *rc = op_rc(op, RC_FAIL_IN_USE, "Resource '%s' is in use on node '%s'.",
@@ -151,7 +150,7 @@ static bool may_roll_back(struct op *op, const struct snap_dfn *d)
                         op_rc_ref(op, rc, "Node", r->node_name);
                         return false;
                 }
-                if (!op_observed_node(op, r->node_name, &o) || o.connection_status != conn_status_ONLINE) {
+                if (!op_node_online(op, r->node_name)) {
                         struct api_rc *rc = op_rc(op, RC_FAIL_NOT_CONNECTED,
                                 "No active connection to satellite '%s': a resource is rolled back on all of "
                                 "its nodes.",

@@ -192,10 +192,8 @@ void op_saga_begin(struct op *op, enum saga_kind kind, const struct saga_item *i
                 nodes = more;
                 cap += rscs_n;
                 for (uint32_t k = 0; k < rscs_n; k++) {
-                        struct obs_node o;
-                        bool online = op_observed_node(op, rscs[k].node_name, &o) &&
-                                      o.connection_status == conn_status_ONLINE;
-                        if (online && !op_in_list(rscs[k].node_name, nodes, nodes_n))
+                        if (op_node_surely_online(op, rscs[k].node_name) &&
+                                !op_in_list(rscs[k].node_name, nodes, nodes_n))
                                 nodes[nodes_n++] = rscs[k].node_name;
                 }
         }

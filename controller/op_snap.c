@@ -97,12 +97,6 @@ static bool pools_ok(struct op *op, const struct rsc *r)
         return true;
 }
 
-static bool is_online(struct op *op, const char *node)
-{
-        struct obs_node o;
-        return op_observed_node(op, node, &o) && o.connection_status == conn_status_ONLINE;
-}
-
 /* May this resource be part of it? named: the request asked for this node. *ret_skip: leave it out. false: refused. */
 static bool member_ok(struct op *op, const struct rsc *r, bool named, bool *ret_skip)
 {
@@ -124,7 +118,7 @@ static bool member_ok(struct op *op, const struct rsc *r, bool named, bool *ret_
                         r->rsc_name, r->node_name);
                 return false;
         }
-        if (!is_online(op, r->node_name)) {
+        if (!op_node_surely_online(op, r->node_name)) {
                 struct api_rc *rc = op_rc(op, named ? RC_FAIL_NOT_CONNECTED : RC_WARN_NOT_CONNECTED,
                         "No active connection to satellite '%s': it takes no part in the snapshot.",
                         r->node_name);

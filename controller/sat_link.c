@@ -234,6 +234,15 @@ bool sat_link_untried(const struct sat_link *l, const char *node_name)
         return !s->tried && s->has_address && now(l) - s->try_ms < SAT_TRY_MS;
 }
 
+bool sat_link_retry(struct sat_link *l, const char *node_name)
+{
+        struct sat_session *s = find(l, node_name);
+        if (l->closing || s == NULL || !session_retry(s)) return false;
+        /* Fails only for a handle that is closing. */
+        if (s->state == SESSION_IDLE) (void)uv_timer_start(&l->tick, on_tick, 0, SAT_TICK_MS);
+        return true;
+}
+
 int sat_link_open(const struct sat_link_config *config, struct sat_link **ret)
 {
         struct sat_link *l = xnew(struct sat_link);

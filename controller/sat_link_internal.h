@@ -13,6 +13,8 @@
 #define SAT_RETRY_MAX_MS 10000
 #define SAT_HELLO_MS 5000  /* for the hello reply */
 #define SAT_TRY_MS 5000    /* a first try is waited for that long */
+#define SAT_RETRIED_MS 500 /* what a dial younger than that found out is believed */
+#define SAT_AGAIN_MS 1000  /* one more dial is waited for that long */
 #define SAT_REPLY_MS 30000 /* for the reply to a wanted state */
 
 enum session_state {
@@ -38,10 +40,11 @@ struct sat_session {
         char address_text[128];
         uint64_t node_revision; /* another one: the user wants the session to start anew */
         /* dialing */
-        uint64_t retry_ms; /* IDLE: when to dial */
-        unsigned pause_ms; /* before the next dial */
-        bool tried;        /* since try_ms it has been online, or a try has failed */
-        uint64_t try_ms;   /* made, or this member began to lead */
+        uint64_t retry_ms;  /* IDLE: when to dial */
+        unsigned pause_ms;  /* before the next dial */
+        uint64_t dialed_ms; /* when the last dial began */
+        bool tried;         /* since try_ms it has been online, or a try has failed */
+        uint64_t try_ms;    /* made, or this member began to lead */
         /* the connection; valid from DIALING to CLOSING */
         struct conn conn;
         uint64_t state_since_ms, last_heard_ms, next_ping_ms, ping_seq;
@@ -77,6 +80,8 @@ void session_remove(struct sat_session *s, bool forget);
 void session_tick(struct sat_session *s, uint64_t now_ms);
 /* Ends the connection, if any, and dials again now. */
 void session_redial(struct sat_session *s);
+/* sat_link_retry(); the caller sees to it that an idle session is looked at. */
+bool session_retry(struct sat_session *s);
 /* A new leader wants to know whether it can be reached. */
 void session_try(struct sat_session *s);
 /* Takes part in the flush? */

@@ -371,6 +371,7 @@ static void dial(struct sat_session *s)
         struct conn_options o;
         conn_options_init(&o);
         move(s, SESSION_DIALING);
+        s->dialed_ms = now(s);
         s->conn.data = s;
         int err = conn_connect(
                 &s->conn, s->link->config.loop, &s->address, s->link->config.ctx, &o, &session_ops);
@@ -403,6 +404,25 @@ void session_try(struct sat_session *s)
         s->try_ms = now(s);
         s->tried = s->state == SESSION_ONLINE || !s->has_address;
         if (s->state == SESSION_IDLE) s->retry_ms = s->try_ms;
+}
+
+bool session_retry(struct sat_session *s)
+{
+        uint64_t since_ms = now(s) - s->dialed_ms;
+        switch (s->state) {
+        case SESSION_IDLE:
+                if (!s->has_address || s->removed) return false;
+                if (s->retry_ms > now(s) && since_ms < SAT_RETRIED_MS) return false;
+                s->retry_ms = MIN(s->retry_ms, now(s));
+                return true;
+        case SESSION_CLOSING: return !s->removed && since_ms >= SAT_RETRIED_MS;
+        case SESSION_DIALING:
+        case SESSION_HELLO:
+        case SESSION_SYNC: return since_ms < SAT_AGAIN_MS;
+        case SESSION_ONLINE:
+        case SESSION_STATE_N: break;
+        }
+        return false;
 }
 
 static const struct netif *active_netif(const struct node *node)

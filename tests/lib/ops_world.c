@@ -40,10 +40,16 @@ static bool untried(void *arg, const char *node)
         return w->untried != NULL && strcmp(w->untried, node) == 0;
 }
 
+static bool retried(void *arg, const char *node)
+{
+        struct ops_world *w = arg;
+        return w->retried != NULL && strcmp(w->retried, node) == 0;
+}
+
 static int write_call(
         struct ops_world *w, const char *method, const char *path, const char *query, const char *body)
 {
-        struct op_env env = { observed_begin, observed_end, w, untried };
+        struct op_env env = { observed_begin, observed_end, w, untried, retried };
         struct request r = { 0 };
         struct buf in = { 0 }, out = { 0 };
         SET(&r, request, method, method);

@@ -13,6 +13,7 @@ struct ops_world {
         struct kv_mem *wanted, *observed;
         uint64_t index; /* of the last write that took effect */
         uint64_t seed;
+        const char *retried; /* node whose satellite the leader is trying once more, NULL = none */
         const char *untried; /* node whose satellite the leader has still to try, NULL = none */
         struct arena arena;
         /* of the last step */

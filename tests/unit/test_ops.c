@@ -205,6 +205,19 @@ static void test_untried(void **state)
         assert_int_equal(ops_world_call(&w, "GET", "/v1/resource-definitions/r1", ""), 0);
         assert_int_equal(w.status, 404);
         w.untried = NULL;
+        w.retried = "n2";
+        /* One that was seen to be away: placement does without it, and only what is refused waits for one more try. */
+        assert_int_equal(ops_world_call(&w, "POST", "/v1/resource-groups/rg/spawn",
+                                 "{\"resource_definition_name\":\"r0\",\"volume_sizes\":[1000]}"),
+                0);
+        assert_int_equal(ops_world_call(&w, "POST", "/v1/resource-groups/rg/spawn",
+                                 "{\"resource_definition_name\":\"r2\",\"volume_sizes\":[90000000]}"),
+                E_BUSY);
+        assert_int_equal(ops_world_call(&w, "DELETE", "/v1/nodes/n2/lost", ""), E_BUSY);
+        w.retried = NULL;
+        assert_int_equal(ops_world_call(&w, "POST", "/v1/resource-groups/rg/spawn",
+                                 "{\"resource_definition_name\":\"r2\",\"volume_sizes\":[90000000]}"),
+                E_INVALID);
         assert_true(ops_world_observe(&w, "NODE", "n2", "STORAGE"));
         assert_true(ops_world_observe(&w, "POOL", "n2/pool1", "1000000/1000000"));
         assert_int_equal(ops_world_call(&w, "POST", "/v1/resource-groups/rg/spawn", spawn), 0);

@@ -343,6 +343,34 @@ static void test_untried(void **state)
         assert_false(sat_link_untried(b->link, "node-a"));
 }
 
+static void wait_retried(void)
+{
+        for (int i = 0; i < 400 && sat_link_retry(b->link, "NODE-A"); i++) run_for(&b->loop, 10);
+        assert_false(sat_link_retry(b->link, "NODE-A"));
+}
+
+/* A satellite came back in a pause between two dials: who needs it does not wait for the next one. */
+static void test_retry(void **state)
+{
+        put_node("127.0.0.1", NULL);
+        open_link();
+        wait_status(conn_status_ONLINE);
+        assert_false(sat_link_retry(b->link, "node-a"));
+        assert_false(sat_link_retry(b->link, "node-b")); /* there is none */
+        stop_satellite();
+        wait_status(conn_status_OFFLINE);
+        run_for(&b->loop, 3000); /* the pauses grow to seconds */
+        assert_true(sat_link_retry(b->link, "node-a"));
+        wait_retried();
+        assert_int_not_equal(seen().connection_status, conn_status_ONLINE);
+        assert_false(sat_link_retry(b->link, "node-a")); /* it has just been tried */
+        start_satellite();
+        run_for(&b->loop, 600);
+        assert_true(seen().connection_status == conn_status_ONLINE || sat_link_retry(b->link, "node-a"));
+        wait_retried();
+        assert_int_equal(seen().connection_status, conn_status_ONLINE);
+}
+
 static void test_follower_is_silent(void **state)
 {
         b->leading = false;
@@ -504,7 +532,7 @@ static void test_close_any_time(void **state)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 int main(void)
 {
-        const struct CMUnitTest tests[] = { TEST(test_session), TEST(test_untried),
+        const struct CMUnitTest tests[] = { TEST(test_session), TEST(test_untried), TEST(test_retry),
                 TEST(test_follower_is_silent), TEST(test_fenced), TEST(test_problems),
                 TEST(test_foreign_certificate), TEST(test_wrong_role), TEST(test_silence), TEST(test_garbage),
                 TEST(test_node_goes), TEST(test_close_any_time) };
