@@ -1,5 +1,6 @@
 #include "satellite/manager.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,6 +24,7 @@ static void manager_free(struct manager *m)
         free(m->dir);
         free(m->node_name);
         free(m->cluster_uuid);
+        if (m->mounts_fd >= 0) close(m->mounts_fd);
         free(m);
 }
 
@@ -86,6 +88,7 @@ static struct manager *manager_new(uv_loop_t *loop, struct env *env, const struc
         m->round_deadline_ms = c->round_deadline_ms != 0 ? c->round_deadline_ms : ROUND_DEADLINE_MS;
         m->scan_every_ms = c->scan_every_ms != 0 ? c->scan_every_ms : SCAN_EVERY_MS;
         m->retry_first_ms = c->retry_first_ms != 0 ? c->retry_first_ms : RETRY_FIRST_MS;
+        m->mounts_fd = open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC);
         unit_table_init(&m->units);
         pool_set_init(&m->pools);
         list_init(&m->ready);

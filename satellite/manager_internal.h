@@ -49,6 +49,9 @@ struct manager {
         struct list jobs;  /* rounds that run */
         unsigned rounds, scans, late;
         uint64_t scan_number, stamp;
+        int mounts_fd;          /* /proc/self/mountinfo: tells of mounts; -1 = cannot be watched */
+        bool mounts_changed;    /* since the last look at the pools that they caused */
+        uint64_t mounts_due_ms; /* not earlier than that: a busy host mounts all the time */
 
         uint64_t gen, full_epoch;
         struct report_log reports;

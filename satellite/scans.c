@@ -1,6 +1,7 @@
 /* Looks at pools: their space, and whether their devices are still as the last round left them. */
 #include "satellite/manager_internal.h"
 
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,6 +11,7 @@
 
 #define SCAN_DEADLINE_MS 30000
 #define SCAN_SOON_MS 300
+#define SCAN_MOUNTS_MS 1000
 #define SCAN_ARENA_BYTES ((size_t)64 << 20)
 
 struct scan {
@@ -223,9 +225,28 @@ static void is_late(struct manager *m, struct pool *p)
         if (row_refresh_pool(p, m->node_name, &m->gen)) manager_notify(m);
 }
 
+/* Who uses a device is seen by looking. A mount is told by the kernel (proc_pid_mountinfo(5): POLLPRI since the last poll), so
+ * that a user does not wait for the next look to be allowed what the umount makes possible. */
+static void look_at_mounts(struct manager *m, uint64_t now)
+{
+        struct pollfd mounts = { .fd = m->mounts_fd, .events = POLLPRI };
+        if (m->mounts_fd >= 0 && poll(&mounts, 1, 0) > 0) m->mounts_changed = true;
+        if (!m->mounts_changed || now < m->mounts_due_ms) return;
+        m->mounts_changed = false;
+        m->mounts_due_ms = now + SCAN_MOUNTS_MS;
+        LIST_FOREACH(i, &m->pools.pools)
+        {
+                struct pool *p = container_of(i, struct pool, link);
+                p->list_due_ms = 0;
+                p->scan_due_ms = now;
+                p->scan_again = p->scanning;
+        }
+}
+
 void scan_tick(struct manager *m)
 {
         uint64_t now = manager_now(m);
+        look_at_mounts(m, now);
         LIST_FOREACH(i, &m->pools.pools)
         {
                 struct pool *p = container_of(i, struct pool, link);

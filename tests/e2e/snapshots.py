@@ -131,11 +131,11 @@ class Tests:
         mount = self.cluster.dir / 'mnt'
         mount.mkdir()
         subprocess.run(['mount', device, str(mount)], check=True)
-        wait_for('in use', lambda: any(r['state']['in_use'] for r in self.call('GET', '/v1/view/resources?resources=data')))
+        used = lambda: any(r['state']['in_use'] for r in self.call('GET', '/v1/view/resources?resources=data'))  # noqa: E731
+        wait_for('in use', used, 5)
         self.call('POST', f'{path}/snap1', {}, 997)
         subprocess.run(['umount', str(mount)], check=True)
-        wait_for('not in use',
-                 lambda: not any(r['state']['in_use'] for r in self.call('GET', '/v1/view/resources?resources=data')))
+        wait_for('not in use', lambda: not used(), 5)  # the pools are looked at each 10 s, and when something is mounted
         self.call('POST', f'{path}/snap1', {})
         self.holds('data', 'first')
         assert sorted(self.snapshots('data')) == ['snap1', 'snap2']
