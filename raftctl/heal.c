@@ -71,11 +71,10 @@ int heal_store(struct local_member *m, int err, struct fail *f)
         if (member_rejoin(&(struct member_rejoining){ .dir = m->dir }, why) != 0) {
                 tell(m, why->text);
                 return fail_set(f, err,
-                        "%.60s/" MEMBER_STORE_DIR
-                        " is damaged or gone, and was not fetched anew. Nothing was changed: "
-                        "start the others, so that a majority is there, then this one; with less than that "
-                        "left see "
-                        "'raftctl recover'",
+                        "%.80s/" MEMBER_STORE_DIR
+                        " is damaged or gone, and no majority of the others could give a copy. Nothing was "
+                        "changed here: start the others, then this one; when theirs are damaged too: "
+                        "docs/operations.md, page 9",
                         m->dir);
         }
         keep_last_aside(m->dir);

@@ -330,6 +330,12 @@ static int check_return(struct join_eval *e, const struct join_op *op, bool exis
                         arena_printf(&e->arena, "'%s' is not a %s of this cluster (any more)", op->name,
                                 pki_role_name((enum pki_role)op->role)),
                         "join with a token");
+        /* A request that waited for a leader may come after the former store was put back. */
+        if (m->raft_id != op->raft_id && answers(e, m->raft_id))
+                return refuse(e, E_BUSY,
+                        arena_printf(&e->arena, "'%s' answers under its former id: it has not lost its store",
+                                op->name),
+                        "it is tried again; two machines must not run with the same certificate");
         if (m->raft_id != op->raft_id && m->returned_ms <= e->req.wall_ms &&
                 e->req.wall_ms - m->returned_ms < RETURN_EVERY_MS)
                 return refuse(e, E_BUSY,

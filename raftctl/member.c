@@ -402,13 +402,16 @@ static int load_identity(struct local_member *m, struct fail *f)
 static int refuse_amnesia(struct local_member *m, const char *store_dir, struct fail *f)
 {
         char path[PATH_MAX + 16];
+        struct stat st;
         (void)snprintf(path, sizeof path, "%s/member.mdb", store_dir);
-        if (!m->identity.started || access(path, F_OK) == 0) return 0;
+        int rc = m->identity.started ? stat(path, &st) : 0;
+        if (!m->identity.started || (rc == 0 && st.st_size > 0)) return 0;
+        if (rc != 0 && errno != ENOENT) return fail_set(f, -errno, "%s: %s", path, strerror(errno));
         return fail_set(f, E_STALE,
-                "%s is gone, but '%s' has voted before. Here: 'raftctl rejoin', and it comes back under a "
+                "%s is %s, but '%s' has voted before. Here: 'raftctl rejoin', and it comes back under a "
                 "new id; or, for another machine, "
                 "on another member: 'raftctl token create --replaces %s'",
-                path, m->identity.name, m->identity.name);
+                path, rc == 0 ? "empty" : "gone", m->identity.name, m->identity.name);
 }
 
 static int check_store(struct local_member *m, const char *store_dir, struct fail *f)

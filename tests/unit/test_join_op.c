@@ -303,6 +303,25 @@ static void voters_are(uint64_t a, uint64_t b, uint64_t c)
                         .last_contact_ms = ids[i] < 1000 ? 99900 : 100 };
 }
 
+/* A return that waited for a leader while the former store was put back: that member goes on as it is. */
+static void test_return_of_one_who_answers(void **state)
+{
+        assert_int_equal(token("back", cert_role_CONTROLLER, NULL, "back"), 0);
+        assert_int_equal(join("back", "back", cert_role_CONTROLLER, "back", 300, "backpin"), 0);
+        voters_are(5, 300, 1001);
+        ctx.view = &view;
+        assert_int_equal(join(NULL, NULL, cert_role_CONTROLLER, "back", 1300, "backpin"), E_BUSY);
+        assert_non_null(strstr(last_text, "answers under its former id"));
+        assert_int_equal(id_of("back"), 300);
+        assert_int_equal(join(NULL, NULL, cert_role_CONTROLLER, "back", 300, "backpin"), 0); /* the same id */
+        view.now_ms += 5000; /* it is not heard of any more */
+        assert_int_equal(join(NULL, NULL, cert_role_CONTROLLER, "back", 1300, "backpin"), 0);
+        assert_int_equal(id_of("back"), 1300);
+        view.now_ms -= 5000;
+        ctx.view = NULL;
+        assert_int_equal(member("back", true, false), 0);
+}
+
 static int change(const char *name, const struct member_op *what)
 {
         struct member_op op = *what;
@@ -523,6 +542,7 @@ int main(void)
                 cmocka_unit_test(test_witness_comes_back),
                 cmocka_unit_test(test_controller_comes_back),
                 cmocka_unit_test(test_sound_voters),
+                cmocka_unit_test(test_return_of_one_who_answers),
                 cmocka_unit_test(test_members),
                 cmocka_unit_test(test_removed_members),
                 cmocka_unit_test(test_quorum),
