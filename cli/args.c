@@ -131,7 +131,7 @@ static int deliver(struct cli_call *call, const struct cli_arg *arg, const char 
 
 static int give(struct cli_call *call, const struct cli_arg *arg, const char *text)
 {
-        if (arg->form != ARG_OPT_MANY && arg->form != ARG_POS_MANY) {
+        if (arg->form != ARG_OPT_MANY && arg->form != ARG_POS_MANY && arg->form != ARG_POS_ANY) {
                 if (arg->form != ARG_FLAG && json_object_get(call->values, arg->name) != NULL)
                         return cli_problem(call, "%s is given twice", arg->name);
                 (void)json_object_set_new(call->values, arg->name, json_string(text));
@@ -153,44 +153,67 @@ static int give(struct cli_call *call, const struct cli_arg *arg, const char *te
         return rc;
 }
 
-static const struct cli_arg *find_option(const struct cli_verb *verb, const char *name, size_t n, char letter)
+static bool is_option(const struct cli_arg *a)
 {
-        for (const struct cli_arg *a = verb->args; a->form != ARG_END; a++) {
-                if (a->form != ARG_OPT && a->form != ARG_OPT_MANY && a->form != ARG_FLAG) continue;
-                if (letter != 0 ? a->letter == letter
-                                : strlen(a->name) == n + 2 && strncmp(a->name + 2, name, n) == 0)
-                        return a;
-        }
+        return a->form == ARG_OPT || a->form == ARG_OPT_MANY || a->form == ARG_FLAG;
+}
+
+static const struct cli_arg *option_of_letter(const struct cli_verb *verb, char letter)
+{
+        for (const struct cli_arg *a = verb->args; a->form != ARG_END; a++)
+                if (is_option(a) && a->letter == letter) return a;
         return NULL;
 }
 
-/* Consumes one option word and, if it takes one, its value. Returns how many words, or a negative error. */
-static int take_option(struct cli_call *call, const struct cli_verb *verb, int argc, char **argv)
+static bool called(const char *name, const char *word, size_t n)
 {
-        const char *word = argv[0], *equals = strchr(word, '=');
+        return name != NULL && strlen(name) == n && strncmp(name, word, n) == 0;
+}
+
+/* By its name of n characters, by another name of it, or by the beginning of one name only, as LINSTOR's client takes it. */
+static const struct cli_arg *option_of_name(struct cli_call *call, const char *word, size_t n)
+{
+        const struct cli_arg *found = NULL;
+        for (const struct cli_arg *a = call->verb->args; a->form != ARG_END; a++)
+                if (is_option(a) && (called(a->name, word, n) || called(a->alias, word, n))) return a;
+        for (const struct cli_arg *a = call->verb->args; a->form != ARG_END; a++) {
+                if (!is_option(a) || strncmp(a->name, word, n) != 0) continue;
+                if (found != NULL) {
+                        (void)cli_problem(call, "%.*s may be %s or %s", (int)n, word, found->name, a->name);
+                        return NULL;
+                }
+                found = a;
+        }
+        return found;
+}
+
+/* Consumes one option word and, if it takes one, its value; *ret_many is the option when it takes more of them. Returns how many words,
+ * or a negative error. */
+static int take_option(struct cli_call *call, int argc, char **argv, const struct cli_arg **ret_many)
+{
+        const char *word = argv[0], *equals = strchr(word, '='), *value = NULL;
         const struct cli_arg *arg;
-        const char *value = NULL;
         if (word[1] == '-') {
-                size_t n = equals == NULL ? strlen(word + 2) : (size_t)(equals - word - 2);
-                arg = find_option(verb, word + 2, n, 0);
+                size_t n = equals == NULL ? strlen(word) : (size_t)(equals - word);
+                arg = option_of_name(call, word, n);
                 if (equals != NULL) value = equals + 1;
         } else {
-                arg = find_option(verb, NULL, 0, word[1]);
+                arg = option_of_letter(call->verb, word[1]);
                 if (word[2] != 0) value = word + 2;
         }
-        if (arg == NULL) return cli_problem(call, "%s is no option of %s %s", word, verb->object, verb->verb);
+        if (arg == NULL && call->problem[0] != 0) return E_INVALID;
+        if (arg == NULL)
+                return cli_problem(
+                        call, "%s is no option of %s %s", word, call->verb->object, call->verb->verb);
+        *ret_many = arg->form == ARG_OPT_MANY && value == NULL ? arg : NULL;
         if (arg->form == ARG_FLAG) {
                 if (value != NULL) return cli_problem(call, "%s takes no value", arg->name);
                 int rc = give(call, arg, "true");
                 return rc != 0 ? rc : 1;
         }
-        if (value != NULL) {
-                int rc = give(call, arg, value);
-                return rc != 0 ? rc : 1;
-        }
-        if (argc < 2) return cli_problem(call, "%s needs a value", arg->name);
-        int rc = give(call, arg, argv[1]);
-        return rc != 0 ? rc : 2;
+        if (value == NULL && argc < 2) return cli_problem(call, "%s needs a value", arg->name);
+        int rc = give(call, arg, value != NULL ? value : argv[1]);
+        return rc != 0 ? rc : value != NULL ? 1 : 2;
 }
 
 /* JSON holds nothing else, and what it cannot hold would silently be missing from the request. */
@@ -202,27 +225,62 @@ static bool is_utf8(const char *word)
         return yes;
 }
 
-/* Positionals: each required one gets a word, the optional and the repeated ones share what is left. */
-static int place_words(struct cli_call *call, const struct cli_verb *verb, char **words, int n)
+/* A word that is no option. after: the repeatable option whose values it follows, NULL = none. */
+struct word {
+        const char *text;
+        const struct cli_arg *after;
+};
+
+/* "-n node1 node2": words that no positional has room for belong to the option before them. Returns how many are left. */
+static int give_surplus(struct cli_call *call, struct word *words, int n)
 {
+        int room = 0, left = 0;
+        for (const struct cli_arg *a = call->verb->args; a->form != ARG_END; a++) {
+                if (a->form == ARG_POS_MANY || a->form == ARG_POS_ANY) return n;
+                room += a->form == ARG_POS || a->form == ARG_POS_OPT ? 1 : 0;
+        }
+        int surplus = n - room;
+        for (int i = 0; i < n; i++) {
+                if (surplus <= 0 || words[i].after == NULL) {
+                        words[left++] = words[i];
+                        continue;
+                }
+                surplus--;
+                int rc = give(call, words[i].after, words[i].text);
+                if (rc != 0) return rc;
+        }
+        return left;
+}
+
+/* Positionals: each required one gets a word, the optional and the repeated ones share what is left. */
+static int place_words(struct cli_call *call, const struct word *words, int n)
+{
+        const struct cli_arg *args = call->verb->args;
         int required = 0, at = 0;
-        for (const struct cli_arg *a = verb->args; a->form != ARG_END; a++)
+        for (const struct cli_arg *a = args; a->form != ARG_END; a++)
                 if (a->form == ARG_POS || a->form == ARG_POS_MANY) required++;
-        int spare = n - required;
-        for (const struct cli_arg *a = verb->args; a->form != ARG_END; a++) {
-                int take = a->form == ARG_POS ? 1 : 0;
-                if (a->form == ARG_POS_OPT) take = spare > 0 ? 1 : 0;
-                if (a->form == ARG_POS_MANY) take = 1 + MAX(spare, 0);
-                if (a->form == ARG_POS_OPT || a->form == ARG_POS_MANY)
-                        spare -= a->form == ARG_POS_OPT ? take : take - 1;
-                if ((a->form == ARG_POS || a->form == ARG_POS_MANY) && at >= n)
-                        return cli_problem(call, "%s is missing", a->name);
-                for (; take > 0; take--) {
-                        int rc = give(call, a, words[at++]);
+        int spare = MAX(n - required, 0);
+        for (const struct cli_arg *a = args; a->form != ARG_END; a++) {
+                bool must = a->form == ARG_POS || a->form == ARG_POS_MANY;
+                int more = a->form == ARG_POS_OPT                              ? MIN(spare, 1)
+                           : a->form == ARG_POS_MANY || a->form == ARG_POS_ANY ? spare
+                                                                               : 0;
+                if (must && at >= n) return cli_problem(call, "%s is missing", a->name);
+                spare -= more;
+                for (int take = more + (must ? 1 : 0); take > 0; take--) {
+                        int rc = give(call, a, words[at++].text);
                         if (rc != 0) return rc;
                 }
         }
-        return at < n ? cli_problem(call, "\"%s\" is too much", words[at]) : 0;
+        return at < n ? cli_problem(call, "\"%s\" is too much", words[at].text) : 0;
+}
+
+static int need_options(struct cli_call *call)
+{
+        for (const struct cli_arg *a = call->verb->args; a->form != ARG_END; a++)
+                if (a->required && json_object_get(call->values, a->name) == NULL)
+                        return cli_problem(call, "%s is missing", a->name);
+        return 0;
 }
 
 int cli_args_parse(struct cli_call *call, const struct cli_verb *verb, int argc, char **argv)
@@ -230,7 +288,8 @@ int cli_args_parse(struct cli_call *call, const struct cli_verb *verb, int argc,
         *call = (struct cli_call){
                 .verb = verb, .values = json_object(), .params = json_object(), .query = json_array()
         };
-        char **words = xcalloc((size_t)argc + 1, sizeof *words);
+        struct word *words = xcalloc((size_t)argc + 1, sizeof *words);
+        const struct cli_arg *after = NULL;
         int n = 0, rc = 0;
         bool only_words = false;
         for (int i = 0; rc >= 0 && i < argc; i++)
@@ -238,15 +297,18 @@ int cli_args_parse(struct cli_call *call, const struct cli_verb *verb, int argc,
         for (int i = 0; rc >= 0 && i < argc;) {
                 if (!only_words && strcmp(argv[i], "--") == 0) {
                         only_words = true;
+                        after = NULL;
                         i++;
                 } else if (!only_words && argv[i][0] == '-' && argv[i][1] != 0) {
-                        rc = take_option(call, verb, argc - i, argv + i);
+                        rc = take_option(call, argc - i, argv + i, &after);
                         i += MAX(rc, 0);
                 } else {
-                        words[n++] = argv[i++];
+                        words[n++] = (struct word){ argv[i++], after };
                 }
         }
-        if (rc >= 0) rc = place_words(call, verb, words, n);
+        if (rc >= 0) rc = n = give_surplus(call, words, n);
+        if (rc >= 0) rc = place_words(call, words, n);
+        if (rc >= 0) rc = need_options(call);
         free(words);
         return rc;
 }

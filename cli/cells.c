@@ -166,6 +166,39 @@ char *cell_created(const json_t *rsc)
         return time_text(json_integer_value(json_object_get(rsc, "create_timestamp")));
 }
 
+/* "0: 4 MiB, 1: 8 MiB" */
+char *cell_snap_volumes(const json_t *snap)
+{
+        struct buf b = { 0 };
+        size_t i;
+        json_t *vd;
+        json_array_foreach(json_object_get(snap, "volume_definitions"), i, vd)
+        {
+                char *size = cell_size(vd);
+                buf_printf(&b, "%s%lld: %s", i > 0 ? ", " : "",
+                        (long long)json_integer_value(json_object_get(vd, "volume_number")), size);
+                free(size);
+        }
+        return take_text(&b);
+}
+
+char *cell_snap_created(const json_t *snap)
+{
+        return cell_created(json_array_get(json_object_get(snap, "snapshots"), 0));
+}
+
+char *cell_snap_state(const json_t *snap)
+{
+        if (has_flag(snap, "DELETE")) return xstrdup("DELETING");
+        if (has_flag(snap, "FAILED_DEPLOYMENT")) return xstrdup("Failed");
+        if (has_flag(snap, "FAILED_DISCONNECT")) return xstrdup("Satellite disconnected");
+        if (!has_flag(snap, "SUCCESSFUL")) return xstrdup("Incomplete");
+        char *trouble = render_field(snap, "snapshots.snapshot_volumes.state");
+        char *text = trouble == NULL ? xstrdup("Successful") : xasprintf("Successful (%s)", trouble);
+        free(trouble);
+        return text;
+}
+
 char *cell_report_time(const json_t *report)
 {
         return time_text(json_integer_value(json_object_get(report, "error_time")));

@@ -24,6 +24,9 @@ char *cell_gross(const json_t *row);
 char *cell_minor(const json_t *row);
 char *cell_dfn_state(const json_t *row);
 char *cell_select_filter(const json_t *rg);
+char *cell_snap_volumes(const json_t *snap);
+char *cell_snap_created(const json_t *snap);
+char *cell_snap_state(const json_t *snap);
 char *cell_report_time(const json_t *report);
 
 json_t *rows_props(json_t *answer, struct cli_call *call);

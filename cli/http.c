@@ -12,6 +12,7 @@
 #define CONTROLLERS_MAX 16
 #define ANSWER_LIMIT_BYTES ((size_t)256 << 20)
 #define CONNECT_TIMEOUT_S 3L
+#define PROGRESS_AFTER_S 2
 #define LOCAL_SOCKET "/run/outrigger/rest.sock"
 
 struct http {
@@ -21,7 +22,7 @@ struct http {
         int urls_n;
         int current; /* the one that answered last */
         char *cert, *key, *ca;
-        time_t started;
+        time_t started, told;
         bool showed_progress;
 };
 
@@ -144,23 +145,24 @@ static size_t on_body(char *p, size_t size, size_t n, void *arg)
         return b->err == 0 ? size * n : 0;
 }
 
-/* After two seconds of waiting a terminal is told, once a second, that satellites are at work. */
+void http_progress(struct http *h, const char *what, time_t began)
+{
+        time_t now = time(NULL), waited = now - began;
+        if (what == NULL && h->showed_progress) {
+                fprintf(stderr, "\r\x1b[K");
+                h->showed_progress = false;
+        }
+        if (what == NULL || !h->options.progress || waited < PROGRESS_AFTER_S || now == h->told) return;
+        h->told = now;
+        h->showed_progress = true;
+        fprintf(stderr, "\r%s: %lld s \x1b[K", what, (long long)waited);
+}
+
 static int on_progress(void *arg, curl_off_t dt, curl_off_t dn, curl_off_t ut, curl_off_t un)
 {
         struct http *h = arg;
-        static time_t last;
-        time_t now = time(NULL), waited = now - h->started;
-        if (!h->options.progress || waited < 2 || now == last) return 0;
-        last = now;
-        h->showed_progress = true;
-        fprintf(stderr, "\rwaiting for the satellites: %lld s \x1b[K", (long long)waited);
+        http_progress(h, "waiting for the satellites", h->started);
         return 0;
-}
-
-static void clear_progress(struct http *h)
-{
-        if (h->showed_progress) fprintf(stderr, "\r\x1b[K");
-        h->showed_progress = false;
 }
 
 static char *url_of(const char *base, const char *path, const json_t *query)
@@ -306,7 +308,7 @@ static enum cli_exit try_all(struct http *h, const char *method, const char *pat
                 curl_easy_setopt(h->curl, CURLOPT_ERRORBUFFER, problem);
                 h->started = time(NULL);
                 CURLcode rc = curl_easy_perform(h->curl);
-                clear_progress(h);
+                http_progress(h, NULL, 0);
                 if (rc == CURLE_OK) {
                         h->current = *ret_at = at;
                         result = EXIT_OK;

@@ -6,6 +6,7 @@
 
 #include <jansson.h>
 #include <stdbool.h>
+#include <time.h>
 
 enum cli_exit {
         EXIT_OK = 0,
@@ -39,6 +40,8 @@ struct http_answer {
  * stderr. */
 enum cli_exit http_call(struct http *h, const char *method, const char *path, const json_t *query,
         const json_t *body, struct http_answer *ret);
+/* A terminal is told once a second what is waited for, after the first two; what NULL takes that line away. Nothing without a terminal. */
+void http_progress(struct http *h, const char *what, time_t began);
 /* Percent-encodes one path segment or query word; free(). */
 char *http_escape(const char *text);
 

@@ -22,19 +22,49 @@ static const struct cli_verb *find_verb(const char *object, const char *verb)
 {
         for (const struct cli_verb *const *t = cli_verb_tables; *t != NULL; t++)
                 for (const struct cli_verb *v = *t; v->object != NULL; v++)
-                        if ((strcmp(object, v->object) == 0 || strcmp(object, v->object_short) == 0) &&
+                        if (strcmp(object, v->object) == 0 &&
                                 (strcmp(verb, v->verb) == 0 || strcmp(verb, v->verb_short) == 0))
                                 return v;
         return NULL;
 }
 
-static const char *find_object(const char *object)
+/* "snapshot resource" is typed as two words, by their short forms "s r", or as one: snapshot-resource, sr. Returns how many words are the
+ * object's name, 0 when it is another one. */
+static int object_words(const struct cli_verb *v, int n, char **words)
 {
-        for (const struct cli_verb *const *t = cli_verb_tables; *t != NULL; t++)
-                for (const struct cli_verb *v = *t; v->object != NULL; v++)
-                        if (strcmp(object, v->object) == 0 || strcmp(object, v->object_short) == 0)
-                                return v->object;
-        return NULL;
+        if (n > 0 && (strcmp(words[0], v->object) == 0 || strcmp(words[0], v->object_short) == 0)) return 1;
+        const char *space = strchr(v->object, ' '), *short_space = strchr(v->object_short, ' ');
+        if (n == 0 || space == NULL || short_space == NULL) return 0;
+        size_t first = (size_t)(space - v->object), short_first = (size_t)(short_space - v->object_short);
+        char joined[64];
+        (void)snprintf(joined, sizeof joined, "%.*s-%s", (int)first, v->object, space + 1);
+        if (strcmp(words[0], joined) == 0) return 1;
+        (void)snprintf(joined, sizeof joined, "%.*s%s", (int)short_first, v->object_short, short_space + 1);
+        if (strcmp(words[0], joined) == 0) return 1;
+        if (n < 2) return 0;
+        bool one = (strlen(words[0]) == first && strncmp(words[0], v->object, first) == 0) ||
+                   (strlen(words[0]) == short_first && strncmp(words[0], v->object_short, short_first) == 0);
+        return one && (strcmp(words[1], space + 1) == 0 || strcmp(words[1], short_space + 1) == 0) ? 2 : 0;
+}
+
+/* The object that the first words name; *ret_used is how many words that was. The longer name wins, unless its second word is a verb of
+ * the shorter one and what follows is no verb of its own ("n i" is node info, "n i l" is node interface list). */
+static const char *find_object(int n, char **words, int *ret_used)
+{
+        const char *found = NULL;
+        *ret_used = 0;
+        for (const struct cli_verb *const *t = cli_verb_tables; *t != NULL; t++) {
+                for (const struct cli_verb *v = *t; v->object != NULL; v++) {
+                        int used = object_words(v, n, words);
+                        if (used <= *ret_used) continue;
+                        if (used == 2 && found != NULL && find_verb(found, words[1]) != NULL &&
+                                (n < 3 || find_verb(v->object, words[2]) == NULL))
+                                continue;
+                        *ret_used = used;
+                        found = v->object;
+                }
+        }
+        return found;
 }
 
 /* The row's path with its parameters put in. */
@@ -114,6 +144,8 @@ static int run_verb(const struct settings *s, const struct cli_verb *verb, int a
                         strcmp(verb->method, "DELETE") != 0)
                         call.body = json_object();
                 result = (int)http_call(http, verb->method, path, call.query, call.body, &answer);
+                if (result == EXIT_OK && !s->http.curl && verb->after != NULL)
+                        result = verb->after(&call, http, &answer);
                 if (result == EXIT_OK && !s->http.curl) result = show(s, &call, &answer);
                 free(path);
         }
@@ -192,38 +224,43 @@ static int global_options(struct settings *s, int argc, char **argv)
         return -1;
 }
 
+static bool is_help(const char *word)
+{
+        return strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0 || strcmp(word, "help") == 0;
+}
+
 static int dispatch(const struct settings *s, int n, char **words)
 {
-        const char *object = n > 0 ? words[0] : NULL, *verb = n > 1 ? words[1] : NULL;
-        if (object == NULL || strcmp(object, "help") == 0) {
-                help_all(stdout);
-                return object == NULL ? EXIT_ARGS : EXIT_OK;
+        bool help = n > 0 && strcmp(words[0], "help") == 0;
+        if (help) words++, n--;
+        if (n == 0) {
+                help_all(help ? stdout : stderr);
+                return help ? EXIT_OK : EXIT_ARGS;
         }
-        if (strcmp(object, "completion") == 0) {
+        if (strcmp(words[0], "completion") == 0) {
                 help_completion(stdout);
                 return EXIT_OK;
         }
-        /* LINSTOR's client says "node interface create": two words for one object here */
-        bool node = strcmp(object, "node") == 0 || strcmp(object, "n") == 0;
-        if (node && n > 2 && (strcmp(verb, "interface") == 0 || strcmp(verb, "i") == 0) &&
-                find_verb("node-interface", words[2]) != NULL)
-                return run_verb(s, find_verb("node-interface", words[2]), n - 3, words + 3);
-        const char *full = find_object(object);
-        if (full == NULL) {
-                fprintf(stderr, "outrigger: \"%s\" is no object; see outrigger --help\n", object);
+        int used;
+        const char *object = find_object(n, words, &used), *verb = used < n ? words[used] : NULL;
+        if (object == NULL) {
+                fprintf(stderr, "outrigger: \"%s\" is no object; see outrigger --help\n", words[0]);
                 return EXIT_ARGS;
         }
-        if (verb == NULL || strcmp(verb, "--help") == 0 || strcmp(verb, "-h") == 0) {
-                help_object(verb == NULL ? stderr : stdout, full);
-                return verb == NULL ? EXIT_ARGS : EXIT_OK;
+        if (verb == NULL || is_help(verb)) {
+                help = help || verb != NULL;
+                help_object(help ? stdout : stderr, object);
+                return help ? EXIT_OK : EXIT_ARGS;
         }
         const struct cli_verb *found = find_verb(object, verb);
         if (found == NULL) {
-                fprintf(stderr, "outrigger: %s has no verb \"%s\"\n", full, verb);
-                help_object(stderr, full);
+                fprintf(stderr, "outrigger: %s has no verb \"%s\"\n", object, verb);
+                help_object(stderr, object);
                 return EXIT_ARGS;
         }
-        return run_verb(s, found, n - 2, words + 2);
+        if (!help) return run_verb(s, found, n - used - 1, words + used + 1);
+        help_verb(stdout, found);
+        return EXIT_OK;
 }
 
 int main(int argc, char **argv)

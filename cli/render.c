@@ -61,9 +61,9 @@ char *render_field(const json_t *row, const char *path)
 static const char *color_of(const char *text)
 {
         static const char *const good[] = { "Online", "Ok", "UpToDate", "Created", "Diskless", "InUse", "ok",
-                NULL };
+                "Successful", NULL };
         static const char *const bad[] = { "OFFLINE", "Error", "Failed", "Unknown", "Inconsistent",
-                "StandAlone", "EVICTED", NULL };
+                "StandAlone", "EVICTED", "disconnected", NULL };
         for (int i = 0; good[i] != NULL; i++)
                 if (strcmp(text, good[i]) == 0) return "green";
         for (int i = 0; bad[i] != NULL; i++)

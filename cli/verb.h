@@ -15,6 +15,7 @@ enum arg_form {
         ARG_END,
         ARG_POS,      /* required positional */
         ARG_POS_OPT,  /* optional positional */
+        ARG_POS_ANY,  /* none or more positionals, takes all but those that later positionals need */
         ARG_POS_MANY, /* one or more, takes all but those that later positionals need */
         ARG_OPT,      /* --name VALUE */
         ARG_OPT_MANY, /* --name VALUE, repeatable; each value may be a comma list */
@@ -38,6 +39,8 @@ struct cli_arg {
         const char *name;
         const char *target;
         const char *help;
+        bool required;     /* an option that may not be missing */
+        const char *alias; /* another name of an option, NULL = none */
 };
 #define CLI_ARGS_MAX 24
 
@@ -55,8 +58,14 @@ typedef int cli_hook_fn(struct cli_call *call);
 /* Makes several rows of one (volumes of a resource): returns a new array. */
 typedef json_t *cli_rows_fn(json_t *answer, struct cli_call *call);
 
+/* What is done after an answer of any status, before it is shown: may wait, ask again, and replace answer->json. Returns an exit code
+ * (cli/http.h); one that is not 0 ends the verb, and the hook has said why. */
+struct http;
+struct http_answer;
+typedef int cli_after_fn(struct cli_call *call, struct http *http, struct http_answer *answer);
+
 struct cli_verb {
-        const char *object, *object_short;
+        const char *object, *object_short; /* two words for what LINSTOR's client has below another object */
         const char *verb, *verb_short;
         const char *method, *path;
         const char *help;
@@ -66,6 +75,7 @@ struct cli_verb {
         struct cli_column columns[CLI_COLUMNS_MAX];
         const char
                 *note; /* field of a row that is told below the table, behind the row's name; NULL = none */
+        cli_after_fn *after; /* NULL = nothing to do */
 };
 
 /* One invocation on its way. */

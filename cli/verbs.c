@@ -2,74 +2,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cli/cells.h"
 #include "cli/passphrase.h"
-#include "cli/verb.h"
+#include "cli/verb_rows.h"
 #include "wire/base/mem.h"
 
-#define POS(name_, target_, help_)                          \
-        {                                                   \
-                ARG_POS, TYPE_STR, 0, name_, target_, help_ \
-        }
-#define POS_OPT(name_, target_, help_)                          \
-        {                                                       \
-                ARG_POS_OPT, TYPE_STR, 0, name_, target_, help_ \
-        }
-#define OPT(letter_, name_, target_, help_)                       \
-        {                                                         \
-                ARG_OPT, TYPE_STR, letter_, name_, target_, help_ \
-        }
-#define OPT_AS(type_, letter_, name_, target_, help_)          \
-        {                                                      \
-                ARG_OPT, type_, letter_, name_, target_, help_ \
-        }
-#define MANY(letter_, name_, target_, help_)                           \
-        {                                                              \
-                ARG_OPT_MANY, TYPE_STR, letter_, name_, target_, help_ \
-        }
-#define MANY_AS(type_, letter_, name_, target_, help_)              \
-        {                                                           \
-                ARG_OPT_MANY, type_, letter_, name_, target_, help_ \
-        }
-#define FLAG(letter_, name_, target_, help_)                        \
-        {                                                           \
-                ARG_FLAG, TYPE_TRUE, letter_, name_, target_, help_ \
-        }
-#define ASYNC FLAG(0, "--async", "?async", "do not wait for the satellites")
-#define COL(header_, path_)                 \
-        {                                   \
-                header_, path_, NULL, false \
-        }
-#define COL_RIGHT(header_, path_)          \
-        {                                  \
-                header_, path_, NULL, true \
-        }
-#define CELL(header_, fn_)                \
-        {                                 \
-                header_, NULL, fn_, false \
-        }
-#define CELL_RIGHT(header_, fn_)         \
-        {                                \
-                header_, NULL, fn_, true \
-        }
-
-/* What the autoplacer is told; p is where the filter is in the body. */
-#define FILTER(p)                                                                                        \
-        MANY('s', "--storage-pool", p "/storage_pool_list/-", "pools to use"),                           \
-                MANY(0, "--nodes", p "/node_name_list/-", "nodes to use"),                               \
-                MANY_AS(TYPE_AUX, 0, "--replicas-on-same", p "/replicas_on_same/-",                      \
-                        "node property that replicas share"),                                            \
-                MANY_AS(TYPE_AUX, 0, "--replicas-on-different", p "/replicas_on_different/-",            \
-                        "node property in which replicas differ"),                                       \
-                MANY(0, "--do-not-place-with", p "/not_place_with_rsc/-", "not beside these resources"), \
-                OPT(0, "--do-not-place-with-regex", p "/not_place_with_rsc_regex",                       \
-                        "not beside resources that match"),                                              \
-                MANY_AS(TYPE_UPPER, 0, "--providers", p "/provider_list/-", "provider kinds to use"),    \
-                FLAG(0, "--diskless-on-remaining", p "/diskless_on_remaining",                           \
-                        "diskless resources on all other nodes")
-
-/* set-property KEY [VALUE]: without a value the property is deleted. */
-static int before_set_property(struct cli_call *call)
+int before_set_property(struct cli_call *call)
 {
         const char *key = cli_value(call, "key"), *value = cli_value(call, "value");
         const char *aux =
@@ -117,6 +54,12 @@ static int before_pool_create(struct cli_call *call)
         }
         return cli_problem(call,
                 "\"%s\" is no driver; use file, filethin, lvm, lvmthin, zfs, zfsthin or diskless", driver);
+}
+
+static int before_clone(struct cli_call *call)
+{
+        if (cli_value(call, "name") != NULL || cli_value(call, "--external-name") != NULL) return 0;
+        return cli_problem(call, "name the new resource, or use --external-name");
 }
 
 static int before_spawn(struct cli_call *call)
@@ -170,21 +113,6 @@ static int before_resource_create(struct cli_call *call)
         return 0;
 }
 
-/* Of "Class" filters the server wants query words; lists take them as positionals too. */
-#define PROPERTY_VERBS(object_, short_, path_, put_, ...)                                            \
-        { object_, short_, "set-property", "sp", put_, path_,                                        \
-                "set a property, or delete it when no value is given", before_set_property, NULL,    \
-                { __VA_ARGS__ POS("key", "", "property"), POS_OPT("value", "", "its value"),         \
-                        FLAG(0, "--aux", "", "put Aux/ before the key") },                           \
-                { { 0 } } },                                                                         \
-        {                                                                                            \
-                object_, short_, "list-properties", "lp", "GET", path_, "show the properties", NULL, \
-                        rows_props, { __VA_ARGS__ },                                                 \
-                {                                                                                    \
-                        COL("Key", "key"), COL("Value", "value")                                     \
-                }                                                                                    \
-        }
-
 static const struct cli_verb node_verbs[] = {
         { "node", "n", "create", "c", "POST", "/v1/nodes", "register a node", before_node_create, NULL,
                 { POS("name", "/name", "name of the node"),
@@ -220,24 +148,24 @@ static const struct cli_verb node_verbs[] = {
                 { COL("Node", "name"), COL("Providers", "storage_providers"),
                         COL("Layers", "resource_layers") } },
         PROPERTY_VERBS("node", "n", "/v1/nodes/{node}", "PUT", POS("name", "{node}", "node"), ),
-        { "node-interface", "ni", "create", "c", "POST", "/v1/nodes/{node}/net-interfaces",
+        { "node interface", "n i", "create", "c", "POST", "/v1/nodes/{node}/net-interfaces",
                 "add an address to a node", NULL, NULL,
                 { POS("node", "{node}", "node"), POS("name", "/name", "name of the interface"),
                         POS("address", "/address", "IP address"),
                         OPT_AS(TYPE_INT, 'p', "--port", "/satellite_port", "port of the satellite"),
                         FLAG(0, "--active", "/is_active", "reach the satellite through it") },
                 { { 0 } } },
-        { "node-interface", "ni", "modify", "m", "PUT", "/v1/nodes/{node}/net-interfaces/{netif}",
+        { "node interface", "n i", "modify", "m", "PUT", "/v1/nodes/{node}/net-interfaces/{netif}",
                 "change an address", NULL, NULL,
                 { POS("node", "{node}", "node"), POS("name", "{netif}", "interface"),
                         OPT(0, "--ip", "/address", "IP address"),
                         OPT_AS(TYPE_INT, 'p', "--port", "/satellite_port", "port of the satellite"),
                         FLAG(0, "--active", "/is_active", "reach the satellite through it") },
                 { { 0 } } },
-        { "node-interface", "ni", "delete", "d", "DELETE", "/v1/nodes/{node}/net-interfaces/{netif}",
+        { "node interface", "n i", "delete", "d", "DELETE", "/v1/nodes/{node}/net-interfaces/{netif}",
                 "remove an address", NULL, NULL,
                 { POS("node", "{node}", "node"), POS("name", "{netif}", "interface") }, { { 0 } } },
-        { "node-interface", "ni", "list", "l", "GET", "/v1/nodes/{node}/net-interfaces",
+        { "node interface", "n i", "list", "l", "GET", "/v1/nodes/{node}/net-interfaces",
                 "list a node's addresses", NULL, NULL, { POS("node", "{node}", "node") },
                 { COL("NetInterface", "name"), COL("IP", "address"), COL("Port", "satellite_port"),
                         COL("Active", "is_active") } },
@@ -376,6 +304,22 @@ static const struct cli_verb definition_verbs[] = {
                         MANY_AS(TYPE_UPPER, 'l', "--layer-list", "/layer_list/-", "layers, top first"),
                         ASYNC },
                 { { 0 } } },
+        { "resource-definition", "rd", "clone", "cln", "POST", "/v1/resource-definitions/{rd}/clone",
+                "make a new resource with the same data; waits until it is complete", before_clone, NULL,
+                { POS("source", "{rd}", "resource"), POS_OPT("name", "/name", "name of the new one"),
+                        OPT('e', "--external-name", "/external_name", "any name; a legal one is derived"),
+                        FLAG(0, "--use-zfs-clone", "/use_zfs_clone",
+                                "ZFS: a clone that depends on a snapshot"),
+                        MANY_AS(TYPE_UPPER, 'l', "--layer-list", "/layer_list/-", "layers, top first"),
+                        OPT(0, "--resource-group", "/resource_group", "group of the new one"),
+                        FLAG(0, "--no-wait", "", "do not wait until it is complete"),
+                        OPT_AS(TYPE_INT, 0, "--wait-timeout", "", "seconds to wait at most") },
+                { { 0 } }, .after = after_clone },
+        { "resource-definition", "rd", "wait-sync", "ws", "GET", "/v1/resource-definitions/{rd}/sync-status",
+                "wait until all replicas are up to date", NULL, NULL,
+                { POS("name", "{rd}", "resource"),
+                        OPT_AS(TYPE_INT, 0, "--wait-timeout", "", "seconds to wait at most") },
+                { { 0 } }, .after = after_wait_sync },
         PROPERTY_VERBS("resource-definition", "rd", "/v1/resource-definitions/{rd}", "PUT",
                 POS("name", "{rd}", "resource"), ),
         { "volume-definition", "vd", "create", "c", "POST",
@@ -503,4 +447,4 @@ static const struct cli_verb controller_verbs[] = {
 };
 
 const struct cli_verb *const cli_verb_tables[] = { node_verbs, pool_verbs, group_verbs, definition_verbs,
-        resource_verbs, controller_verbs, NULL };
+        resource_verbs, cli_snapshot_verbs, controller_verbs, NULL };

@@ -156,6 +156,77 @@ def test_properties(client):
     done(client.controller_del_prop('Aux/site'))
 
 
+def write_all(cluster, client, name, text):
+    for path in devices(cluster, client, name).values():
+        with open(path, 'r+b', buffering=0) as f:
+            f.write(text.encode().ljust(4096, b'.'))
+
+
+def check_all(cluster, client, name, text):
+    placed = devices(cluster, client, name)
+    assert placed and all(placed.values()), placed
+    for path in placed.values():
+        with open(path, 'rb') as f:
+            assert f.read(len(text)) == text.encode(), (name, path)
+
+
+def test_snapshots(cluster, client, turn, pool):
+    """Taken, listed, restored, rolled back, cloned, deleted; data are compared."""
+    name, other, copy, clone = f'snapped{turn}', f'beside{turn}', f'restored{turn}', f'cloned{turn}'
+    for rsc in (name, other):
+        done(client.resource_dfn_create(rsc, layer_list=['storage']))
+        done(client.volume_dfn_create(rsc, 8 * 1024))
+        done(client.resource_auto_place(rsc, 2, storage_pool=[pool]))
+    nodes = sorted(devices(cluster, client, name))
+    write_all(cluster, client, name, 'first')
+    done(client.snapshot_create([], name, 'snap1'))
+    refused(client.snapshot_create([], name, 'snap1'), 514)
+    refused(client.snapshot_create([], 'nosuch', 'snap1'), 301)
+    done(client.snapshot_create([nodes[0]], name, 'snap2'))
+    snaps = {s.name: s for s in client.snapshot_dfn_list_raise(filter_by_resources=[name]).snapshots}
+    assert sorted(snaps['snap1'].nodes) == nodes and snaps['snap2'].nodes == [nodes[0]], snaps
+    assert snaps['snap1'].flags == ['SUCCESSFUL'] and snaps['snap1'].snapshots[0].create_datetime, snaps['snap1']
+    assert [v.size for v in snaps['snap1'].snapshot_volume_definitions] == [8 * 1024]
+    done(client.snapshot_dfn_modify(name, 'snap1', {'Aux/why': 'test'}))
+    done(client.snapshot_create_multi([], [name, other], 'both'))
+    write_all(cluster, client, name, 'second')
+    done(client.resource_dfn_create(copy))
+    done(client.snapshot_volume_definition_restore(name, 'snap1', copy))
+    done(client.snapshot_resource_restore([], name, 'snap1', copy))
+    check_all(cluster, client, copy, 'first')
+    check_all(cluster, client, name, 'second')
+    started = client.resource_dfn_clone(name, clone)
+    assert started.clone_name == clone and started.source_name == name, started
+    assert client.resource_dfn_clone_wait_complete(name, clone, wait_interval=0.1, timeout=30)
+    check_all(cluster, client, clone, 'second')
+    assert client.resource_dfn_sync_status(clone).synced_on_all
+    done(client.snapshot_rollback(name, 'snap1'))
+    check_all(cluster, client, name, 'first')
+    refused(client.resource_dfn_delete(name), 514)
+    done(client.snapshot_delete(name, 'snap1', [nodes[0]]))
+    for rsc, snap in ((name, 'snap1'), (name, 'snap2'), (name, 'both'), (other, 'both')):
+        done(client.snapshot_delete(rsc, snap))
+    assert client.snapshot_delete(name, 'snap1')[0].is_warning()
+    assert not client.snapshot_dfn_list_raise(filter_by_resources=[name, other]).snapshots
+    for rsc in (name, other, copy, clone):
+        done(client.resource_dfn_delete(rsc))
+
+
+def test_encryption(client, turn):
+    """The master passphrase is the cluster's: the second member goes on where the first one has left it."""
+    first, second = f'a good passphrase {turn}', f'a good passphrase {turn + 1}'
+    if turn == 0:
+        assert client.crypt_status()[0].status == 'unset'
+        done(client.crypt_create_passphrase(first))
+    assert client.crypt_status()[0].status == 'unlocked'
+    refused(client.crypt_create_passphrase(first), 512)
+    done(client.crypt_enter_passphrase(first))
+    refused(client.crypt_enter_passphrase('wrong'), 216)
+    refused(client.crypt_modify_passphrase('wrong', second), 216)
+    done(client.crypt_modify_passphrase(first, second))
+    refused(client.crypt_enter_passphrase(first), 216)
+
+
 def test_delete(cluster, client, group, pool, names):
     for name in names:
         backing = [subprocess.run(['losetup', '-n', '-O', 'BACK-FILE', p], check=True, capture_output=True,
@@ -191,6 +262,8 @@ def main():
             suite.check(f'{name}: DRBD is missing', test_no_drbd, cluster, client, pool)
             suite.check(f'{name}: key-value store', test_key_values, client)
             suite.check(f'{name}: controller properties', test_properties, client)
+            suite.check(f'{name}: snapshots, restore, rollback, clone', test_snapshots, cluster, client, turn, pool)
+            suite.check(f'{name}: master passphrase', test_encryption, client, turn)
             suite.check(f'{name}: delete', test_delete, cluster, client, group, pool, [f'spawned{turn}', f'made{turn}'])
             client.disconnect()
         suite.check('all members have the same state', cluster.same_state)

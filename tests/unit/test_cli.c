@@ -106,6 +106,22 @@ static void test_arguments(void **state)
                 "[]");
         expect("c", "sp", "Aux/x", "{\"delete_props\":[\"Aux/x\"]}", "[]");
         expect("c", "sp", "x y --aux", "{\"override_props\":{\"Aux/x\":\"y\"}}", "[]");
+        expect("s", "c", "res snap", "{\"name\":\"snap\"}", "[]");
+        expect("s", "c", "n1 n2 res snap", "{\"name\":\"snap\",\"nodes\":[\"n1\",\"n2\"]}", "[]");
+        expect("s", "cm", "snap -r r1 r2 -n n1",
+                "{\"snapshots\":[{\"resource_name\":\"r1\",\"name\":\"snap\",\"nodes\":[\"n1\"]},"
+                "{\"resource_name\":\"r2\",\"name\":\"snap\",\"nodes\":[\"n1\"]}]}",
+                "[]");
+        expect("s", "cm", "-r r1 r2 snap",
+                "{\"snapshots\":[{\"resource_name\":\"r1\",\"name\":\"snap\"},"
+                "{\"resource_name\":\"r2\",\"name\":\"snap\"}]}",
+                "[]");
+        expect("s", "d", "res snap -n n1 n2", "", "[[\"nodes\",\"n1\"],[\"nodes\",\"n2\"]]");
+        expect("s r", "rst", "n1 --fr a --fs=s --to-res b --storpool-rename x=y",
+                "{\"nodes\":[\"n1\"],\"to_resource\":\"b\",\"stor_pool_rename\":{\"x\":\"y\"}}", "[]");
+        expect("s vd", "rst", "--fr a --fs s --tr b", "{\"to_resource\":\"b\"}", "[]");
+        expect("rd", "cln", "a b -l storage --wait-timeout 9",
+                "{\"name\":\"b\",\"layer_list\":[\"STORAGE\"]}", "[]");
         expect("n", "sp", "n1 -- k -v", "{\"override_props\":{\"k\":\"-v\"}}", "[]");
 }
 
@@ -124,6 +140,13 @@ static void test_bad_arguments(void **state)
         expect("r", "c", "n1 res --auto-place 2", NULL, NULL);
         expect("rg", "spawn", "g res", NULL, NULL);
         expect("rg", "spawn", "g res nonsense", NULL, NULL);
+        expect("s", "c", "res", NULL, NULL);
+        expect("s", "cm", "snap", NULL, NULL);
+        expect("s", "rb", "res snap --zfs-rollback-strategy x", NULL, NULL);
+        expect("s r", "rst", "n1 --fr a --fs s", NULL, NULL);
+        expect("s r", "rst", "--fr a --fs s --tr b --storpool-rename x", NULL, NULL);
+        expect("s r", "rst", "--from a --fs s --tr b", NULL, NULL);
+        expect("rd", "cln", "a", NULL, NULL);
 }
 
 /* Every row is usable: names unique, each path parameter filled by an argument or the hook, room at the ends.
@@ -145,7 +168,7 @@ static void test_table(void **state)
                                 size_t n = strcspn(p, "}") + 1;
                                 for (const struct cli_arg *a = v->args; a->form != ARG_END; a++)
                                         filled |= strlen(a->target) == n && strncmp(a->target, p, n) == 0 &&
-                                                  a->form == ARG_POS;
+                                                  (a->form == ARG_POS || (a->form == ARG_OPT && a->required));
                                 if (!filled)
                                         fail_msg("%s %s: nothing fills %.*s", v->object, v->verb, (int)n, p);
                         }
@@ -180,6 +203,17 @@ static void test_cells(void **state)
                 "4611686018427387604}]}]}",
                 "Error");
         cell(cell_rsc_state, "{\"flags\":[\"DISKLESS\",\"DRBD_DISKLESS\",\"TIE_BREAKER\"]}", "TieBreaker");
+        cell(cell_snap_state, "{\"flags\":[\"SUCCESSFUL\"],\"snapshots\":[{\"snapshot_volumes\":[{}]}]}",
+                "Successful");
+        cell(cell_snap_state,
+                "{\"flags\":[\"SUCCESSFUL\"],\"snapshots\":[{\"snapshot_volumes\":[{\"state\":\"Failed\"}]}]"
+                "}",
+                "Successful (Failed)");
+        cell(cell_snap_state, "{\"flags\":[]}", "Incomplete");
+        cell(cell_snap_volumes,
+                "{\"volume_definitions\":[{\"volume_number\":0,\"size_kib\":1048576},{\"volume_number\":1,"
+                "\"size_kib\":1024}]}",
+                "0: 1.00 GiB, 1: 1.00 MiB");
         cell(cell_rsc_layers, "{\"layer_object\":{\"type\":\"DRBD\",\"children\":[{\"type\":\"STORAGE\"}]}}",
                 "DRBD,STORAGE");
         cell(cell_pool_free, "{\"provider_kind\":\"DISKLESS\",\"free_capacity\":9223372036854775807}", NULL);

@@ -1,0 +1,100 @@
+/* Verbs that wait for more than their own answer: they ask again until what was begun is complete. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "cli/http.h"
+#include "cli/verb_rows.h"
+#include "wire/base/mem.h"
+
+#define ASK_EVERY_MS 300
+
+static long timeout_of(const struct cli_call *call)
+{
+        const char *text = cli_value(call, "--wait-timeout");
+        return text == NULL ? 0 : strtol(text, NULL, 10);
+}
+
+static void sleep_ms(long ms)
+{
+        const struct timespec t = { .tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000 };
+        (void)nanosleep(&t, NULL);
+}
+
+/* Asks until `done` says 1 (complete) or -1 (failed). Replaces nothing in *last but its content. */
+static int ask_until(struct cli_call *call, struct http *http, const char *path, const char *what,
+        int (*done)(const json_t *answer), struct http_answer *last)
+{
+        time_t began = time(NULL);
+        long limit_s = timeout_of(call);
+        for (;;) {
+                json_decref(last->json);
+                free(last->text);
+                enum cli_exit rc = http_call(http, "GET", path, NULL, NULL, last);
+                if (rc != EXIT_OK) return (int)rc;
+                if (last->status >= 400 || last->json == NULL || done(last->json) != 0) break;
+                if (limit_s > 0 && time(NULL) - began >= limit_s) {
+                        http_progress(http, NULL, began);
+                        fprintf(stderr, "outrigger: %s goes on; it was not complete after %ld s\n", what,
+                                limit_s);
+                        return EXIT_TIMEOUT;
+                }
+                http_progress(http, what, began);
+                sleep_ms(ASK_EVERY_MS);
+        }
+        http_progress(http, NULL, began);
+        return EXIT_OK;
+}
+
+static int clone_done(const json_t *answer)
+{
+        const char *status = json_string_value(json_object_get(answer, "status"));
+        if (status == NULL || strcmp(status, "FAILED") == 0) return -1;
+        return strcmp(status, "COMPLETE") == 0 ? 1 : 0;
+}
+
+/* The answer is an object around the usual list, which is what is shown. */
+int after_clone(struct cli_call *call, struct http *http, struct http_answer *answer)
+{
+        if (answer->status >= 400 || !json_is_object(answer->json)) return EXIT_OK;
+        char *path = xstrdup(json_string_value(json_object_get(answer->json, "location")));
+        json_t *messages = json_object_get(answer->json, "messages");
+        messages = messages == NULL ? json_array() : json_incref(messages);
+        json_decref(answer->json);
+        answer->json = messages;
+        struct http_answer last = { 0 };
+        int rc = EXIT_OK;
+        if (json_object_get(call->values, "--no-wait") == NULL)
+                rc = ask_until(call, http, path, "cloning", clone_done, &last);
+        if (rc == EXIT_OK && last.json != NULL && (last.status >= 400 || clone_done(last.json) < 0)) {
+                fprintf(stderr, "outrigger: the clone failed. What went wrong on which node: outrigger "
+                                "error-reports list; "
+                                "then delete the new resource definition, and try again\n");
+                rc = EXIT_API;
+        }
+        json_decref(last.json);
+        free(last.text);
+        free(path);
+        return rc;
+}
+
+static int synced(const json_t *answer)
+{
+        return json_is_true(json_object_get(answer, "synced_on_all")) ? 1 : 0;
+}
+
+int after_wait_sync(struct cli_call *call, struct http *http, struct http_answer *answer)
+{
+        if (answer->status >= 400) return EXIT_OK;
+        char *name = http_escape(json_string_value(json_object_get(call->params, "rd")));
+        char *path = xasprintf("/v1/resource-definitions/%s/sync-status", name);
+        int rc = ask_until(call, http, path, "waiting for replicas to be up to date", synced, answer);
+        free(path);
+        free(name);
+        if (rc == EXIT_OK && answer->status < 400) { /* nothing more to say than that it is so */
+                json_decref(answer->json);
+                answer->json = json_array();
+        }
+        return rc;
+}
