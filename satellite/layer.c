@@ -29,6 +29,34 @@ int layers_of_stack(
         return 0;
 }
 
+bool layer_is_whole(enum layer_type type)
+{
+        const struct layer *kind = layer_by_type(type);
+        return kind != NULL && kind->settle != NULL;
+}
+
+const char *dev_below(const struct dev *d, uint32_t i, uint64_t *ret_kib)
+{
+        bool up = i == 0 ? d->attached : d->layers[i - 1].open;
+        if (ret_kib != NULL) *ret_kib = !up ? 0 : i == 0 ? d->device_kib : d->layers[i - 1].size_kib;
+        if (!up) return NULL;
+        return i == 0 ? d->device_path : d->layers[i - 1].device_path;
+}
+
+bool dev_whole_open(const struct dev *d)
+{
+        for (uint32_t i = 0; i < d->layers_n; i++)
+                if (d->layers[i].open && layer_is_whole(d->layers[i].type)) return true;
+        return false;
+}
+
+const struct layer_dev *dev_layer(const struct dev *d, enum layer_type type)
+{
+        for (uint32_t i = 0; i < d->layers_n; i++)
+                if (d->layers[i].type == type) return &d->layers[i];
+        return NULL;
+}
+
 void layers_remember(struct layer_dev *to, uint32_t to_n, const struct layer_dev *from, uint32_t from_n)
 {
         for (uint32_t i = 0; i < to_n; i++)

@@ -16,10 +16,16 @@
  * is nothing left to do, and leaves alone what is not ours. Where the device below is down nothing can be seen (`looked` false):
  * then the planner goes by what is remembered, and make() finds out for itself whether there is something to make.
  *
- * A layer of a whole resource (DRBD, NVMe: one configuration for all its volumes) fits in by its volumes: make and erase are about its
- * metadata on one volume, probe about one volume's device; open, grow and close bring the resource in line (a volume more, in another
- * size, less), which is idempotent, so that the second volume's step finds it done. `dev` names the resource; what else it needs of it
- * is in plan_input.want, and comes with the first such layer.
+ * A layer of a whole resource (DRBD, NVMe: one configuration for all its volumes) has three functions of its own in the place of
+ * open and close; the rest stays about single volumes.
+ *
+ *   look      what is there of it: whose, whether it is as wanted
+ *   settle    brings all of it in line with what is wanted, by idempotent commands: volumes come, go and change with it
+ *   dissolve  nothing of it is left but what make() wrote
+ *
+ * It is settled when the devices below are there for all volumes (made, opened and grown up to it; its own metadata made), and
+ * what is above it comes up after that. Going down, what is above closes first, then it is settled without the volumes that go, or
+ * dissolved, then what is below closes. Volumes without storage on this node take part without a device.
  *
  * What the node lacks for a kind says missing(); the controllers show it as unsupported layer with that reason.
  *
@@ -51,6 +57,38 @@ struct layer_dev {
         const char *found;
 };
 
+/* A layer of a whole resource, as it was seen. What is true of one volume is in that volume's layer_dev as well. */
+struct layer_top {
+        uint64_t volume_number;
+        const char *device_path;
+        uint64_t size_kib;
+        bool in_use;
+};
+struct layer_whole {
+        enum layer_type type;
+        bool looked;                  /* else nothing below is valid */
+        bool exists;                  /* something of it is here: a configuration, an object of the kernel */
+        const char *uuid;             /* of the resource that it was made for; NULL: nothing says that */
+        bool settled;                 /* it is as wanted: settle() would do nothing */
+        const struct layer_top *tops; /* the devices that are there */
+        uint32_t tops_n;
+};
+
+/* What a function of a whole resource is called for. */
+struct layer_seat {
+        const struct sat_vlm *vlm;
+        const struct dev *dev;  /* NULL: no storage of it on this node */
+        const char *below_path; /* NULL: there is none, or it is down */
+        uint64_t below_kib;
+        bool made; /* the layer's metadata, remembered */
+};
+struct layer_rsc {
+        const char *rsc_name;
+        const struct sat_rsc *want;     /* NULL: the resource goes, or is taken down */
+        const struct layer_seat *seats; /* of those volumes that are to take part */
+        uint32_t seats_n;
+};
+
 /* What a function is called for. */
 struct layer_vol {
         const struct dev *dev;  /* whose it is: resource, volume, uuids, backing_id */
@@ -73,6 +111,10 @@ struct layer {
         int (*close)(const struct layer_vol *v, struct trouble *t); /* E_BUSY when in use */
         int (*erase)(
                 const struct layer_vol *v, struct trouble *t); /* NULL: wiping the storage takes it along */
+        /* Of a whole resource: all three, and no open and close. */
+        int (*look)(const struct layer_rsc *r, struct arena *a, struct layer_whole *w, struct trouble *t);
+        int (*settle)(const struct layer_rsc *r, struct trouble *t);
+        int (*dissolve)(const struct layer_rsc *r, struct trouble *t); /* E_BUSY when in use */
 };
 
 extern const struct layer layer_luks;
@@ -87,6 +129,15 @@ int layers_of_stack(const char *const *stack, uint32_t n, struct arena *a, struc
         uint32_t *ret_n) MUST_USE;
 /* Takes over what `from` remembers of layers of the same kinds. */
 void layers_remember(struct layer_dev *to, uint32_t to_n, const struct layer_dev *from, uint32_t from_n);
+
+/* Is the kind one of whole resources? Any kind. */
+bool layer_is_whole(enum layer_type type);
+/* The device below layer i of an observed one, or NULL; *ret_kib (or NULL): its size. */
+const char *dev_below(const struct dev *d, uint32_t i, uint64_t *ret_kib);
+/* Is its device of a layer of the whole resource up? */
+bool dev_whole_open(const struct dev *d);
+/* The layer of that kind; NULL when it has none. */
+const struct layer_dev *dev_layer(const struct dev *d, enum layer_type type);
 
 /* The volume's device: that of the top layer, or the storage's when there is none. NULL and 0 when it is down. */
 const char *dev_top_path(const struct dev *d);

@@ -128,7 +128,7 @@ int observe_resource(struct plan_input *in, struct arena *a)
         if (in->want != NULL) look_at_sources(&l, in);
         in->devs = l.devs;
         in->devs_n = l.n;
-        return l.err;
+        return l.err != 0 ? l.err : wholes_look(in, a);
 }
 
 void observe_pool(

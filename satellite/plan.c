@@ -8,8 +8,8 @@
 #include "wire/def/layer_size.h"
 
 static const char *const step_names[STEP_N] = { "adopt", "create", "attach", "grow", "shrink", "refresh",
-        "detach", "remove", "make", "open", "stretch", "close", "erase", "hold", "let go", "snapshot",
-        "restore", "replace" };
+        "detach", "remove", "make", "open", "stretch", "close", "erase", "settle", "dissolve", "hold",
+        "let go", "snapshot", "restore", "replace" };
 
 const char *step_name(enum step_kind kind) { return step_names[kind]; }
 
@@ -74,8 +74,13 @@ static bool is_gone_uuid(const struct plan_input *in, const char *uuid)
         return false;
 }
 
-bool plan_is_gone(const struct sat_gone *g, const struct dev *devs, uint32_t devs_n)
+bool plan_is_gone(const struct sat_gone *g, const struct dev *devs, uint32_t devs_n,
+        const struct layer_whole *wholes, uint32_t wholes_n)
 {
+        for (uint32_t i = 0; i < wholes_n; i++)
+                if (!wholes[i].looked ||
+                        (wholes[i].exists && plan_whole_is_of(&wholes[i], g->uuid, devs, devs_n)))
+                        return false;
         for (uint32_t i = 0; i < devs_n; i++) {
                 const struct dev *d = &devs[i];
                 if (!uuid_same(d->uuid, g->uuid)) continue;
@@ -87,10 +92,9 @@ bool plan_is_gone(const struct sat_gone *g, const struct dev *devs, uint32_t dev
 static void take_away(struct planner *p, const struct dev *d)
 {
         bool erase = d->exists && plan_layers_to_erase(d);
-        if (erase && !d->attached) add_step(p, STEP_ATTACH, d->volume_number, d, 0);
-        plan_layers_down(p, d, erase);
-        if (d->attached || erase) add_step(p, STEP_DETACH, d->volume_number, d, 0);
-        if (d->exists) add_step(p, STEP_REMOVE, d->volume_number, d, 0);
+        plan_layers_down(
+                p, &(struct fall){
+                           .d = d, .erase = erase, .detach = d->attached || erase, .remove = d->exists });
 }
 
 static void not_at(struct planner *p, uint64_t volume, const char *place)
@@ -114,6 +118,8 @@ static void plan_gone(struct planner *p)
                 if (d->unknown) not_looked(p, d);
                 else take_away(p, d);
         }
+        plan_whole_down(p, true);
+        plan_fall(p);
 }
 
 static bool layers_known(struct planner *p)
@@ -195,7 +201,7 @@ static const struct dev *dev_at(const struct plan_input *in, const struct target
 }
 
 /* Does the device belong to the wanted volume? */
-static bool is_its(const struct plan_input *in, const struct dev *d, const struct sat_vlm *v)
+bool plan_is_its(const struct plan_input *in, const struct dev *d, const struct sat_vlm *v)
 {
         return uuid_same(d->uuid, in->want->uuid) && d->volume_number == v->volume_number &&
                dev_is_volume(d, v->uuid);
@@ -206,7 +212,7 @@ static const struct dev *dev_elsewhere(const struct plan_input *in, const struct
 {
         for (uint32_t i = 0; i < in->devs_n; i++) {
                 const struct dev *d = &in->devs[i];
-                if (!is_its(in, d, g->v)) continue;
+                if (!plan_is_its(in, d, g->v)) continue;
                 if (dev_same_place(d, g->pool->kind, g->pool->place, g->backing_id)) continue;
                 if (d->exists || d->attached || d->unknown || d->made) return d;
         }
@@ -237,14 +243,13 @@ static void plan_present(struct planner *p, const struct target *g, const struct
                 return;
         }
         if (!active) {
-                plan_layers_down(p, d, false);
-                if (d->attached) add_step(p, STEP_DETACH, group, d, 0);
+                plan_layers_down(p, &(struct fall){ .d = d, .detach = d->attached });
                 return;
         }
         changed |= d->device_kib != d->size_kib;
         if (!d->attached) add_step(p, STEP_ATTACH, group, d, 0);
         else if (changed) add_step(p, STEP_REFRESH, group, d, 0);
-        plan_layers_up(p, d, &g->v->props, changed);
+        plan_layers_up(p, d, g->v, changed);
 }
 
 static void plan_foreign(struct planner *p, const struct target *g, const struct dev *d)
@@ -304,7 +309,7 @@ static void plan_moved(struct planner *p, const struct target *g, const struct d
                        "delete this one.");
         if (!active || !old->exists) return;
         if (!old->attached) add_step(p, STEP_ATTACH, g->v->volume_number, old, 0);
-        plan_layers_up(p, old, &g->v->props, false);
+        plan_layers_up(p, old, g->v, false);
 }
 
 static void plan_create(struct planner *p, const struct target *g, const struct dev *d, bool active)
@@ -328,7 +333,7 @@ static void plan_create(struct planner *p, const struct target *g, const struct 
         add_step(p, STEP_CREATE, g->v->volume_number, &fresh, g->size_kib);
         if (!active) return;
         add_step(p, STEP_ATTACH, g->v->volume_number, &fresh, 0);
-        plan_layers_up(p, &fresh, &g->v->props, false);
+        plan_layers_up(p, &fresh, g->v, false);
 }
 
 static const struct sat_vlm *wanted_volume(const struct sat_rsc *r, uint64_t number)
@@ -356,7 +361,7 @@ static void plan_volume(struct planner *p, const struct target *g, bool active)
 {
         const struct plan_input *in = p->in;
         const struct dev *d = dev_at(in, g), *old = dev_elsewhere(in, g);
-        bool mine = d != NULL && is_its(in, d, g->v);
+        bool mine = d != NULL && plan_is_its(in, d, g->v);
         bool old_left = old != NULL && (old->exists || old->attached || old->unknown);
         if (old_left || (old != NULL && !(mine && d->exists))) plan_moved(p, g, old, active);
         else if (d == NULL)
@@ -378,6 +383,23 @@ static void plan_dropped(struct planner *p)
                 if (d->unknown) not_looked(p, d);
                 else take_away(p, d);
         }
+}
+
+/* A resource that is to be down has a layer of the whole up: nothing but that goes down now, for all volumes at once. */
+static bool plan_down_first(struct planner *p)
+{
+        const struct plan_input *in = p->in;
+        bool up = false;
+        if (plan_is_active(in)) return false;
+        for (uint32_t i = 0; i < in->devs_n; i++)
+                up = up || (uuid_same(in->devs[i].uuid, in->want->uuid) && dev_whole_open(&in->devs[i]));
+        for (uint32_t i = 0; up && i < in->devs_n; i++) {
+                const struct dev *d = &in->devs[i];
+                if (!uuid_same(d->uuid, in->want->uuid) || d->unknown) continue;
+                if (!is_dropped(in, d) || plan_is_replaced(in, d))
+                        plan_layers_down(p, &(struct fall){ .d = d, .detach = d->attached });
+        }
+        return up;
 }
 
 static void find_orphans(struct planner *p)
@@ -415,12 +437,17 @@ int plan_resource(const struct plan_input *in, struct arena *a, struct plan *ret
         struct planner p = { .in = in,
                 .out = ret,
                 .arena = a,
-                .steps_cap = PLAN_STEPS_MAX * (in->devs_n + volumes) + snap_steps,
-                .troubles_cap = 3 * in->devs_n + 2 * volumes + 1 + snap_troubles };
+                .steps_cap = PLAN_STEPS_MAX * (in->devs_n + volumes) + snap_steps + 4 * LAYERS_MAX +
+                             2 * in->wholes_n,
+                .troubles_cap = 3 * in->devs_n + 2 * volumes + 1 + LAYERS_MAX + snap_troubles,
+                .rises = arena_array(a, struct rise, volumes + 1),
+                .falls = arena_array(a, struct fall, in->devs_n + volumes + 1) };
         *ret = (struct plan){ 0 };
         ret->steps = arena_array(a, struct step, p.steps_cap);
         ret->troubles = arena_array(a, struct trouble, p.troubles_cap);
-        if ((ret->steps == NULL && p.steps_cap > 0) || ret->troubles == NULL) return E_TOO_LARGE;
+        if ((ret->steps == NULL && p.steps_cap > 0) || ret->troubles == NULL || p.rises == NULL ||
+                p.falls == NULL)
+                return E_TOO_LARGE;
         plan_hold(&p);
         plan_gone(&p);
         find_orphans(&p);
@@ -428,7 +455,9 @@ int plan_resource(const struct plan_input *in, struct arena *a, struct plan *ret
         if (in->want == NULL) return 0;
         if (!layers_known(&p)) return 0;
         plan_dropped(&p);
-        bool active = !HAS(in->want, sat_rsc, flags) || (in->want->flags & rsc_flag_INACTIVE) == 0;
+        bool active = plan_is_active(in), down_first = plan_down_first(&p);
+        plan_fall(&p);
+        if (down_first) return 0;
         for (uint32_t i = 0; i < volumes; i++) {
                 const struct sat_vlm *v = &in->want->volumes[i];
                 struct target g;
@@ -436,5 +465,8 @@ int plan_resource(const struct plan_input *in, struct arena *a, struct plan *ret
                         continue; /* named twice: the first counts */
                 if (plan_is_backed(in->want, v) && resolve(&p, v, &g) == 0) plan_volume(&p, &g, active);
         }
+        if (!active) plan_whole_down(&p, false);
+        plan_fall(&p);
+        if (active) plan_rise(&p);
         return 0;
 }

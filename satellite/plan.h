@@ -13,6 +13,8 @@
  *  - A device that was there once is never made a second time: its file system may just not be mounted.
  *  - The layers of a volume come up bottom up above its backing, and go down top down before it. A layer that was made once is
  * never made again, and never over something else.
+ * A layer of the whole resource is settled between what is below it and what is above it, for all volumes at once; not at all while one
+ * of them is not ready.
  *  - Steps of one volume (group) follow each other; when one fails, the rest of its group is skipped, other
  * groups go on. Each step is idempotent; after all steps, planning again yields none.
  *
@@ -38,6 +40,9 @@ enum step_kind {
         STEP_STRETCH, /* its device takes over the size of the one below */
         STEP_CLOSE,   /* take its device down */
         STEP_ERASE,   /* its metadata */
+        /* Of one layer of a whole resource. They wait for all steps of volumes before them, and those after for them. */
+        STEP_SETTLE,   /* bring it in line */
+        STEP_DISSOLVE, /* take it down */
         /* Snapshots and held I/O. */
         STEP_HOLD,     /* suspend the resource's I/O */
         STEP_LET_GO,   /* and let it run again */
@@ -57,8 +62,11 @@ struct step {
         const struct strmap *props;  /* the same: effective ones of the volume, NULL when it is not wanted */
         const struct dev *src, *old; /* SNAPSHOT, RESTORE, REPLACE: as observed */
         bool quiet;                  /* SNAPSHOT: nothing writes to src meanwhile */
-        const struct sat_rsc *want;  /* HOLD, LET_GO */
+        const struct sat_rsc *want;  /* HOLD, LET_GO, SETTLE */
         const char *saga;
+        enum layer_type whole;          /* SETTLE, DISSOLVE */
+        const struct layer_seat *seats; /* SETTLE: what is below is found when it runs */
+        uint32_t seats_n;
 };
 
 /* A pool that the cluster wants here. place NULL: it cannot be used, its own row says why. */
@@ -76,6 +84,8 @@ struct plan_input {
         const struct dev *devs; /* every device of this name that is remembered, and whatever is at the places
                                    that the wanted volumes and the tombstones name */
         uint32_t devs_n;
+        const struct layer_whole *wholes; /* layers of whole resources that devs, want or gone have */
+        uint32_t wholes_n;
         const struct plan_pool *pools;
         uint32_t pools_n;
         const struct sat_snap *snaps; /* wanted */
@@ -100,7 +110,10 @@ int plan_resource(const struct plan_input *in, struct arena *a, struct plan *ret
 /* Has the wanted volume a backing device on this node? */
 bool plan_is_backed(const struct sat_rsc *r, const struct sat_vlm *v);
 /* Is the tombstone done: does nothing of its uuid remain, and has everything been looked at? */
-bool plan_is_gone(const struct sat_gone *g, const struct dev *devs, uint32_t devs_n);
+bool plan_is_gone(const struct sat_gone *g, const struct dev *devs, uint32_t devs_n,
+        const struct layer_whole *wholes, uint32_t wholes_n);
+/* Was the layer made for the resource with that uuid? What says nothing itself goes with the devices that have it. */
+bool plan_whole_is_of(const struct layer_whole *w, const char *uuid, const struct dev *devs, uint32_t devs_n);
 /* DONE: every volume is there; troubled: something keeps it from that. */
 enum sat_step_state plan_snap_state(
         const struct sat_snap *s, const struct dev *devs, uint32_t devs_n, bool troubled);

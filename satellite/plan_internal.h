@@ -9,12 +9,29 @@
 /* Groups beside those of volumes, whose numbers are small. */
 #define GROUP_SNAP UINT64_MAX
 #define GROUP_LET_GO (UINT64_MAX - 1)
+#define GROUP_WHOLE (UINT64_MAX - 2)
+
+/* A wanted volume whose layers come up. */
+struct rise {
+        const struct dev *d;
+        const struct sat_vlm *v;
+        bool grew;  /* what is below the next layer is larger than it was */
+        bool stuck; /* a trouble says why */
+};
+/* A device whose layers go down. */
+struct fall {
+        const struct dev *d;
+        bool erase, detach, remove; /* afterwards */
+};
 
 struct planner {
         const struct plan_input *in;
         struct plan *out;
         struct arena *arena;
         uint32_t steps_cap, troubles_cap;
+        struct rise *rises;
+        struct fall *falls;
+        uint32_t rises_n, falls_n;
 };
 
 struct step *plan_add_step(struct planner *p, enum step_kind kind, uint64_t group, const struct dev *d);
@@ -23,14 +40,32 @@ struct trouble *plan_add_trouble(struct planner *p, int64_t volume);
 int plan_volume_trouble(
         struct planner *p, uint64_t volume, struct trouble **ret, enum trouble_code code, const char *text);
 
-/* plan_layers.c. The backing is up, or a step before brings it up; grew: it is larger than it was. */
-void plan_layers_up(struct planner *p, const struct dev *d, const struct strmap *props, bool grew);
-/* erase: the volume goes for good; the backing is up, or a step before brings it up. */
-void plan_layers_down(struct planner *p, const struct dev *d, bool erase);
+/* plan_layers.c. Notes a wanted volume whose layers are to be up; the backing is, or a step before brings it up; grew: it is larger
+ * than it was. */
+void plan_layers_up(struct planner *p, const struct dev *d, const struct sat_vlm *v, bool grew);
+/* Brings all up that were noted, layer by layer. */
+void plan_rise(struct planner *p);
+/* Notes a device whose layers are to be down. */
+void plan_layers_down(struct planner *p, const struct fall *f);
+/* Takes all down that were noted, layer by layer, and then their backings. */
+void plan_fall(struct planner *p);
 /* Is there a layer that leaves something which has to be erased before the backing goes? */
 bool plan_layers_to_erase(const struct dev *d);
 /* The same layers for a backing that is about to be made: nothing is there yet. */
 struct layer_dev *plan_layers_fresh(struct planner *p, const struct dev *d);
+
+/* plan_whole.c. The wanted resource's layer, for all its volumes. */
+void plan_settle(struct planner *p, enum layer_type type);
+/* For the volumes that stay, of those that have it; or dissolves it. */
+void plan_unsettle(struct planner *p, enum layer_type type);
+/* Those of deleted resources (gone), or of the wanted one, that no noted device has. */
+void plan_whole_down(struct planner *p, bool gone);
+/* Is the name of a layer taken by something else? Says so. */
+bool plan_whole_foreign(struct planner *p, enum layer_type type);
+const struct layer_whole *plan_whole(const struct plan_input *in, enum layer_type type);
+bool plan_is_active(const struct plan_input *in);
+/* Does the wanted resource have the device, as the volume v? */
+bool plan_is_its(const struct plan_input *in, const struct dev *d, const struct sat_vlm *v);
 
 /* plan_snap.c. How many steps and troubles at most the functions below add to those of the volumes. */
 void plan_snap_room(const struct plan_input *in, uint32_t *steps, uint32_t *troubles);

@@ -39,25 +39,77 @@ static void is_emptied(struct planner *p, const struct dev *d, const struct laye
                        "delete the resource from this node.");
 }
 
-void plan_layers_up(struct planner *p, const struct dev *d, const struct strmap *props, bool grew)
+void plan_layers_up(struct planner *p, const struct dev *d, const struct sat_vlm *v, bool grew)
 {
-        for (uint32_t i = 0; i < d->layers_n; i++) {
-                const struct layer_dev *l = &d->layers[i];
-                if (!l->open && l->looked && l->foreign) {
-                        is_foreign(p, d, l);
-                        return;
-                }
-                if (!l->open && l->looked && l->made && !l->exists && !l->raw) {
-                        is_emptied(p, d, l);
-                        return;
-                }
-                bool there = l->open || (l->looked ? l->exists : l->made);
-                if (!there) add(p, STEP_MAKE, d, i, props);
-                if (!l->open) add(p, STEP_OPEN, d, i, props);
-                else if (grew || l->lags) {
-                        add(p, STEP_STRETCH, d, i, props);
-                        grew = true;
-                }
+        struct rise *r = &p->rises[p->rises_n++];
+        *r = (struct rise){ .d = arena_memdup(p->arena, d, sizeof *d), .v = v, .grew = grew };
+}
+
+/* What is wrong with the layer of one volume, if anything. */
+static bool is_stuck(struct planner *p, const struct dev *d, const struct layer_dev *l)
+{
+        if (l->open || !l->looked) return false;
+        if (l->foreign) is_foreign(p, d, l);
+        else if (l->made && !l->exists && !l->raw) is_emptied(p, d, l);
+        else return false;
+        return true;
+}
+
+static void make_one(struct planner *p, struct rise *r, uint32_t i)
+{
+        const struct layer_dev *l = &r->d->layers[i];
+        r->stuck = r->stuck || is_stuck(p, r->d, l);
+        if (r->stuck) return;
+        bool there = l->open || (l->looked ? l->exists : l->made);
+        if (!there) add(p, STEP_MAKE, r->d, i, &r->v->props);
+        if (!l->open && !layer_is_whole(l->type)) add(p, STEP_OPEN, r->d, i, &r->v->props);
+}
+
+static void stretch_one(struct planner *p, struct rise *r, uint32_t i)
+{
+        const struct layer_dev *l = &r->d->layers[i];
+        if (r->stuck || !l->open || (!r->grew && !l->lags)) return;
+        add(p, STEP_STRETCH, r->d, i, &r->v->props);
+        r->grew = true;
+}
+
+static bool any_stuck(const struct planner *p)
+{
+        for (uint32_t i = 0; i < p->rises_n; i++)
+                if (p->rises[i].stuck) return true;
+        return false;
+}
+
+/* Does every wanted volume with storage come up in this plan? */
+static bool all_rise(const struct planner *p)
+{
+        const struct sat_rsc *r = p->in->want;
+        for (uint32_t i = 0; i < r->volumes_n; i++) {
+                bool rises = !plan_is_backed(r, &r->volumes[i]);
+                for (uint32_t k = 0; !rises && k < p->rises_n; k++)
+                        rises = p->rises[k].v->volume_number == r->volumes[i].volume_number;
+                if (!rises) return false;
+        }
+        return true;
+}
+
+void plan_rise(struct planner *p)
+{
+        struct layer_dev *l;
+        uint32_t n;
+        const struct sat_rsc *r = p->in->want;
+        if (!HAS(r, sat_rsc, layer_stack) ||
+                layers_of_stack(r->layer_stack, r->layer_stack_n, p->arena, &l, &n) != 0)
+                n = 0;
+        for (uint32_t i = 0; i < n; i++) {
+                bool whole = layer_is_whole(l[i].type);
+                if (whole && (plan_whole_foreign(p, l[i].type) || !all_rise(p) || any_stuck(p))) return;
+                for (uint32_t k = 0; k < p->rises_n; k++)
+                        if (i < p->rises[k].d->layers_n) make_one(p, &p->rises[k], i);
+                if (whole && any_stuck(p)) return;
+                if (whole) plan_settle(p, l[i].type);
+                for (uint32_t k = 0; k < p->rises_n; k++)
+                        if (i < p->rises[k].d->layers_n) stretch_one(p, &p->rises[k], i);
         }
 }
 
@@ -71,15 +123,45 @@ static bool leaves_traces(const struct layer_dev *l)
 
 bool plan_layers_to_erase(const struct dev *d) { return d->layers_n > 0 && leaves_traces(&d->layers[0]); }
 
-void plan_layers_down(struct planner *p, const struct dev *d, bool erase)
+void plan_layers_down(struct planner *p, const struct fall *f)
 {
-        for (uint32_t i = d->layers_n; i-- > 0;) {
-                const struct layer_dev *l = &d->layers[i];
-                /* What a closed layer holds cannot be reached, and goes with that layer. */
-                bool reachable = i == 0 || d->layers[i - 1].open;
-                if (l->open) add(p, STEP_CLOSE, d, i, NULL);
-                if (erase && reachable && leaves_traces(l)) add(p, STEP_ERASE, d, i, NULL);
+        p->falls[p->falls_n] = *f;
+        p->falls[p->falls_n++].d = arena_memdup(p->arena, f->d, sizeof *f->d);
+}
+
+static void lower_one(struct planner *p, const struct fall *f, uint32_t i)
+{
+        const struct dev *d = f->d;
+        const struct layer_dev *l = &d->layers[i];
+        /* What a closed layer holds cannot be reached, and goes with that layer. */
+        bool reachable = i == 0 || d->layers[i - 1].open;
+        if (l->open && !layer_is_whole(l->type)) add(p, STEP_CLOSE, d, i, NULL);
+        if (f->erase && reachable && leaves_traces(l)) add(p, STEP_ERASE, d, i, NULL);
+}
+
+void plan_fall(struct planner *p)
+{
+        for (uint32_t k = 0; k < p->falls_n; k++) {
+                const struct fall *f = &p->falls[k];
+                if (f->erase && !f->d->attached) plan_add_step(p, STEP_ATTACH, f->d->volume_number, f->d);
         }
+        for (uint32_t i = LAYERS_MAX; i-- > 0;) {
+                for (uint32_t k = 0; k < p->falls_n; k++) {
+                        const struct layer_dev *l =
+                                i < p->falls[k].d->layers_n ? &p->falls[k].d->layers[i] : NULL;
+                        if (l == NULL || !l->open || !layer_is_whole(l->type)) continue;
+                        plan_unsettle(p, l->type);
+                        break;
+                }
+                for (uint32_t k = 0; k < p->falls_n; k++)
+                        if (i < p->falls[k].d->layers_n) lower_one(p, &p->falls[k], i);
+        }
+        for (uint32_t k = 0; k < p->falls_n; k++) {
+                const struct fall *f = &p->falls[k];
+                if (f->detach) plan_add_step(p, STEP_DETACH, f->d->volume_number, f->d);
+                if (f->remove) plan_add_step(p, STEP_REMOVE, f->d->volume_number, f->d);
+        }
+        p->falls_n = 0;
 }
 
 struct layer_dev *plan_layers_fresh(struct planner *p, const struct dev *d)

@@ -197,10 +197,11 @@ void plan_from_source(struct planner *p, const struct sat_vlm *v, const struct d
                 trouble_fix(t, "Delete the resource, and make it from a snapshot that is there.");
                 return;
         }
-        if (replace && old->attached) {
-                plan_layers_down(p, old, false);
-                plan_add_step(p, STEP_DETACH, v->volume_number, old);
+        if (replace && old->attached && old->layers_n > 0) {
+                plan_layers_down(p, &(struct fall){ .d = old, .detach = true });
+                return; /* when it is down */
         }
+        if (replace && old->attached) plan_add_step(p, STEP_DETACH, v->volume_number, old);
         struct step *s = plan_add_step(p, replace ? STEP_REPLACE : STEP_RESTORE, v->volume_number, fresh);
         s->size_kib = MAX(size_kib, src->size_kib);
         s->src = src;

@@ -98,12 +98,14 @@ static void take_outcome(struct manager *m, struct unit *u, const struct run *r)
         bool urgent;
         take_held(m, u, r->in.held);
         bool changed = take_devs(u, r, &urgent);
+        unit_set_wholes(u, r->in.wholes, r->in.wholes_n);
         if (changed && urgent) save_request(m);
         else if (changed) save_soon(m);
         unit_set_troubles(u, r->troubles, r->troubles_n);
         u->orphan = r->orphan;
         for (uint32_t i = 0; !u->again && i < u->gone_n; i++)
-                u->gone_done[i] = plan_is_gone(&u->gone[i], r->in.devs, r->in.devs_n);
+                u->gone_done[i] =
+                        plan_is_gone(&u->gone[i], r->in.devs, r->in.devs_n, r->in.wholes, r->in.wholes_n);
         if (r->err != 0 && r->troubles_n == 0) {
                 struct trouble t;
                 trouble_set(&t, r->err, TROUBLE_UNKNOWN, "Resource %s: %s.", u->name, err_text(r->err));

@@ -68,6 +68,8 @@ int run_init(struct run *r, const struct plan_input *in)
         r->in.devs_n = in->devs_n;
         r->in.pools = pools;
         r->in.pools_n = in->pools_n;
+        r->in.wholes = NULL; /* looked at anew */
+        r->in.wholes_n = 0;
         return copy_wanted(r, in);
 }
 
@@ -90,6 +92,8 @@ static int do_step(const struct step *s, struct trouble *t)
         case STEP_STRETCH:
         case STEP_CLOSE:
         case STEP_ERASE: return run_layer_step(s, t);
+        case STEP_SETTLE:
+        case STEP_DISSOLVE: return run_whole_step(s, t);
         case STEP_HOLD: return hold_set(s->want, true, t);
         case STEP_LET_GO: return hold_set(s->want, false, t);
         case STEP_SNAPSHOT: return prov->snapshot(s->src, &s->dev, s->quiet, t);
@@ -153,20 +157,30 @@ static int remember_made(struct run *r, const struct plan *p, const bool *done)
         return 0;
 }
 
-static bool group_failed(const struct plan *p, const bool *failed, uint32_t until)
+static bool is_join(const struct step *s) { return s->kind == STEP_SETTLE || s->kind == STEP_DISSOLVE; }
+
+static bool is_of_volumes(const struct step *s) { return s->group <= UINT16_MAX || is_join(s); }
+
+/* Has a step failed, or been left out, that this one must come after? */
+static bool waits_in_vain(const struct plan *p, const bool *undone, uint32_t step)
 {
-        for (uint32_t i = 0; i < until; i++)
-                if (failed[i] && p->steps[i].group == p->steps[until].group) return true;
+        const struct step *s = &p->steps[step];
+        for (uint32_t i = 0; i < step; i++) {
+                const struct step *before = &p->steps[i];
+                if (!undone[i]) continue;
+                if (before->group == s->group) return true;
+                if (is_of_volumes(before) && is_of_volumes(s) && (is_join(before) || is_join(s))) return true;
+        }
         return false;
 }
 
 /* Returns the number of troubles written to r->troubles. */
 static uint32_t do_steps(struct run *r, struct plan *p)
 {
-        bool *failed = arena_array(&r->arena, bool, p->steps_n),
+        bool *undone = arena_array(&r->arena, bool, p->steps_n),
              *done = arena_array(&r->arena, bool, p->steps_n);
         uint32_t n = 0;
-        if (failed == NULL || done == NULL) {
+        if (undone == NULL || done == NULL) {
                 r->err = E_TOO_LARGE;
                 return 0;
         }
@@ -175,7 +189,8 @@ static uint32_t do_steps(struct run *r, struct plan *p)
                         r->more = true;
                         break;
                 }
-                if (group_failed(p, failed, i)) continue;
+                undone[i] = waits_in_vain(p, undone, i);
+                if (undone[i]) continue;
                 struct trouble *t = &r->troubles[n];
                 *t = (struct trouble){ .volume = TROUBLE_NO_VOLUME };
                 int err = do_step(&p->steps[i], t);
@@ -189,10 +204,10 @@ static uint32_t do_steps(struct run *r, struct plan *p)
                 if (t->err == 0)
                         trouble_set(t, err, TROUBLE_UNKNOWN, "%s: %s.", step_name(p->steps[i].kind),
                                 err_text(err));
-                t->volume = (int64_t)p->steps[i].dev.volume_number;
+                if (!is_join(&p->steps[i])) t->volume = (int64_t)p->steps[i].dev.volume_number;
                 if (p->steps[i].dev.snap_name != NULL) trouble_of_snapshot(t, p->steps[i].dev.snap_name);
                 if (r->err == 0) r->err = err;
-                failed[i] = true;
+                undone[i] = true;
                 n++;
         }
         int err = remember_made(r, p, done);

@@ -41,36 +41,36 @@ void layers_probe(struct dev *d, struct arena *a)
         for (uint32_t i = 0; i < d->layers_n; i++) probe_one(&v, a, &d->layers[i]);
 }
 
-/* Finds the device below the step's layer. */
-static int look_below(
-        const struct step *s, struct dev *d, struct arena *a, struct layer_vol *v, struct trouble *t)
+/* Finds the device below layer `upto` of dev; *d becomes a copy that was looked at. */
+static int look_below(const struct dev *dev, uint32_t upto, struct dev *d, struct arena *a,
+        struct layer_vol *v, struct trouble *t)
 {
-        const struct provider *prov = provider_by_kind(d->kind);
+        const struct provider *prov = provider_by_kind(dev->kind);
+        *d = *dev;
         int err = prov->probe(d, a, t);
         if (err != 0) return err;
         /* Whose it is was settled by the plan; a device without marks does not say it again. */
-        d->uuid = s->dev.uuid;
-        d->vlm_uuid = s->dev.vlm_uuid;
-        d->rsc_name = s->dev.rsc_name;
-        d->volume_number = s->dev.volume_number;
+        d->uuid = dev->uuid;
+        d->vlm_uuid = dev->vlm_uuid;
+        d->rsc_name = dev->rsc_name;
+        d->volume_number = dev->volume_number;
         *v = (struct layer_vol){ .dev = d,
                 .below_path = d->attached ? d->device_path : NULL,
                 .below_kib = d->attached ? d->device_kib : 0,
-                .props = s->props };
-        for (uint32_t i = 0; i < s->layer; i++) {
-                struct layer_dev l = { .type = s->dev.layers[i].type, .made = s->dev.layers[i].made };
+                .props = v->props };
+        for (uint32_t i = 0; i < upto; i++) {
+                struct layer_dev l = { .type = dev->layers[i].type, .made = dev->layers[i].made };
                 probe_one(v, a, &l);
         }
-        v->made = s->dev.layers[s->layer].made;
+        v->made = upto < dev->layers_n && dev->layers[upto].made;
         return 0;
 }
 
-static int is_down(const struct step *s, struct trouble *t)
+static int is_down(const struct dev *d, enum layer_type type, struct trouble *t)
 {
         trouble_set(t, E_NOT_FOUND, TROUBLE_POOL,
-                "Resource %s, volume %llu: the device below the layer %s is down.", s->dev.rsc_name,
-                (unsigned long long)s->dev.volume_number,
-                enum_name(&layer_type_enum, s->dev.layers[s->layer].type));
+                "Resource %s, volume %llu: the device below the layer %s is down.", d->rsc_name,
+                (unsigned long long)d->volume_number, enum_name(&layer_type_enum, type));
         trouble_fix(t, "The satellite tries again by itself.");
         return E_NOT_FOUND;
 }
@@ -79,15 +79,143 @@ int run_layer_step(const struct step *s, struct trouble *t)
 {
         const struct layer *kind = layer_by_type(s->dev.layers[s->layer].type);
         struct arena a = { 0 };
-        struct dev d = s->dev;
-        struct layer_vol v;
-        int err = look_below(s, &d, &a, &v, t);
-        if (err == 0 && v.below_path == NULL) err = s->kind == STEP_CLOSE ? 0 : is_down(s, t);
+        struct dev d;
+        struct layer_vol v = { .props = s->props };
+        int err = look_below(&s->dev, s->layer, &d, &a, &v, t);
+        if (err == 0 && v.below_path == NULL)
+                err = s->kind == STEP_CLOSE ? 0 : is_down(&s->dev, s->dev.layers[s->layer].type, t);
         else if (err == 0 && s->kind == STEP_MAKE) err = kind->make(&v, t);
         else if (err == 0 && s->kind == STEP_OPEN) err = kind->open(&v, t);
         else if (err == 0 && s->kind == STEP_STRETCH) err = kind->grow(&v, t);
         else if (err == 0 && s->kind == STEP_CLOSE) err = kind->close(&v, t);
         else if (err == 0 && s->kind == STEP_ERASE) err = kind->erase(&v, t);
+        arena_done(&a);
+        return err;
+}
+
+/* ---- of whole resources ---- */
+
+void wholes_copy(struct arena *a, const struct layer_whole *from, uint32_t n, struct layer_whole **ret)
+{
+        *ret = n == 0 ? NULL : arena_memdup(a, from, n * sizeof *from);
+        for (uint32_t i = 0; *ret != NULL && i < n; i++) {
+                struct layer_whole *w = &(*ret)[i];
+                struct layer_top *tops = arena_alloc(a, w->tops_n * sizeof *tops + 1);
+                for (uint32_t k = 0; k < w->tops_n; k++) {
+                        tops[k] = w->tops[k];
+                        tops[k].device_path = copy_str(a, w->tops[k].device_path);
+                }
+                w->tops = tops;
+                w->uuid = copy_str(a, w->uuid);
+        }
+}
+
+static uint32_t index_of(const struct dev *d, enum layer_type type)
+{
+        uint32_t i = 0;
+        while (i < d->layers_n && d->layers[i].type != type) i++;
+        return i;
+}
+
+/* The wanted volumes as they are now, without those whose device is not there. */
+static int seats_seen(
+        const struct plan_input *in, enum layer_type type, struct arena *a, struct layer_rsc *ret)
+{
+        const struct sat_rsc *r = in->want;
+        *ret = (struct layer_rsc){ .rsc_name = in->rsc_name, .want = r };
+        struct layer_seat *seats = arena_array(a, struct layer_seat, (r == NULL ? 0 : r->volumes_n) + 1);
+        if (seats == NULL) return E_TOO_LARGE;
+        for (uint32_t i = 0; r != NULL && i < r->volumes_n; i++) {
+                struct layer_seat seat = { .vlm = &r->volumes[i] };
+                for (uint32_t k = 0; k < in->devs_n && plan_is_backed(r, seat.vlm); k++) {
+                        const struct dev *d = &in->devs[k];
+                        uint32_t at = index_of(d, type);
+                        if (at == d->layers_n || !uuid_same(d->uuid, r->uuid) ||
+                                d->volume_number != seat.vlm->volume_number ||
+                                !dev_is_volume(d, seat.vlm->uuid))
+                                continue;
+                        seat.dev = d;
+                        seat.below_path = dev_below(d, at, &seat.below_kib);
+                        seat.made = d->layers[at].made;
+                        break;
+                }
+                if (seat.dev != NULL || !plan_is_backed(r, seat.vlm)) seats[ret->seats_n++] = seat;
+        }
+        ret->seats = seats;
+        return 0;
+}
+
+static bool in_stack(const char *const *stack, uint32_t n, enum layer_type type)
+{
+        for (uint32_t i = 0; i < n; i++)
+                if (enum_parse(&layer_type_enum, stack[i]) == (int)type) return true;
+        return false;
+}
+
+static bool has_whole(const struct plan_input *in, enum layer_type type)
+{
+        if (!layer_is_whole(type)) return false;
+        if (in->want != NULL && HAS(in->want, sat_rsc, layer_stack) &&
+                in_stack(in->want->layer_stack, in->want->layer_stack_n, type))
+                return true;
+        for (uint32_t i = 0; i < in->gone_n; i++)
+                if (HAS(&in->gone[i], sat_gone, layer_stack) &&
+                        in_stack(in->gone[i].layer_stack, in->gone[i].layer_stack_n, type))
+                        return true;
+        for (uint32_t i = 0; i < in->devs_n; i++)
+                if (dev_layer(&in->devs[i], type) != NULL) return true;
+        return false;
+}
+
+int wholes_look(struct plan_input *in, struct arena *a)
+{
+        struct layer_whole *wholes = arena_array(a, struct layer_whole, layer_type_N);
+        if (wholes == NULL) return E_TOO_LARGE;
+        in->wholes = wholes;
+        in->wholes_n = 0;
+        for (unsigned type = 0; type < layer_type_N; type++) {
+                struct layer_rsc r;
+                struct trouble why; /* the step that follows says it */
+                if (!has_whole(in, (enum layer_type)type)) continue;
+                struct layer_whole *w = &wholes[in->wholes_n++];
+                *w = (struct layer_whole){ .type = (enum layer_type)type };
+                int err = seats_seen(in, w->type, a, &r);
+                if (err != 0) return err;
+                if (layer_by_type(w->type)->look(&r, a, w, &why) == 0) w->looked = true;
+                else *w = (struct layer_whole){ .type = (enum layer_type)type };
+        }
+        return 0;
+}
+
+/* The devices below may have come up by steps of this round. */
+static int seats_now(const struct step *s, struct arena *a, struct layer_rsc *ret, struct trouble *t)
+{
+        struct layer_seat *seats = arena_array(a, struct layer_seat, s->seats_n + 1);
+        struct dev *devs = arena_array(a, struct dev, s->seats_n + 1);
+        int err = seats == NULL || devs == NULL ? E_TOO_LARGE : 0;
+        for (uint32_t i = 0; i < s->seats_n && err == 0; i++) {
+                struct layer_vol v = { 0 };
+                seats[i] = s->seats[i];
+                if (seats[i].dev == NULL) continue;
+                err = look_below(seats[i].dev, index_of(seats[i].dev, s->whole), &devs[i], a, &v, t);
+                if (err == 0 && v.below_path == NULL) err = is_down(seats[i].dev, s->whole, t);
+                seats[i].dev = &devs[i];
+                seats[i].below_path = v.below_path;
+                seats[i].below_kib = v.below_kib;
+                seats[i].made = v.made;
+        }
+        ret->seats = seats;
+        ret->seats_n = s->seats_n;
+        return err;
+}
+
+int run_whole_step(const struct step *s, struct trouble *t)
+{
+        const struct layer *kind = layer_by_type(s->whole);
+        struct arena a = { 0 };
+        struct layer_rsc r = { .rsc_name = s->dev.rsc_name, .want = s->want };
+        int err = s->kind == STEP_SETTLE ? seats_now(s, &a, &r, t) : 0;
+        if (err == 0) err = s->kind == STEP_SETTLE ? kind->settle(&r, t) : kind->dissolve(&r, t);
         arena_done(&a);
         return err;
 }

@@ -1,7 +1,7 @@
 /* What is stacked on a backing device, as the runner and the observer see it: looks at the layers of a device, carries out a step
  * of one layer.
  *
- * Threads: layers_probe() and run_layer_step() block, in pool threads; the others are pure. Ownership: results live in the caller's
+ * Threads: layers_probe(), wholes_look() and run_*_step() block, in pool threads; the others are pure. Ownership: results live in the caller's
  * arena. */
 #ifndef SATELLITE_RUN_LAYERS_H
 #define SATELLITE_RUN_LAYERS_H
@@ -12,7 +12,13 @@
 void layers_copy(struct arena *a, const struct dev *d, struct dev *ret);
 /* Looks at every layer of a device that was probed. What cannot be looked at is not `looked`. */
 void layers_probe(struct dev *d, struct arena *a);
-/* MAKE and what follows. */
+/* Copies of what was seen of whole resources. */
+void wholes_copy(struct arena *a, const struct layer_whole *from, uint32_t n, struct layer_whole **ret);
+/* Looks at the layers of whole resources that devs, want or gone of the input have: fills in wholes. E_TOO_LARGE. */
+int wholes_look(struct plan_input *in, struct arena *a) MUST_USE;
+/* SETTLE and DISSOLVE. */
+int run_whole_step(const struct step *s, struct trouble *t) MUST_USE;
+/* MAKE and what follows, of one volume. */
 int run_layer_step(const struct step *s, struct trouble *t) MUST_USE;
 /* Is the same remembered of both? */
 bool layers_same_record(const struct dev *a, const struct dev *b);

@@ -6,6 +6,7 @@
 #include <strings.h>
 
 #include "satellite/run.h"
+#include "satellite/run_layers.h"
 #include "wire/codec/codec.h"
 
 #define UNIT_ARENA_BYTES ((size_t)64 << 20)
@@ -47,7 +48,7 @@ struct unit *unit_get(struct unit_table *t, const char *name)
         u = xnew(struct unit);
         u->name = xstrdup(name);
         u->state = sat_step_state_PENDING;
-        u->want_arena.limit_bytes = u->dev_arena.limit_bytes = UNIT_ARENA_BYTES;
+        u->want_arena.limit_bytes = u->dev_arena.limit_bytes = u->whole_arena.limit_bytes = UNIT_ARENA_BYTES;
         list_init(&u->ready);
         list_push_back(&t->buckets[bucket_of(name)], &u->chain);
         t->n++;
@@ -62,6 +63,7 @@ void unit_free(struct unit_table *t, struct unit *u)
         t->n--;
         arena_done(&u->want_arena);
         arena_done(&u->dev_arena);
+        arena_done(&u->whole_arena);
         buf_done(&u->row);
         free(u->troubles);
         free(u->held);
@@ -138,6 +140,17 @@ void unit_set_devs(struct unit *u, const struct dev *devs, uint32_t n)
         u->devs = copies;
         u->seen = seen;
         u->devs_n = n;
+}
+
+void unit_set_wholes(struct unit *u, const struct layer_whole *wholes, uint32_t n)
+{
+        struct arena a = { .limit_bytes = UNIT_ARENA_BYTES };
+        struct layer_whole *copies;
+        wholes_copy(&a, wholes, n, &copies);
+        arena_done(&u->whole_arena);
+        u->whole_arena = a;
+        u->wholes = copies;
+        u->wholes_n = copies == NULL ? 0 : n;
 }
 
 void unit_set_troubles(struct unit *u, const struct trouble *troubles, uint32_t n)

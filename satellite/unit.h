@@ -33,6 +33,10 @@ struct unit {
         struct dev *devs;
         uint64_t *seen; /* for each: number of the last scan of its pool that found it */
         uint32_t devs_n;
+        /* Its layers of whole resources; replaced by unit_set_wholes(). */
+        struct arena whole_arena;
+        struct layer_whole *wholes;
+        uint32_t wholes_n;
         /* The last round of work; replaced by unit_set_troubles(). */
         struct trouble *troubles;
         uint32_t troubles_n;
@@ -80,6 +84,7 @@ struct unit_wish {
 int unit_set_wanted(struct unit *u, const struct unit_wish *w) MUST_USE;
 /* Takes copies. */
 void unit_set_devs(struct unit *u, const struct dev *devs, uint32_t n);
+void unit_set_wholes(struct unit *u, const struct layer_whole *wholes, uint32_t n);
 void unit_set_troubles(struct unit *u, const struct trouble *troubles, uint32_t n);
 
 /* The same wanted volume as the device's, with storage? */

@@ -116,7 +116,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         struct plan p;
         FUZZ_CHECK(plan_resource(&pi, &a, &p) == 0);
         for (uint32_t i = 0; i < p.steps_n; i++) check_step(&pi, &p.steps[i]);
-        for (uint32_t i = 0; i < pi.gone_n; i++) (void)plan_is_gone(&gone[i], devs, pi.devs_n);
+        for (uint32_t i = 0; i < pi.gone_n; i++) (void)plan_is_gone(&gone[i], devs, pi.devs_n, NULL, 0);
         arena_done(&a);
         return 0;
 }

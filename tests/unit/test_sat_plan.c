@@ -332,16 +332,16 @@ static void test_gone(void **state)
 {
         struct sat_gone g = { .uuid = UUID_A };
         struct dev d = { .uuid = UUID_A };
-        assert_true(plan_is_gone(&g, NULL, 0));
-        assert_true(plan_is_gone(&g, &d, 1));
+        assert_true(plan_is_gone(&g, NULL, 0, NULL, 0));
+        assert_true(plan_is_gone(&g, &d, 1, NULL, 0));
         d.exists = true;
-        assert_false(plan_is_gone(&g, &d, 1));
+        assert_false(plan_is_gone(&g, &d, 1, NULL, 0));
         d = (struct dev){ .uuid = UUID_A, .attached = true };
-        assert_false(plan_is_gone(&g, &d, 1));
+        assert_false(plan_is_gone(&g, &d, 1, NULL, 0));
         d = (struct dev){ .uuid = UUID_A, .unknown = true };
-        assert_false(plan_is_gone(&g, &d, 1));
+        assert_false(plan_is_gone(&g, &d, 1, NULL, 0));
         d = (struct dev){ .uuid = UUID_B, .exists = true };
-        assert_true(plan_is_gone(&g, &d, 1));
+        assert_true(plan_is_gone(&g, &d, 1, NULL, 0));
 }
 
 static void test_names(void **state)
@@ -437,7 +437,9 @@ static void apply(struct model *m, const struct step *s)
                 case STEP_OPEN:
                 case STEP_STRETCH:
                 case STEP_CLOSE:
-                case STEP_ERASE: /* tests/unit/test_sat_layers.c */
+                case STEP_ERASE:
+                case STEP_SETTLE:
+                case STEP_DISSOLVE: /* tests/unit/test_sat_layers.c */
                 case STEP_HOLD:
                 case STEP_LET_GO:
                 case STEP_SNAPSHOT:
@@ -518,7 +520,7 @@ static void check_outcome(const struct model *m, const struct plan_input *in, ui
 {
         for (uint32_t i = 0; i < in->gone_n; i++)
                 if (in->want == NULL || strcmp(in->want->uuid, in->gone[i].uuid) != 0)
-                        assert_true(plan_is_gone(&in->gone[i], m->devs, MODEL_DEVS));
+                        assert_true(plan_is_gone(&in->gone[i], m->devs, MODEL_DEVS, NULL, 0));
         if (in->want == NULL || troubles > 0) return;
         bool active = (in->want->flags & rsc_flag_INACTIVE) == 0;
         for (uint32_t i = 0; i < in->want->volumes_n; i++) {
