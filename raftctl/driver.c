@@ -481,14 +481,12 @@ static void member_status(struct driver *d, const struct raft_server *s, struct 
 {
         const struct peer *p = peer_find((struct driver *)(uintptr_t)d, s->id);
         raft_index match = 0;
-        int catch_up = RAFT_CATCH_UP_NONE;
 
         *ret = (struct driver_member){ .id = s->id, .role = conf_role_from_core(s->role) };
         strncpy(ret->address, s->address, sizeof(ret->address) - 1);
         if (d->leading) {
                 if (raft_match_index(&d->raft, s->id, &match) == 0) ret->match_index = match;
-                ret->catching_up =
-                        raft_catch_up(&d->raft, s->id, &catch_up) == 0 && catch_up == RAFT_CATCH_UP_RUNNING;
+                ret->catching_up = d->change.active && d->change.catching_up && d->change.id == s->id;
         }
         if (s->id == d->id) {
                 driver_release(d, &ret->release);

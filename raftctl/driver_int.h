@@ -51,10 +51,11 @@
 #define RETRY_MS 20
 #define LATER_MS 50
 #define TRIM_POINTS 3
-#define KEEP_POINTS 16     /* snapshots over which, and */
-#define KEEP_BYTES_TIMES 2 /* times snapshot_bytes for which the log is kept for a member that catches up */
-#define ASIDE_AFTER 6      /* election timeouts that a witness leads without progress */
-#define ASIDE_FOR 10       /* and then does not stand */
+#define KEEP_POINTS 16      /* snapshots over which, and */
+#define CATCH_UP_TIMEOUTS 6 /* election timeouts that a promotion waits for its member */
+#define KEEP_BYTES_TIMES 2  /* times snapshot_bytes for which the log is kept for a member that catches up */
+#define ASIDE_AFTER 6       /* election timeouts that a witness leads without progress */
+#define ASIDE_FOR 10        /* and then does not stand */
 #define STARVED_MS 30000
 #define APPEND_MAX 64 /* entries in a frame */
 #define OP_BUCKETS 1024
@@ -198,7 +199,8 @@ struct change {
         bool active, catching_up, submitted, transferring;
         bool hand_over; /* of this member itself: only the transfer is done here */
         enum member_change what;
-        uint64_t id, index /* of its entry */, deadline_ms, due_ms;
+        uint64_t id, index /* of its entry */, deadline_ms;
+        uint64_t catch_up_index, catch_up_until_ms; /* a promotion waits for that entry */
         driver_change_fn *cb;
         void *arg;
 };

@@ -373,30 +373,34 @@ static int no_certificate(struct local_member *m, struct fail *f)
                 m->dir, err == 0 ? m->identity.name : "NAME");
 }
 
+static int pki_damaged(struct local_member *m, struct fail *f)
+{
+        return fail_wrap(f,
+                "%.60s/pki is damaged; restore it, or join anew ('raftctl token create --replaces NAME' on "
+                "another member)",
+                m->dir);
+}
+
 static int load_identity(struct local_member *m, struct fail *f)
 {
         int err = pki_dir_load(m->dir, &m->pki, f);
         if (err == E_NOT_FOUND) return no_certificate(m, f);
-        if (err != 0)
-                return fail_wrap(f,
-                        "%.60s/pki is damaged; restore it, or join anew ('raftctl token create --replaces "
-                        "NAME' on "
-                        "another member)",
-                        m->dir);
+        if (err != 0) return pki_damaged(m, f);
         err = identity_load(m->dir, &m->arena, &m->identity, f);
         if (err != 0)
                 return fail_wrap(f, "restore it, or have it made anew by 'raftctl rejoin --address ADDRESS'");
         if (m->is_volatile || m->identity.is_volatile) make_volatile(m);
         if (err == 0) err = check_identity(m, f);
         if (err != 0) return err;
-        return tls_ctx_new(&(struct tls_config){ .ca = &m->pki.ca,
-                                   .cert = &m->pki.cert,
-                                   .key = &m->pki.key,
-                                   .cluster = m->identity.cluster,
-                                   .roles = PKI_ROLE_BIT(PKI_CONTROLLER) | PKI_ROLE_BIT(PKI_WITNESS),
-                                   .allow_anonymous = true,
-                                   .env = m->env },
+        err = tls_ctx_new(&(struct tls_config){ .ca = &m->pki.ca,
+                                  .cert = &m->pki.cert,
+                                  .key = &m->pki.key,
+                                  .cluster = m->identity.cluster,
+                                  .roles = PKI_ROLE_BIT(PKI_CONTROLLER) | PKI_ROLE_BIT(PKI_WITNESS),
+                                  .allow_anonymous = true,
+                                  .env = m->env },
                 &m->tls, f);
+        return err != 0 ? pki_damaged(m, f) : 0;
 }
 
 static int refuse_amnesia(struct local_member *m, const char *store_dir, struct fail *f)

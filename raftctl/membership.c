@@ -1,9 +1,11 @@
 /* Changes of the configuration, one at a time, and handing leadership over.
  *
- * Happy path of a promotion: driver_change -> CATCH_UP (unless the member has everything) -> the core says
- * finished -> the new configuration as an entry -> committed -> answered. Failures: leadership lost (unknown
- * outcome, unless the entry was committed first), the member does not catch up (timeout), the deadline
- * passes. */
+ * Happy path of a promotion: driver_change -> the member has what the log held when that was asked for -> the
+ * new configuration as an entry -> committed -> answered. Failures: leadership lost (unknown outcome, unless the
+ * entry was committed first), the member does not get that far within some election timeouts, the deadline passes.
+ *
+ * The core's own catching up is not used: its rounds begin anew as long as clients write and each takes longer than an
+ * election timeout, ten times five seconds at most, and for so long it takes no other change, a removal for instance. */
 #include <string.h>
 
 #include "raftctl/driver_int.h"
@@ -86,17 +88,13 @@ static void start_transfer(struct driver *d)
 
 static void start_promotion(struct driver *d)
 {
-        struct raft_event e = { .type = RAFT_CATCH_UP };
-        raft_index match = 0;
+        struct change *ch = &d->change;
 
-        /* The core finishes a catch-up on progress only: not for a member that has everything already. */
-        if (raft_match_index(&d->raft, d->change.id, &match) == 0 && match == raft_last_index(&d->raft)) {
-                submit_role(d, RAFT_VOTER);
-                return;
-        }
-        d->change.catching_up = true;
-        e.catch_up.server_id = d->change.id;
-        (void)step_core(d, &e);
+        ch->catching_up = true;
+        ch->catch_up_index = raft_last_index(&d->raft);
+        ch->catch_up_until_ms = drv_now(d) + CATCH_UP_TIMEOUTS * (uint64_t)d->election_ms;
+        drv_scan_at(d, ch->catch_up_until_ms);
+        member_pump(d);
 }
 
 static void start_role(struct driver *d, const struct raft_server *s)
@@ -167,7 +165,6 @@ static void start_change(struct driver *d, const char *address)
 static bool settled(const struct driver *d)
 {
         if (d->raft.configuration_uncommitted_index != 0 || raft_transferee(&d->raft) != 0) return false;
-        if (d->raft.leader_state.promotee_id != 0) return false;
         return !guard_on(GUARD_S2) ||
                (d->barrier_index != 0 && raft_commit_index(&d->raft) >= d->barrier_index);
 }
@@ -203,7 +200,7 @@ void driver_change(struct driver *d, enum member_change change, uint64_t id, con
 void member_pump(struct driver *d)
 {
         struct change *ch = &d->change;
-        int status = RAFT_CATCH_UP_NONE;
+        raft_index match = 0;
 
         if (!ch->active || d->fatal) return;
         if (ch->transferring) {
@@ -223,13 +220,11 @@ void member_pump(struct driver *d)
                 return;
         }
         if (!ch->catching_up) return;
-        if (raft_catch_up(&d->raft, ch->id, &status) != 0) {
+        if (raft_match_index(&d->raft, ch->id, &match) != 0) {
                 member_finish(d, E_NOT_FOUND, "no such member");
-        } else if (status == RAFT_CATCH_UP_FINISHED) {
+        } else if (match >= ch->catch_up_index) {
                 ch->catching_up = false;
                 submit_role(d, RAFT_VOTER);
-        } else if (status != RAFT_CATCH_UP_RUNNING) {
-                member_finish(d, E_TIMEOUT, "the member does not catch up");
         }
 }
 
@@ -246,7 +241,11 @@ void member_lost(struct driver *d)
 void member_expire(struct driver *d, uint64_t now)
 {
         if (!d->change.active) return;
-        if (now < d->change.deadline_ms) drv_scan_at(d, d->change.deadline_ms);
+        if (d->change.catching_up && now >= d->change.catch_up_until_ms)
+                member_finish(d, E_TIMEOUT, "the member does not catch up");
+        else if (d->change.catching_up)
+                drv_scan_at(d, MIN(d->change.catch_up_until_ms, d->change.deadline_ms));
+        else if (now < d->change.deadline_ms) drv_scan_at(d, d->change.deadline_ms);
         else member_finish(d, d->change.submitted ? E_UNKNOWN_OUTCOME : E_TIMEOUT, "deadline passed");
 }
 

@@ -102,7 +102,11 @@ class Case:
         deadline = time.monotonic() + 75
         while time.monotonic() < deadline:
             answered = self.nothing_lost()
+            ended = [m for m in self.members.values() if m.has_ended()]
             if len(answered) == 3:
+                return 'up'
+            if len(answered) == 2 and len(ended) == 1:  # a certificate, an identity: not healed
+                self.stopped_loudly(ended[0])
                 return 'up'
             if all(self.members[v].has_ended() for v in self.victims):
                 return 'stopped'

@@ -476,6 +476,43 @@ static void test_bulk_link(void **state)
         rig_free(r);
 }
 
+/* Members change while clients write: a stand-by whose disk is slow always lacks something, and gets its vote all the same; one that
+ * does not answer keeps nobody from the next change. */
+static void test_promotion_under_load(void **state)
+{
+        struct rig *r = rig_new();
+        int err = 1;
+
+        for (unsigned i = 1; i <= 4; i++) rig_boot(r, i, "vvvs");
+        rig_links(r, "1234");
+        rig_tick(r, 1, 3000);
+        rig_tick(r, 1, 150);
+        r->nodes[4].disk_held = true;
+        write_entries(r, 1, 3);
+        driver_change(r->nodes[1].driver, CHANGE_PROMOTE, 4, NULL, r->now + 10000, on_change, &err);
+        for (unsigned i = 0; i < 3 && err == 1; i++) {
+                write_entries(r, 1, 2);
+                assert_true(rig_status(r, 1).members[3].catching_up);
+                for (unsigned k = 0; k < 8; k++) rig_tick(r, 1, 150);
+                rig_disk(r, 4); /* one job in a time longer than an election timeout */
+                rig_pump(r);
+        }
+        assert_int_equal(err, 0);
+        r->nodes[4].disk_held = false;
+        rig_pump(r);
+        assert_int_equal(change(r, 1, CHANGE_DEMOTE, 4, NULL), 0);
+
+        rig_links(r, "123|4");
+        write_entries(r, 1, 1);
+        err = 1;
+        driver_change(r->nodes[1].driver, CHANGE_PROMOTE, 4, NULL, r->now + 10000, on_change, &err);
+        assert_int_equal(change(r, 1, CHANGE_REMOVE, 4, NULL), E_BUSY);
+        for (unsigned ms = 0; ms < CATCH_UP_TIMEOUTS * 1000; ms += 150) rig_tick(r, 1, 150);
+        assert_int_equal(err, E_TIMEOUT);
+        assert_int_equal(change(r, 1, CHANGE_REMOVE, 4, NULL), 0);
+        rig_free(r);
+}
+
 static void test_found(void **state)
 {
         struct store_mem *m = store_mem_new();
@@ -517,6 +554,7 @@ int main(void)
                 cmocka_unit_test(test_put_off),
                 cmocka_unit_test(test_log_is_kept),
                 cmocka_unit_test(test_bulk_link),
+                cmocka_unit_test(test_promotion_under_load),
                 cmocka_unit_test(test_found),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);

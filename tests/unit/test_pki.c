@@ -65,6 +65,30 @@ static void test_identity_round_trip(void **state)
         creds_done(&c);
 }
 
+/* Each character of the key's file in turn: read as before, or found. */
+static void test_damaged_key(void **state)
+{
+        struct creds c;
+        struct fail f = { 0 };
+        unsigned found = 0, secret = 0, whole = 0;
+        creds_ca(&c, CLUSTER_A);
+        creds_leaf(&c, CLUSTER_A, PKI_CONTROLLER, "a", 0);
+        for (size_t i = 0; i < c.key.n; i++) {
+                char was = c.key.text[i];
+                c.key.text[i] = was == 'Q' ? 'q' : 'Q';
+                int err = pki_check(&c.ca, &c.cert, &c.key, &f);
+                found += err != 0;
+                secret += err != 0 && strstr(f.text, "what it signs") != NULL;
+                whole += err == 0;
+                c.key.text[i] = was;
+        }
+        assert_true(secret > 20); /* 32 bytes are 43 characters */
+        assert_true(whole < 64);  /* the last line, and what names the curve a second time */
+        assert_int_equal(found + whole, c.key.n);
+        assert_int_equal(pki_check(&c.ca, &c.cert, &c.key, &f), 0);
+        creds_done(&c);
+}
+
 static int sign(const struct creds *c, const struct pem *csr, struct pki_subject s, struct fail *f)
 {
         struct pem out = { 0 };
@@ -156,6 +180,7 @@ static void test_files(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
+                cmocka_unit_test(test_damaged_key),
                 cmocka_unit_test(test_names),
                 cmocka_unit_test(test_identity_round_trip),
                 cmocka_unit_test(test_sign_refuses),

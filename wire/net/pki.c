@@ -410,6 +410,32 @@ int pki_key_pin(const struct pem *cert, uint8_t ret[PKI_PIN_SIZE], struct fail *
         return rc == 0 ? 0 : pki_fail(f, E_FORMAT, "no key id", rc);
 }
 
+/* The file has the public half as well: whether the secret one is undamaged, only a signature shows. */
+static bool signs_for(gnutls_x509_privkey_t key, gnutls_x509_crt_t crt)
+{
+        static unsigned char text[] = "outrigger";
+        const gnutls_datum_t data = { text, sizeof text - 1 };
+        gnutls_datum_t signature = { 0 };
+        gnutls_privkey_t secret = NULL;
+        gnutls_pubkey_t open = NULL;
+        int rc = gnutls_privkey_init(&secret);
+        if (rc == 0) rc = gnutls_pubkey_init(&open);
+        if (rc == 0) rc = gnutls_privkey_import_x509(secret, key, 0);
+        if (rc == 0) rc = gnutls_pubkey_import_x509(open, crt, 0);
+        gnutls_digest_algorithm_t digest = GNUTLS_DIG_SHA256;
+        if (rc == 0) rc = gnutls_pubkey_get_preferred_hash_algorithm(open, &digest, NULL);
+        if (rc == 0) rc = gnutls_privkey_sign_data(secret, digest, 0, &data, &signature);
+        if (rc == 0)
+                rc = gnutls_pubkey_verify_data2(open,
+                        gnutls_pk_to_sign(
+                                (gnutls_pk_algorithm_t)gnutls_pubkey_get_pk_algorithm(open, NULL), digest),
+                        0, &data, &signature);
+        gnutls_free(signature.data);
+        if (open != NULL) gnutls_pubkey_deinit(open);
+        if (secret != NULL) gnutls_privkey_deinit(secret);
+        return rc >= 0;
+}
+
 static int key_matches(gnutls_x509_crt_t crt, const struct pem *key_pem, struct fail *f)
 {
         gnutls_x509_privkey_t key = NULL;
@@ -419,10 +445,13 @@ static int key_matches(gnutls_x509_crt_t crt, const struct pem *key_pem, struct 
         if (err != 0) return err;
         int rc = gnutls_x509_crt_get_key_id(crt, 0, a, &an);
         if (rc == 0) rc = gnutls_x509_privkey_get_key_id(key, 0, b, &bn);
-        gnutls_x509_privkey_deinit(key);
         if (rc != 0 || an != bn || memcmp(a, b, an) != 0)
-                return fail_set(f, E_AUTH, "the private key does not belong to the certificate");
-        return 0;
+                err = fail_set(f, E_AUTH, "the private key does not belong to the certificate");
+        else if (!signs_for(key, crt))
+                err = fail_set(
+                        f, E_AUTH, "the private key is damaged: what it signs does not fit its certificate");
+        gnutls_x509_privkey_deinit(key);
+        return err;
 }
 
 int pki_check(const struct pem *ca_pem, const struct pem *cert, const struct pem *key, struct fail *f)
