@@ -1,6 +1,7 @@
 /* What is made from snapshots: volume definitions, resources, the resource itself as it was (rollback), clones. */
 #include <string.h>
 
+#include "controller/op_crypt.h"
 #include "controller/saga.h"
 #include "wire/codec/codec.h"
 
@@ -73,6 +74,39 @@ static bool sizes_ok(struct op *op, const struct snap_dfn *d, const struct rsc_d
         return true;
 }
 
+/* What the snapshot holds opens with the keys of then; and a key that nobody can open makes no device. */
+static bool keys_ready(struct op *op, const struct snap_dfn *d)
+{
+        return !op_has_layer((const char *const *)d->layer_stack, d->layer_stack_n, "LUKS") ||
+               op_crypt_ready(op);
+}
+
+void op_restore_keys(struct op *op, const struct snap_dfn *d, const char *rsc_name)
+{
+        for (uint32_t i = 0; i < d->volumes_n; i++) {
+                const struct snap_vlm_dfn *v = &d->volumes[i];
+                struct vlm_dfn vd;
+                if (!HAS(v, snap_vlm_dfn, luks_key) || !op_find_vd(op, rsc_name, v->volume_number, &vd))
+                        continue;
+                SET(&vd, vlm_dfn, luks_key, v->luks_key);
+                SET(&vd, vlm_dfn, luks_weak, HAS(v, snap_vlm_dfn, luks_weak) && v->luks_weak);
+                row_put(op->tx, &vlm_dfn_type, &vd);
+        }
+}
+
+/* A layer that wrote into the snapshot must be there to read it, and one that did not would find something else. */
+static bool layers_ok(struct op *op, const struct snap_dfn *d, const struct rsc_dfn *rd)
+{
+        bool then = op_has_layer((const char *const *)d->layer_stack, d->layer_stack_n, "LUKS");
+        if (rd->layer_stack_n == 0 || then == RD_HAS_LAYER(rd, "LUKS")) return true;
+        struct api_rc *rc = op_rc(op, RC_FAIL_INVLD_LAYER_STACK,
+                "Resource definition '%s' %s the layer LUKS, snapshot '%s' of resource '%s' %s.", rd->name,
+                then ? "lacks" : "has", d->snap_name, d->rsc_name,
+                then ? "is encrypted" : "is not encrypted");
+        op_rc_explain(op, rc, NULL, NULL, "Restore it to a resource definition with the same layers.");
+        return false;
+}
+
 bool op_restore_rscs(
         struct op *op, const struct snap_dfn *d, struct rsc_dfn *rd, const char *const *nodes, uint32_t n)
 {
@@ -83,7 +117,8 @@ bool op_restore_rscs(
                 op_rc(op, RC_FAIL_EXISTS_RSC, "Resource definition '%s' has resources already.", rd->name);
                 return false;
         }
-        if (!sizes_ok(op, d, rd)) return false;
+        if (!sizes_ok(op, d, rd) || !layers_ok(op, d, rd)) return false;
+        op_restore_keys(op, d, rd->name);
         for (uint32_t i = 0; i < n; i++) {
                 struct snap s;
                 if (op_find_snap(op, d->rsc_name, d->snap_name, nodes[i], &s)) continue;
@@ -123,6 +158,7 @@ void op_snap_restore_rsc(struct op *op)
         struct snap_dfn d;
         struct rsc_dfn rd;
         if (!need_good(op, op->params[0], op->params[1], &d) || !op_need_rd(op, b->to_resource, &rd)) return;
+        if (!keys_ready(op, &d)) return;
         note_renames(op, &b->stor_pool_rename);
         if (!op_restore_rscs(op, &d, &rd, (const char *const *)b->nodes, b->nodes_n)) return;
         struct api_rc *rc = op_rc(op, RC_CREATED, "Snapshot '%s' of resource '%s' restored to resource '%s'.",
@@ -167,14 +203,16 @@ static bool may_roll_back(struct op *op, const struct snap_dfn *d)
                 op_rc_explain(op, rc, NULL, NULL, "Delete the resource from that node first.");
                 return false;
         }
-        return sizes_ok(op, d, &(struct rsc_dfn){ .name = d->rsc_name });
+        struct rsc_dfn rd = { .name = d->rsc_name };
+        if (!sizes_ok(op, d, &rd)) return false;
+        return !op_find_rd(op, d->rsc_name, &rd) || layers_ok(op, d, &rd);
 }
 
 void op_snap_rollback(struct op *op)
 {
         struct snap_dfn d;
         if (!need_good(op, op->params[0], op->params[1], &d) || !op_saga_free(op, d.rsc_name)) return;
-        if (!may_roll_back(op, &d)) return;
+        if (!may_roll_back(op, &d) || !keys_ready(op, &d)) return;
         struct snap_args args = { .rsc_name = d.rsc_name,
                 .snap_name = temp_name(op, "safety"),
                 .flags = snap_dfn_flag_SAFETY_SNAPSHOT };
@@ -218,7 +256,7 @@ void op_rd_clone(struct op *op)
         if (!op_need_rd(op, op->params[0], &rd) || !clone_rd(op, &rd, b, &clone)) return;
         struct snap_args args = { .rsc_name = rd.name, .snap_name = temp_name(op, "clone") };
         if (!op_make_snap(op, &args) || !op_find_snap_dfn(op, rd.name, args.snap_name, &d)) return;
-        if (!op_restore_vds(op, &d, &clone)) return;
+        if (!layers_ok(op, &d, &clone) || !keys_ready(op, &d) || !op_restore_vds(op, &d, &clone)) return;
         struct saga_item item = { 0 };
         SET(&item, saga_item, rsc_name, rd.name);
         SET(&item, saga_item, snap_name, args.snap_name);

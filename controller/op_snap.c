@@ -191,6 +191,9 @@ static void put_dfn(struct op *op, const struct snap_args *args, const struct rs
                 SET(&vlms[i], snap_vlm_dfn, size_kib, vds[i].size_kib);
                 SET(&vlms[i], snap_vlm_dfn, vd_props, vds[i].props);
                 SET(&vlms[i], snap_vlm_dfn, flags, vds[i].flags & vlm_dfn_flag_GROSS_SIZE);
+                if (HAS(&vds[i], vlm_dfn, luks_key)) SET(&vlms[i], snap_vlm_dfn, luks_key, vds[i].luks_key);
+                if (HAS(&vds[i], vlm_dfn, luks_weak))
+                        SET(&vlms[i], snap_vlm_dfn, luks_weak, vds[i].luks_weak);
         }
         SET(&d, snap_dfn, rsc_name, rd->name);
         SET(&d, snap_dfn, snap_name, args->snap_name);
@@ -210,11 +213,11 @@ static void name_refs(struct op *op, struct api_rc *rc, const char *rsc, const c
         op_rc_ref(op, rc, "Snapshot", snap);
 }
 
-/* A layer above the storage would have to hold I/O, and its metadata would be in what is made from the snapshot. */
+/* Layers that can hold I/O, whose metadata may be in what is made from the snapshot, and that keep nothing of the data elsewhere. */
 static bool stack_ok(struct op *op, const struct rsc_dfn *rd)
 {
         for (uint32_t i = 0; i < rd->layer_stack_n; i++) {
-                if (op_same(rd->layer_stack[i], "STORAGE")) continue;
+                if (op_same(rd->layer_stack[i], "STORAGE") || op_same(rd->layer_stack[i], "LUKS")) continue;
                 op_rc(op, RC_FAIL_SNAPSHOTS_NOT_SUPPORTED,
                         "Resource '%s' has the layer %s: snapshots of it are not implemented in this "
                         "version.",

@@ -5,8 +5,8 @@
 
 #include "controller/observed_rows.h"
 
-#define HOLD_MS 30000 /* for all nodes to hold; below HOLD_MAX_MS of satellites */
-#define DOWN_MS 30000
+#define HOLD_MS 30000  /* for all nodes to hold; below HOLD_MAX_MS of satellites */
+#define DOWN_MS 120000 /* nobody uses it */
 #define TAKE_MS 600000
 #define COPY_MS 3600000
 #define FAILED_MS 60000

@@ -35,6 +35,6 @@ int hold_set(const struct sat_rsc *r, bool hold, struct trouble *t)
         unsigned at = 0;
         int err = 0;
         const struct hold_layer *l;
-        while (err == 0 && (l = next_layer(r, &at)) != NULL) err = l->set(r->rsc_name, hold, t);
+        while (err == 0 && (l = next_layer(r, &at)) != NULL) err = l->set(r, hold, t);
         return err;
 }

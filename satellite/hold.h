@@ -1,5 +1,5 @@
-/* Holding the I/O of a resource, so that snapshots on several nodes are of one point in time: layers that can do that
- * register here. Where none of a resource's layers can, holding it is nothing but a note.
+/* Holding the I/O of a resource, so that snapshots on several nodes are of one point in time, and hold what was written before them:
+ * layers that can do that register here. Where none of a resource's layers can, holding it is nothing but a note.
  *
  * What is held is given up when nobody says how it goes on: HOLD_MAX_MS after it began, and when the satellite
  * starts. Such a hold is never taken up again; the controllers see it and undo what it was for.
@@ -17,8 +17,9 @@
 struct hold_layer {
         const char *layer; /* as in layer stacks */
         /* hold: I/O is suspended when it returns 0; else it runs again. Both idempotent, also across restarts. */
-        int (*set)(const char *rsc_name, bool hold, struct trouble *t);
+        int (*set)(const struct sat_rsc *r, bool hold, struct trouble *t);
 };
+extern const struct hold_layer hold_luks;
 void hold_register(const struct hold_layer *l);
 /* Can one of the layers hold I/O? */
 bool hold_possible(const struct sat_rsc *r);

@@ -117,6 +117,8 @@ struct layer {
         int (*dissolve)(const struct layer_rsc *r, struct trouble *t); /* E_BUSY when in use */
 };
 
+#define LUKS_PATH_PREFIX "/dev/mapper/Linstor-Crypt-" /* and the name of the backing */
+#define LUKS_PATH_SIZE (sizeof LUKS_PATH_PREFIX + BACKING_ID_MAX)
 extern const struct layer layer_luks;
 
 /* NULL when this build cannot drive the kind, and for STORAGE. */

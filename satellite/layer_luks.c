@@ -201,7 +201,7 @@ static void look(struct luks *x, const struct layer_vol *v, struct arena *a, str
         }
         if (!d->open) return;
         d->size_kib = sectors / 2;
-        d->device_path = arena_printf(a, "/dev/mapper/%s", x->name);
+        d->device_path = arena_printf(a, LUKS_PATH_PREFIX "%s", v->dev->backing_id);
         if (!d->exists) return; /* without a header nobody knows where the data begins */
         uint64_t below = device_sectors(v->below_path), offset = crypt_get_data_offset(x->cd);
         d->lags = below > offset && (below - offset) / 8 > sectors / 8;

@@ -13,6 +13,7 @@
 
 #include "satellite/app.h"
 #include "satellite/config.h"
+#include "satellite/hold.h"
 #include "satellite/inject.h"
 #include "wire/base/log.h"
 #include "wire/base/mem.h"
@@ -192,6 +193,7 @@ static int run(const struct options *o, struct fail *f)
         };
         ac.addresses_n = sat_config_addresses(&o->config, addresses);
         if (uv_loop_init(&d.loop) != 0) return fail_set(f, E_LIMIT, "no event loop");
+        hold_register(&hold_luks);
         int err = app_open(&ac, &d.app, f);
         if (err != 0) return err; /* the process ends */
         err = start_signals(&d);

@@ -88,6 +88,13 @@ static bool may_take(const struct plan_input *in, const struct sat_snap *s)
         return uuid_same(wanted_hold(in), s->take) && !uuid_same(in->given_up, s->take);
 }
 
+static bool layers_all_made(const struct dev *d)
+{
+        for (uint32_t i = 0; i < d->layers_n; i++)
+                if (!d->layers[i].made) return false;
+        return true;
+}
+
 static void plan_take(struct planner *p, const struct sat_snap *s, const struct sat_vlm *v,
         const struct plan_pool *pool, const struct dev *at)
 {
@@ -99,6 +106,10 @@ static void plan_take(struct planner *p, const struct sat_snap *s, const struct 
         } else if (src == NULL) {
                 snap_trouble(p, s, v->volume_number, TROUBLE_POOL, "there is no volume to take it of.",
                         "The volume is not there (yet).", "Take the snapshot when the volume is ready.");
+        } else if (!layers_all_made(src)) {
+                snap_trouble(p, s, v->volume_number, TROUBLE_POOL, "there is no volume to take it of.",
+                        "A layer of the volume has not been made yet.",
+                        "Take the snapshot when the volume is ready.");
         } else if (!may_take(in, s)) {
                 snap_trouble(p, s, v->volume_number, TROUBLE_UNKNOWN, "its moment is over.",
                         "The I/O of the resource is not suspended (any more).", "Take it again.");
@@ -202,6 +213,8 @@ void plan_from_source(struct planner *p, const struct sat_vlm *v, const struct d
                 return; /* when it is down */
         }
         if (replace && old->attached) plan_add_step(p, STEP_DETACH, v->volume_number, old);
+        /* What its layers wrote is in the snapshot: it is not made anew, and missed when it is not there. */
+        for (uint32_t i = 0; i < fresh->layers_n; i++) fresh->layers[i].made = true;
         struct step *s = plan_add_step(p, replace ? STEP_REPLACE : STEP_RESTORE, v->volume_number, fresh);
         s->size_kib = MAX(size_kib, src->size_kib);
         s->src = src;

@@ -76,6 +76,10 @@ struct provider {
         /* Fills in what can be seen of d (place, backing_id, and as a hint device_path are given), its owner
          * when it is marked. 0 also when there is nothing. */
         int (*probe)(struct dev *d, struct arena *a, struct trouble *t);
+        /* Where looking at many devices costs as much as looking at one: survey looks at the whole place, and probe_in is probe by
+         * what that saw, without looking again. Both NULL elsewhere. The survey lives in the arena. */
+        int (*survey)(const char *place, struct arena *a, const void **ret, struct trouble *t);
+        int (*probe_in)(const void *survey, struct dev *d, struct arena *a, struct trouble *t);
         int (*create)(const struct dev *d, uint64_t size_kib, struct trouble *t);
         int (*resize)(const struct dev *d, uint64_t size_kib, struct trouble *t); /* of the backing alone */
         int (*attach)(const struct dev *d, struct trouble *t);

@@ -142,8 +142,8 @@ static int not_understood(struct trouble *t, const char *program, int err, const
 }
 
 /* The group's volumes, or only the one called name, at this moment. */
-static int read_lvs_once(const char *vg, const char *name, struct arena *a, struct lvm_lv **ret,
-        uint32_t *ret_n, struct trouble *t)
+static int read_lvs(const char *vg, const char *name, struct arena *a, struct lvm_lv **ret, uint32_t *ret_n,
+        struct trouble *t)
 {
         struct exec_result r;
         const char *line = "";
@@ -162,24 +162,25 @@ static const struct lvm_lv *lv_named(const struct lvm_lv *lv, uint32_t n, const 
         return NULL;
 }
 
-/* As read_lvs_once; `open` means for longer than udev takes to look at a device whenever something closes it. */
-static int read_lvs(const char *vg, const char *name, struct arena *a, struct lvm_lv **ret, uint32_t *ret_n,
-        struct trouble *t)
+/* udev looks at a device whenever something closes it: `open` means for longer than that. */
+static int look_again(const char *vg, struct lvm_lv *lv, struct arena *a, struct trouble *t)
 {
         static const struct timespec pause = { .tv_nsec = OPEN_MS * 1000000L };
-        bool any = false;
-        int err = read_lvs_once(vg, name, a, ret, ret_n, t);
-        for (uint32_t i = 0; err == 0 && i < *ret_n; i++) any |= (*ret)[i].open;
-        if (err != 0 || !any) return err;
-        struct lvm_lv *before = *ret;
-        uint32_t before_n = *ret_n;
+        struct lvm_lv *again;
+        uint32_t n;
+        if (!lv->open) return 0;
         (void)nanosleep(&pause, NULL);
-        err = read_lvs_once(vg, name, a, ret, ret_n, t);
-        for (uint32_t i = 0; err == 0 && i < *ret_n; i++) {
-                const struct lvm_lv *was = lv_named(before, before_n, (*ret)[i].name);
-                (*ret)[i].open = (*ret)[i].open && was != NULL && was->open;
-        }
+        int err = read_lvs(vg, lv->name, a, &again, &n, t);
+        lv->open = err == 0 && n > 0 && again->open;
         return err;
+}
+
+/* The volume called name, or none. */
+static int read_lv(const char *vg, const char *name, struct arena *a, struct lvm_lv **ret, uint32_t *ret_n,
+        struct trouble *t)
+{
+        int err = read_lvs(vg, name, a, ret, ret_n, t);
+        return err != 0 || *ret_n == 0 ? err : look_again(vg, *ret, a, t);
 }
 
 /* ---- pools ---- */
@@ -188,7 +189,7 @@ static int thin_info(const struct lvm_place *p, struct pool_info *ret, struct ar
 {
         struct lvm_lv *lv;
         uint32_t n;
-        int err = read_lvs(p->vg, p->thin, a, &lv, &n, t);
+        int err = read_lv(p->vg, p->thin, a, &lv, &n, t);
         if (err != 0) return err;
         if (n != 1 || lv->attr[0] != 't' || lv->data_percent < 0) {
                 trouble_set(
@@ -278,23 +279,52 @@ static void take_lv(const struct lvm_lv *lv, struct arena *a, struct dev *d)
         d->device_path = d->attached ? lv->path : NULL;
 }
 
-static int lvm_probe(struct dev *d, struct arena *a, struct trouble *t)
-{
-        struct lvm_place p = split_place(d->place, a);
+/* What a group held at one moment. */
+struct lvm_survey {
         struct lvm_lv *lv;
         uint32_t n;
+};
+
+static int lvm_survey(const char *place, struct arena *a, const void **ret, struct trouble *t)
+{
+        struct lvm_place p = split_place(place, a);
+        struct lvm_survey *s = arena_new(a, struct lvm_survey);
+        *ret = s;
+        return read_lvs(p.vg, NULL, a, &s->lv, &s->n, t);
+}
+
+/* survey NULL: looks for itself. */
+static int lvm_probe_in(const void *survey, struct dev *d, struct arena *a, struct trouble *t)
+{
+        const struct lvm_survey *s = survey;
+        struct lvm_place p = split_place(d->place, a);
+        const struct lvm_lv *lv = NULL;
+        struct lvm_lv *found, one;
+        uint32_t n = 0;
+        int err = 0;
         d->exists = d->raw = d->attached = d->marked = d->lost = d->in_use = false;
         d->device_path = NULL;
         d->unknown = true;
         if (!lvm_name_valid(d->backing_id, strlen(d->backing_id)))
                 return trouble_set(t, E_INVALID, TROUBLE_INVALID_VOLUME_NUMBER,
                         "'%s' cannot be the name of a logical volume.", d->backing_id);
-        int err = read_lvs(p.vg, d->backing_id, a, &lv, &n, t);
+        if (s != NULL) lv = lv_named(s->lv, s->n, d->backing_id);
+        else err = read_lvs(p.vg, d->backing_id, a, &found, &n, t);
+        if (n > 0) lv = found;
+        if (lv != NULL) {
+                one = *lv;
+                err = look_again(p.vg, &one, a, t);
+        }
         if (err != 0) return err;
         d->unknown = false;
         d->backing_path = arena_printf(a, "/dev/%s/%s", p.vg, d->backing_id);
-        if (n > 0) take_lv(lv, a, d);
+        if (lv != NULL) take_lv(&one, a, d);
         return 0;
+}
+
+static int lvm_probe(struct dev *d, struct arena *a, struct trouble *t)
+{
+        return lvm_probe_in(NULL, d, a, t);
 }
 
 static int lvm_list(const char *place, struct arena *a, struct dev **ret, uint32_t *ret_n, struct trouble *t)
@@ -355,7 +385,7 @@ static int target_open(struct lvm_target *g, const struct dev *d, struct trouble
         *g = (struct lvm_target){ 0 };
         g->p = split_place(d->place, &g->a);
         g->path = arena_printf(&g->a, "%s/%s", g->p.vg, d->backing_id);
-        int err = read_lvs(g->p.vg, d->backing_id, &g->a, &g->lv, &n, t);
+        int err = read_lv(g->p.vg, d->backing_id, &g->a, &g->lv, &n, t);
         if (err != 0) return err;
         if (n == 0) {
                 g->lv = NULL;
@@ -575,7 +605,7 @@ static int clear_new(struct lvm_target *g, const struct dev *d, struct trouble *
         struct lvm_lv *lv;
         uint32_t n;
         const char *name = new_name(g, d);
-        int err = read_lvs(g->p.vg, name, &g->a, &lv, &n, t);
+        int err = read_lv(g->p.vg, name, &g->a, &lv, &n, t);
         if (err != 0 || n == 0 || !lvm_has_tag(lv->tags, LVM_TAG_NEW)) return err;
         return lvm(&g->a, NULL, t, "lvremove", "--yes", "--force",
                 arena_printf(&g->a, "%s/%s", g->p.vg, name), NULL);
@@ -614,6 +644,7 @@ static int lvm_replace(const struct dev *old, const struct dev *src, const struc
                 inject_point(INJECT_LVM_REMOVED);
                 if (err == 0)
                         err = lvm(&g.a, NULL, t, "lvrename", "--yes", g.p.vg, name, d->backing_id, NULL);
+                inject_point(INJECT_LVM_RENAMED);
         }
         if (err == 0)
                 err = lvm(&g.a, NULL, t, "lvchange", "--yes", "--addtag", tag, "--deltag", LVM_TAG_NEW,
@@ -642,12 +673,13 @@ static const char *lvm_thin_missing(struct arena *a)
         return lvm_missing(a);
 }
 
-#define LVM_PROVIDER(kind_, place_, missing_, ...)                                                        \
-        {                                                                                                 \
-                .kind = kind_, .backed = true, .allocation_kib = LVM_ALLOCATION_KIB, .place = place_,     \
-                .missing = missing_, .pool_info = lvm_info, .list = lvm_list, .probe = lvm_probe,         \
-                .create = lvm_create, .resize = lvm_resize, .attach = lvm_attach, .refresh = lvm_refresh, \
-                .detach = lvm_detach, .remove = lvm_remove, .adopt = lvm_adopt, __VA_ARGS__               \
+#define LVM_PROVIDER(kind_, place_, missing_, ...)                                                          \
+        {                                                                                                   \
+                .kind = kind_, .backed = true, .allocation_kib = LVM_ALLOCATION_KIB, .place = place_,       \
+                .missing = missing_, .pool_info = lvm_info, .list = lvm_list, .probe = lvm_probe,           \
+                .survey = lvm_survey, .probe_in = lvm_probe_in, .create = lvm_create, .resize = lvm_resize, \
+                .attach = lvm_attach, .refresh = lvm_refresh, .detach = lvm_detach, .remove = lvm_remove,   \
+                .adopt = lvm_adopt, __VA_ARGS__                                                             \
         }
 const struct provider provider_lvm = LVM_PROVIDER(provider_kind_LVM, thick_place, lvm_missing);
 const struct provider provider_lvm_thin = LVM_PROVIDER(provider_kind_LVM_THIN, thin_place, lvm_thin_missing,

@@ -3,6 +3,7 @@
 
 #include "controller/apirc.h"
 #include "controller/route.h"
+#include "state/table.h"
 #include "tests/lib/ops_world.h"
 
 struct step {
@@ -226,10 +227,102 @@ static void test_untried(void **state)
         ops_world_close(&w);
 }
 
+/* ---- snapshots of encrypted volumes ---- */
+
+/* The key of the volume definition 0, copied. */
+static size_t key_of(struct ops_world *w, const char *rsc, uint8_t out[256])
+{
+        struct arena a = { 0 };
+        struct tx *tx = kv_mem_read(w->wanted);
+        struct vlm_dfn vd, key = { .rsc_name = rsc, .volume_number = 0 };
+        size_t n = 0;
+        if (row_get(tx, &vlm_dfn_type, &key, &a, &vd) == 0 && HAS(&vd, vlm_dfn, luks_key)) {
+                n = vd.luks_key.n;
+                assert_true(n <= 256);
+                memcpy(out, vd.luks_key.p, n);
+        }
+        kv_mem_end(tx);
+        arena_done(&a);
+        return n;
+}
+
+static void post(struct ops_world *w, const char *path, const char *body, unsigned status)
+{
+        (void)ops_world_call(w, "POST", path, body);
+        if (w->status != status) fail_msg("%s: %u: %.*s", path, w->status, (int)w->body.n, (char *)w->body.p);
+}
+
+static void make_encrypted(struct ops_world *w)
+{
+        post(w, "/v1/nodes",
+                "{\"name\":\"n1\",\"type\":\"Satellite\",\"net_interfaces\":[{\"name\":\"default\","
+                "\"address\":\"10.0.0.1\"}]}",
+                201);
+        assert_true(ops_world_observe(w, "NODE", "n1", "STORAGE,LUKS"));
+        post(w, "/v1/nodes/n1/storage-pools",
+                "{\"storage_pool_name\":\"thin\",\"provider_kind\":\"FILE_THIN\",\"props\":{\"StorDriver/"
+                "FileDir\":\"/p\"}}",
+                201);
+        assert_true(ops_world_observe(w, "POOL", "n1/thin", "1000000/1000000"));
+        post(w, "/v1/encryption/passphrase",
+                "{\"kek\":\"0000000000000000000000000000000000000000000000000000000000000000\","
+                "\"salt\":\"11111111111111111111111111111111\"}",
+                201);
+        static const char *const names[] = { "src", "other", "plain" };
+        for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+                char text[200];
+                snprintf(text, sizeof text,
+                        "{\"resource_definition\":{\"name\":\"%s\",\"layer_data\":[%s{\"type\":\"STORAGE\"}]}"
+                        "}",
+                        names[i], i < 2 ? "{\"type\":\"LUKS\"}," : "");
+                post(w, "/v1/resource-definitions", text, 201);
+                snprintf(text, sizeof text, "/v1/resource-definitions/%s/volume-definitions", names[i]);
+                post(w, text, "{\"volume_definition\":{\"size_kib\":1024}}", 200);
+        }
+        post(w, "/v1/resource-definitions/src/resources/n1",
+                "{\"resource\":{\"props\":{\"StorPoolName\":\"thin\"}}}", 201);
+}
+
+static void sagas_end(struct ops_world *w, unsigned phases)
+{
+        while (phases-- > 0) assert_true(ops_world_observe(w, "SAGA", "", "over"));
+}
+
+/* What was encrypted with a key opens with that key only: it goes along, wherever the snapshot goes. */
+static void test_keys_of_snapshots(void **state)
+{
+        struct ops_world w;
+        uint8_t src[256], other[256];
+        (void)state;
+        ops_world_open(&w);
+        make_encrypted(&w);
+        size_t n = key_of(&w, "src", src);
+        assert_true(n > 32 && key_of(&w, "other", other) == n && memcmp(src, other, n) != 0);
+        post(&w, "/v1/resource-definitions/src/snapshots", "{\"name\":\"s1\"}", 201);
+        sagas_end(&w, 3);
+        post(&w, "/v1/resource-definitions/src/snapshot-restore-resource/s1", "{\"to_resource\":\"plain\"}",
+                500);
+        assert_non_null(memmem(w.body.p, w.body.n, "lacks the layer LUKS", 20));
+        post(&w, "/v1/resource-definitions/src/snapshot-restore-resource/s1", "{\"to_resource\":\"other\"}",
+                200);
+        assert_int_equal(key_of(&w, "other", other), n);
+        assert_memory_equal(src, other, n);
+        assert_true(ops_world_observe(&w, "RSC", "other/n1", "created"));
+        post(&w, "/v1/resource-definitions/src/clone", "{\"name\":\"twin\"}", 201);
+        sagas_end(&w, 4);
+        assert_int_equal(key_of(&w, "twin", other), n);
+        assert_memory_equal(src, other, n);
+        post(&w, "/v1/resource-definitions/src/clone", "{\"name\":\"bare\",\"layer_list\":[\"STORAGE\"]}",
+                500);
+        assert_int_equal(ops_world_check(&w), 0);
+        ops_world_close(&w);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = { cmocka_unit_test(test_codes), cmocka_unit_test(test_routes),
                 cmocka_unit_test(test_routes_unique), cmocka_unit_test(test_cases),
-                cmocka_unit_test(test_torn_bodies), cmocka_unit_test(test_untried) };
+                cmocka_unit_test(test_torn_bodies), cmocka_unit_test(test_untried),
+                cmocka_unit_test(test_keys_of_snapshots) };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -15,7 +15,7 @@ static const struct plan_pool pools[] = { { "thin", provider_kind_FILE_THIN, "/p
 
 /* A layer that can hold, for the tests that ask for it. */
 static bool fake_held;
-static int fake_set(const char *rsc_name, bool hold, struct trouble *t)
+static int fake_set(const struct sat_rsc *r, bool hold, struct trouble *t)
 {
         fake_held = hold;
         return 0;
@@ -248,6 +248,38 @@ static void test_from_snapshot(void **state)
         world_done(&w);
 }
 
+/* A copy's layers are in the snapshot: they count as made, and a volume whose layers are not made yet has nothing to take. */
+static void test_layers(void **state)
+{
+        static const char *stack[] = { "LUKS", "STORAGE" };
+        struct layer_dev luks = { .type = layer_type_LUKS, .made = true };
+        struct world w;
+        world_init(&w, "thin", false);
+        SET_N(&w.want, sat_rsc, layer_stack, stack, 2);
+        w.devs[0].layers = &luks;
+        w.devs[0].layers_n = 1;
+        luks.looked = luks.exists = luks.open = true;
+        luks.device_path = "/dev/mapper/x";
+        w.devs[0].size_kib = w.devs[0].device_kib = 16384 + 64;
+        take(&w, true);
+        hold(&w, true);
+        assert_string_equal(steps_of(&w), "hold snapshot");
+        luks.made = false;
+        assert_null(strstr(steps_of(&w), "snapshot"));
+        assert_true(w.plan.troubles_n > 0);
+        luks.made = true;
+        take(&w, false);
+        hold(&w, false);
+        from_snapshot(&w, false);
+        w.devs[0].exists = w.devs[0].attached = w.devs[0].made = false;
+        w.devs[0].uuid = NULL;
+        luks = (struct layer_dev){ .type = layer_type_LUKS };
+        assert_string_equal(steps_of(&w), "restore attach");
+        assert_int_equal(w.plan.steps[0].dev.layers_n, 1);
+        assert_true(w.plan.steps[0].dev.layers[0].made);
+        world_done(&w);
+}
+
 /* The satellite ends before each step in turn, and starts again: a layer that can hold is let go first, and what was held is
  * given up; without one the work goes on. In the end nothing is held. */
 static void kill_before(unsigned at, bool can_hold)
@@ -297,6 +329,7 @@ int main(void)
                 cmocka_unit_test(test_refusals),
                 cmocka_unit_test(test_apart_from_resource),
                 cmocka_unit_test(test_from_snapshot),
+                cmocka_unit_test(test_layers),
                 cmocka_unit_test(test_ends_anywhere),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -8,6 +8,7 @@ from rig import TOP, Guest, Satellite
 
 MIB = 1024  # KiB
 POINTS = re.findall(r'^INJECT\((LVM_\w+),', (TOP / 'wire/def/inject.def').read_text(), re.M)
+POINTS.remove('LVM_RENAMED')  # of snapshots: scenario_snap.py
 
 
 class Bed:
