@@ -80,6 +80,7 @@ void app_on_applied(void *arg, uint64_t index)
         if (a->link == NULL) return;
         if (index > a->seen_index) look_changes(a, index);
         poke_waits(a, NULL); /* a tombstone may be gone */
+        if (a->rest != NULL) rest_on_change(a->rest);
         app_reconcile_poke(a);
 }
 
@@ -161,6 +162,7 @@ void app_on_observed(void *arg, const char *node_name)
 {
         struct app *a = arg;
         poke_waits(a, node_name);
+        if (a->rest != NULL) rest_on_change(a->rest);
         app_reconcile_poke(a);
 }
 

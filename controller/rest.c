@@ -57,6 +57,7 @@ static void free_rest(struct rest *r)
                 c->tls.key_pem, c->tls.ca_pem, c->config_dir, c->log_level };
         for (size_t i = 0; i < ARRAY_LEN(strings); i++) free((void *)(uintptr_t)strings[i]);
         metrics_free(r->metrics);
+        rest_streams_done(r);
         pthread_mutex_destroy(&r->conns_mutex);
         pthread_mutex_destroy(&r->status_mutex);
         free(r->by_fd);
@@ -182,6 +183,7 @@ static void on_tick(uv_timer_t *timer)
         rest_on_state(r);
         rest_look_at_held(r);
         bool leaving = atomic_load(&r->leaving_tcp);
+        rest_streams_tick(r);
         for (unsigned i = 0; i < REST_LISTENERS_N; i++) rest_listener_tick(&r->listeners[i]);
         if (r->state == REST_CLOSING) {
                 tick_drained(r);
@@ -274,6 +276,7 @@ int rest_open(const struct rest_config *config, struct rest **ret, struct fail *
         list_init(&r->conns);
         pthread_mutex_init(&r->conns_mutex, NULL);
         pthread_mutex_init(&r->status_mutex, NULL);
+        rest_streams_init(r);
         r->env->random(r->env, r->incarnation, sizeof r->incarnation);
         int err = parse_listeners(r, f);
         if (!err) {

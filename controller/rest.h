@@ -130,6 +130,9 @@ void rest_backend_gone(struct rest *r);
 /* Makes the REST layer look at the back end's status now; for driver_ops.on_state. */
 void rest_on_state(struct rest *r);
 
+/* The replicated or the observed state has changed: streams of events look again. Any thread, cheap. */
+void rest_on_change(struct rest *r);
+
 enum rest_listener { REST_HTTP, REST_HTTPS, REST_UNIX, REST_LISTENERS_N };
 /* 0 when it is closed. For the unix socket: 1 when it is open. */
 unsigned rest_port(const struct rest *r, enum rest_listener which);

@@ -168,7 +168,7 @@ static bool leaves(struct exchange *x)
         return atomic_load_explicit(&r->leaving_all, memory_order_relaxed);
 }
 
-static void add_headers(struct exchange *x, struct MHD_Response *m, size_t n, bool zipped)
+void rest_headers(struct exchange *x, struct MHD_Response *m, size_t n, bool zipped)
 {
         struct rest *r = x->conn->rest;
         add_u64(m, "X-Outrigger-Index", x->index ? x->index : atomic_load(&r->pub_index));
@@ -209,7 +209,7 @@ enum MHD_Result rest_send(struct exchange *x)
                 free(p);
                 return MHD_NO;
         }
-        add_headers(x, m, plain_n, zipped);
+        rest_headers(x, m, plain_n, zipped);
         x->step = X_ANSWERED;
         enum MHD_Result result = MHD_queue_response(x->mhd, x->status, m);
         MHD_destroy_response(m);

@@ -15,6 +15,8 @@
 
 /* While there is no room, a connection that idles this long makes some. */
 #define CROWDED_IDLE_MS 1000
+/* For the end of a stream of events to be taken. */
+#define STREAM_END_MS 1000
 /* An idle connection is not cut in the very moment in which its next request may be on the way. */
 #define DROP_IDLE_MS 50
 
@@ -198,7 +200,8 @@ static uint64_t patience_ms(const struct rest *r, const struct conn *c, enum con
                 return crowded && c->listener != REST_UNIX ? MIN(CROWDED_IDLE_MS, lim->idle_ms)
                                                            : lim->idle_ms;
         case CONN_RECEIVING: return lim->body_ms;
-        case CONN_SENDING: return lim->send_ms;
+        case CONN_SENDING:
+        case CONN_STREAMING: return lim->send_ms; /* a beat comes more often than that */
         case CONN_WORKING: break;
         }
         return UINT64_MAX;
@@ -224,6 +227,10 @@ static bool must_cut(const struct sweep *s, struct conn *c, bool gone)
         uint64_t age = s->now_ms > since ? s->now_ms - since : 0;
         bool drop_idle = c->listener == REST_UNIX ? s->drop_idle_unix : s->drop_idle_tcp;
         bool reads = phase == CONN_IDLE || phase == CONN_RECEIVING;
+        if (phase == CONN_STREAMING && (gone || drop_idle) && c->stop_ms == 0) {
+                c->stop_ms = s->now_ms;
+                rest_stream_stop(c);
+        }
         /* Seen twice without anything having happened in between: the library has missed it. */
         bool stuck = gone && reads && c->gone_since_ms == since && c->gone && nothing_received(c->fd);
         c->gone = gone && reads;
@@ -232,6 +239,7 @@ static bool must_cut(const struct sweep *s, struct conn *c, bool gone)
                 if (phase != CONN_IDLE || atomic_load(&c->requests) == 0) s->r->cut_slow++;
                 return true;
         }
+        if (phase == CONN_STREAMING && c->stop_ms != 0) return s->now_ms >= c->stop_ms + STREAM_END_MS;
         if (drop_idle && phase == CONN_IDLE && age >= DROP_IDLE_MS && nothing_received(c->fd)) return true;
         /* One that waits for its answer is suspended and has to be answered before it can end. */
         return stuck || (s->drop_all && phase != CONN_WORKING);

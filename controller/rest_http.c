@@ -229,7 +229,11 @@ static enum MHD_Result dispatch(struct exchange *x)
 {
         const struct route *route = x->route;
         switch (route->kind) {
-        case ROUTE_LOCAL: rest_local(x); return rest_send(x);
+        case ROUTE_LOCAL:
+                if (route->id == ROUTE_events_promotion) return rest_stream_send(x, EVENTS_PROMOTION);
+                if (route->id == ROUTE_events_nodes) return rest_stream_send(x, EVENTS_NODES);
+                rest_local(x);
+                return rest_send(x);
         case ROUTE_READ: {
                 const char *consistency = query_get(&x->query, "consistency");
                 x->kind = X_READ;
@@ -304,7 +308,9 @@ void rest_on_completed(
         *con_cls = NULL;
         if (!c) return;
         struct exchange *x = &c->x;
-        if (x->step == X_ANSWERED)
+        bool streamed = x->stream != NULL;
+        rest_stream_end(x);
+        if (x->step == X_ANSWERED && !streamed)
                 metrics_request(w->rest->metrics, w->no, x->route ? (unsigned)x->route->id : ROUTE_N,
                         x->status, clock_ns() - x->start_ns);
         rest_exchange_reset(x);

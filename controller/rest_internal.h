@@ -12,6 +12,7 @@
 #include <stdatomic.h>
 #include <zlib.h>
 
+#include "controller/events.h"
 #include "controller/loopq.h"
 #include "controller/metrics.h"
 #include "controller/rest.h"
@@ -45,6 +46,7 @@ enum conn_phase {
         CONN_RECEIVING, /* head seen, body coming */
         CONN_WORKING,   /* complete; nothing is expected of the client */
         CONN_SENDING,   /* answer queued */
+        CONN_STREAMING, /* events: ends when the client or the listener goes, or when nothing is taken any more */
 };
 
 enum exchange_step {
@@ -92,7 +94,8 @@ struct exchange {
         struct query query;
         struct arena arena;
         uint8_t id[REQUEST_ID_SIZE];
-        struct buf encoded; /* struct request */
+        struct buf encoded;    /* struct request */
+        struct stream *stream; /* of events; NULL = none. Not the exchange's: its response frees it */
 
         /* what came back */
         int err;
@@ -126,6 +129,7 @@ struct conn {
         bool cut;               /* shut down by the sweep; under conns_mutex */
         bool gone;              /* the last sweep saw that the peer has closed */
         uint64_t gone_since_ms; /* since_ms at that sweep */
+        uint64_t stop_ms;       /* of a sweep that has told its stream of events to end; 0 = none */
         /* HTTP thread */
         bool checked;             /* certificate looked at */
         int auth_err;             /* what came of it */
@@ -186,6 +190,18 @@ struct ip_count {
         unsigned n;
 };
 
+/* Streams of events (rest_events.c). */
+#define REST_STREAMS_MAX 256
+struct rest_streams {
+        pthread_mutex_t mutex;
+        struct events *events[EVENTS_KINDS_N]; /* made by the first reader */
+        uint64_t seen[EVENTS_KINDS_N];         /* value of `changes` before their last look */
+        struct list list;                      /* struct stream */
+        unsigned n;
+        uint64_t beat_ms; /* last tick at which all were woken */
+        atomic_uint_least64_t changes;
+};
+
 struct rest {
         struct rest_config config; /* strings are copies */
         struct env *env;
@@ -217,6 +233,8 @@ struct rest {
         _Atomic uint64_t reports, report_window_ms, report_window_n;  /* numbers and limits error reports */
         pthread_mutex_t status_mutex;
         struct driver_status status;
+
+        struct rest_streams streams;
 
         pthread_mutex_t conns_mutex; /* the rest of this struct */
         struct list conns;
@@ -286,6 +304,21 @@ void rest_error(struct exchange *x, unsigned status, enum apirc_code code, const
 /* Renders the outcome of a read or a write into status and answer. */
 void rest_render(struct exchange *x);
 enum MHD_Result rest_send(struct exchange *x);
+
+/* The headers of every answer; n: bytes of the body, 0 when they are not known. */
+void rest_headers(struct exchange *x, struct MHD_Response *m, size_t n, bool zipped);
+
+/* ---- rest_events.c ---- */
+void rest_streams_init(struct rest *r);
+void rest_streams_done(struct rest *r);
+/* Loop thread: wakes streams for which there may be something, and ends those whose listener is leaving. */
+void rest_streams_tick(struct rest *r);
+/* HTTP threads. Answers with a stream, or with an error when there are too many. */
+enum MHD_Result rest_stream_send(struct exchange *x, enum events_kind kind);
+/* HTTP threads: the request is over. */
+void rest_stream_end(struct exchange *x);
+/* Loop thread, conns_mutex held: the client is gone, or the stream has to go; it ends soon. */
+void rest_stream_stop(struct conn *c);
 
 /* ---- rest_loop.c ---- */
 void rest_drain(void *arg, struct loopq_node *first, unsigned n); /* loopq_drain_fn */

@@ -53,6 +53,8 @@ bool view_props_match(const struct view *v, const struct strmap *props);
 
 /* ---- parts of answers ---- */
 void view_fill_node(struct view *v, struct node *n, struct arena *a);
+/* The same without a view; observed NULL = nothing is known. */
+void view_node_observed(struct tx *observed, struct node *n, struct arena *a);
 void view_fill_pool(struct view *v, struct stor_pool *p, struct arena *a);
 void view_fill_vd(const struct rsc_dfn *rd, const struct vlm_dfn *vd, struct arena *a, struct vd_view *ret);
 struct rd_layer_data *view_drbd_dfn(const struct rsc_dfn *rd, struct arena *a);

@@ -3,28 +3,9 @@
 
 /* ---- nodes ---- */
 
-/* Older clients do not know every state. */
-static enum conn_status shown_status(enum conn_status s)
-{
-        if (s == conn_status_AUTHENTICATED) return conn_status_CONNECTED;
-        if (s == conn_status_DUPLICATE_UNAME) return conn_status_OFFLINE;
-        return s;
-}
-
 void view_fill_node(struct view *v, struct node *n, struct arena *a)
 {
-        struct obs_node key = { .node_name = n->name }, o;
-        bool satellite = n->type == node_type_SATELLITE || n->type == node_type_COMBINED;
-        SET(n, node, connection_status, satellite ? conn_status_OFFLINE : conn_status_UNKNOWN);
-        if (!view_observed(v, &obs_node_type, &key, a, &o)) return;
-        SET(n, node, connection_status, shown_status(o.connection_status));
-        SET_N(n, node, storage_providers, o.storage_providers, o.storage_providers_n);
-        SET_N(n, node, resource_layers, o.resource_layers, o.resource_layers_n);
-        SET(n, node, unsupported_providers, o.unsupported_providers);
-        SET(n, node, unsupported_layers, o.unsupported_layers);
-        SET(n, node, platform, "LINUX");
-        if (view_given(o.os_variant)) SET(n, node, os_variant, o.os_variant);
-        if (view_given(o.problem)) SET(n, node, connection_problem, o.problem);
+        view_node_observed(v->observed, n, a);
 }
 
 void view_node_list(struct view *v)

@@ -205,6 +205,34 @@ static void test_reopen_keeps_port(void **state)
 
 /* ---- what goes to the leader ---- */
 
+/* A stream of events ends with its last chunk when the member has lost the quorum, and when it stops. */
+static void test_streams_end(void **state)
+{
+        static const char ask[] =
+                "GET /v1/events/nodes HTTP/1.1\r\nHost: x\r\nLast-Event-ID: current\r\n\r\n";
+        for (unsigned stops = 0; stops < 2; stops++) {
+                struct bed b;
+                struct fail f = { 0 };
+                char text[4096];
+                bed_init(&b);
+                b.config.limits.leave_ms = 50;
+                if (rest_open(&b.config, &b.rest, &f) != 0) fail_msg("%s", f.text);
+                int fd = dial(&b, ask);
+                turns(&b, 50);
+                if (stops) rest_close(b.rest, 100, on_closed, &b);
+                else rest_fake_quorum(&b.fake, false);
+                read_all(&b, fd, text, sizeof text);
+                assert_contains(text, "HTTP/1.1 200");
+                assert_contains(text, "text/event-stream");
+                assert_contains(text, "the state as it is now");
+                size_t n = strlen(text);
+                assert_true(n > 5);
+                assert_string_equal(text + n - 5, "0\r\n\r\n");
+                if (!stops) rest_close(b.rest, 100, on_closed, &b);
+                bed_end(&b);
+        }
+}
+
 static void test_request_ids(void **state)
 {
         struct bed b;
@@ -415,6 +443,7 @@ int main(void)
                 cmocka_unit_test(test_open_fails),
                 cmocka_unit_test(test_close_from_drained),
                 cmocka_unit_test(test_reopen_keeps_port),
+                cmocka_unit_test(test_streams_end),
                 cmocka_unit_test(test_request_ids),
                 cmocka_unit_test(test_index_and_term),
                 cmocka_unit_test(test_guard),
