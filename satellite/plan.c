@@ -323,6 +323,7 @@ static void plan_create(struct planner *p, const struct target *g, const struct 
                 .kind = g->pool->kind,
                 .place = g->pool->place,
                 .backing_id = d->backing_id,
+                .props = &g->v->props,
                 .layers = plan_layers_fresh(p, d),
                 .layers_n = d->layers_n,
         };

@@ -95,6 +95,13 @@ static bool layers_all_made(const struct dev *d)
         return true;
 }
 
+static const struct strmap *props_of(const struct sat_rsc *r, uint64_t volume)
+{
+        for (uint32_t i = 0; i < r->volumes_n; i++)
+                if (r->volumes[i].volume_number == volume) return &r->volumes[i].props;
+        return NULL;
+}
+
 static void plan_take(struct planner *p, const struct sat_snap *s, const struct sat_vlm *v,
         const struct plan_pool *pool, const struct dev *at)
 {
@@ -122,7 +129,8 @@ static void plan_take(struct planner *p, const struct sat_snap *s, const struct 
                         .pool = pool->name,
                         .kind = pool->kind,
                         .place = pool->place,
-                        .backing_id = at->backing_id };
+                        .backing_id = at->backing_id,
+                        .props = props_of(in->want, v->volume_number) };
                 struct step *step = plan_add_step(p, STEP_SNAPSHOT, GROUP_SNAP, &fresh);
                 step->src = src;
                 step->quiet = hold_possible(in->want) || !src->attached;

@@ -42,12 +42,13 @@ struct dev {
         bool attached; /* a block device is there */
         bool lost;     /* attached, but the backing was deleted: the data lives as long as the device does */
         bool in_use;   /* the block device has holders or is mounted */
-        uint64_t granule_kib;     /* sizes here are multiples of this; 0 = as the provider says */
-        uint64_t size_kib;        /* of the backing */
-        uint64_t device_kib;      /* of the block device when attached */
-        uint64_t allocated_kib;   /* taken from the pool */
-        const char *device_path;  /* when attached */
-        const char *backing_path; /* when exists or lost */
+        uint64_t granule_kib;       /* sizes here are multiples of this; 0 = as the provider says */
+        uint64_t size_kib;          /* of the backing */
+        uint64_t device_kib;        /* of the block device when attached */
+        uint64_t allocated_kib;     /* taken from the pool */
+        const char *device_path;    /* when attached */
+        const char *backing_path;   /* when exists or lost */
+        const struct strmap *props; /* of a device that is to be made: its effective properties; else NULL */
         /* What is stacked on it, bottom up (satellite/layer.h); none: its device is the volume's. */
         struct layer_dev *layers;
         uint32_t layers_n;

@@ -16,6 +16,7 @@
 
 #include "satellite/exec.h"
 #include "satellite/inject.h"
+#include "satellite/lvm_options.h"
 #include "satellite/lvm_report.h"
 #include "satellite/provider.h"
 #include "satellite/wipe.h"
@@ -27,6 +28,7 @@
         "devices{filter=[\"r|^/dev/drbd|\",\"r|^/dev/zd|\",\"r|^/dev/nbd|\",\"r|^/dev/mapper/" \
         "Linstor-Crypt-|\"]}"
 #define ARGS_MAX 32
+#define CREATE_ARGS_MAX (ARGS_MAX + 2 * LVM_WORDS_MAX)
 #define OPEN_MS 500
 #define METADATA_FULL 95.0 /* per cent of a thin pool's metadata from which on it is no longer used */
 
@@ -112,6 +114,16 @@ static int explain(const struct exec_cmd *c, const struct exec_result *r, struct
         return err;
 }
 
+static int lvm_run(struct arena *a, struct exec_result *ret, struct trouble *t, const char *const *argv)
+{
+        struct exec_cmd c = { .argv = argv, .deadline_ms = LVM_DEADLINE_MS };
+        struct exec_result r;
+        int err = exec_try(&c, a, &r, t);
+        if (err == 0 && r.status != 0) err = explain(&c, &r, t);
+        if (err == 0 && ret != NULL) *ret = r;
+        return err;
+}
+
 /* Runs an lvm program with the given arguments, a NULL at their end; NULLs that are to be left out are "". */
 static int lvm(struct arena *a, struct exec_result *ret, struct trouble *t, const char *program, ...)
 {
@@ -124,12 +136,7 @@ static int lvm(struct arena *a, struct exec_result *ret, struct trouble *t, cons
                 if (s[0] != '\0') argv[n++] = s;
         }
         va_end(ap);
-        struct exec_cmd c = { .argv = argv, .deadline_ms = LVM_DEADLINE_MS };
-        struct exec_result r;
-        int err = exec_try(&c, a, &r, t);
-        if (err == 0 && r.status != 0) err = explain(&c, &r, t);
-        if (err == 0 && ret != NULL) *ret = r;
-        return err;
+        return lvm_run(a, ret, t, argv);
 }
 
 static int not_understood(struct trouble *t, const char *program, int err, const char *line)
@@ -255,8 +262,7 @@ static int lvm_info(const char *place, struct pool_info *ret, struct trouble *t)
 
 static bool is_volume(const struct lvm_lv *lv, const struct lvm_place *p)
 {
-        if (lv->attr[0] != 'V' && lv->attr[0] != '-' && lv->attr[0] != 'o' && lv->attr[0] != 'O')
-                return false;
+        if (lv->attr[0] == '\0' || strchr("V-oOrRmM", lv->attr[0]) == NULL) return false; /* raid, mirror */
         bool thin = lv->attr[0] == 'V';
         if (thin != (p->thin != NULL)) return false;
         return !thin || strcmp(lv->pool, p->thin) == 0;
@@ -429,17 +435,85 @@ static int finish_raw(struct lvm_target *g, struct trouble *t)
         return err;
 }
 
+static const char *prop(const struct dev *d, const char *key)
+{
+        return d->props == NULL ? NULL : strmap_get(d->props, key);
+}
+
+static int bad_option(const struct dev *d, const char *key, const struct fail *f, struct trouble *t)
+{
+        trouble_set(t, E_CONFIG, TROUBLE_UNKNOWN, "Resource %s, volume %llu: property %s cannot be used.",
+                d->rsc_name, (unsigned long long)d->volume_number, key);
+        trouble_cause(t, "%s.", f->text);
+        trouble_fix(t, "Change the property, or delete it. The satellite tries again by itself.");
+        return E_CONFIG;
+}
+
+/* The group's physical volumes in the wanted order, unless the options name some. */
+static int choose_volumes(struct lvm_target *g, const struct dev *d, struct lvm_words *w, struct trouble *t)
+{
+        static const char key[] = "StorDriver/LvcreatePvSelection";
+        struct exec_result r;
+        struct fail f = { 0 };
+        const char *sort;
+        int err = lvm_sort_parse(prop(d, key), &g->a, &sort, &f);
+        if (err != 0) return bad_option(d, key, &f, t);
+        if (w->volumes_n > 0) return 0;
+        err = lvm(&g->a, &r, t, "pvs", "--noheadings", "--sort", sort != NULL ? sort : "pv_used", "-o",
+                "pv_name", "-S", arena_printf(&g->a, "vg_name=\"%s\"", g->p.vg), NULL);
+        for (const char *p = r.out; err == 0 && *(p += strspn(p, " \n")) != '\0';) {
+                size_t n = strcspn(p, " \n");
+                if (p[0] != '/')
+                        return not_understood(t, "pvs", E_PROTOCOL, p); /* [unknown]: a disk is missing */
+                if (w->volumes_n == LVM_WORDS_MAX) break;
+                w->volumes[w->volumes_n++] = arena_strndup(&g->a, p, n);
+                p += n;
+        }
+        return err;
+}
+
+static int create_words(struct lvm_target *g, const struct dev *d, struct lvm_words *w, struct trouble *t)
+{
+        static const char type[] = "StorDriver/LvcreateType", options[] = "StorDriver/LvcreateOptions";
+        struct fail f = { 0 };
+        bool thin = g->p.thin != NULL;
+        if (!thin && lvm_type_parse(prop(d, type), &g->a, w, &f) != 0) return bad_option(d, type, &f, t);
+        if (lvm_options_parse(prop(d, options), thin ? LVM_USE_THIN : LVM_USE_THICK, &g->a, w, &f) != 0)
+                return bad_option(d, options, &f, t);
+        return thin ? 0 : choose_volumes(g, d, w, t);
+}
+
+/* lvcreate with these arguments (a NULL at their end), what the user added, and then the places. */
+static int lvcreate(struct lvm_target *g, const struct lvm_words *w, const char *const *fixed, const char *at,
+        struct trouble *t)
+{
+        const char *argv[CREATE_ARGS_MAX] = { "lvcreate", "--config", LVM_NO_SCAN, "--yes" };
+        unsigned n = 4;
+        for (; *fixed != NULL; fixed++) {
+                assert(n < ARGS_MAX);
+                argv[n++] = *fixed;
+        }
+        for (unsigned i = 0; i < w->n; i++) argv[n++] = w->words[i];
+        argv[n++] = at;
+        for (unsigned i = 0; i < w->volumes_n; i++) argv[n++] = w->volumes[i];
+        return lvm_run(&g->a, NULL, t, argv);
+}
+
 static int make(struct lvm_target *g, const struct dev *d, uint64_t size_kib, struct trouble *t)
 {
         char tag[LVM_TAG_SIZE];
+        struct lvm_words w = { 0 };
         if (lvm_write_mark(d, tag) != 0)
                 return trouble_set(t, E_INVALID, TROUBLE_UNKNOWN, "Resource %s cannot be marked with a tag.",
                         d->rsc_name);
+        int err = create_words(g, d, &w, t);
+        if (err != 0) return err;
         const char *size = arena_printf(&g->a, "%lluk", (unsigned long long)size_kib);
         bool thin = g->p.thin != NULL;
-        int err = lvm(&g->a, NULL, t, "lvcreate", "--yes", "--wipesignatures", "y", "--addtag", tag,
-                "--addtag", LVM_TAG_RAW, "--name", d->backing_id, thin ? "--virtualsize" : "--size", size,
-                thin ? "--thinpool" : "", thin ? g->p.thin : "", g->p.vg, NULL);
+        const char *fixed[] = { "--wipesignatures", "y", "--addtag", tag, "--addtag", LVM_TAG_RAW, "--name",
+                d->backing_id, thin ? "--virtualsize" : "--size", size, thin ? "--thinpool" : NULL, g->p.thin,
+                NULL };
+        err = lvcreate(g, &w, fixed, g->p.vg, t);
         inject_point(INJECT_LVM_CREATED);
         return err;
 }
@@ -558,14 +632,19 @@ static int flush_device(const struct dev *d, struct trouble *t)
         return err == 0 ? 0 : trouble_errno(t, err, "Device %s cannot be flushed", d->device_path);
 }
 
-/* A thin snapshot of src with this name and tags, in one metadata commit. */
-static int make_from(struct lvm_target *g, const struct dev *src, const char *name, const char *tag,
-        const char *tag2, bool skip, struct trouble *t)
+/* A thin snapshot of src with this name and tags, in one metadata commit. of: whose properties count. */
+static int make_from(struct lvm_target *g, const struct dev *src, const struct dev *of, const char *name,
+        const char *tag, const char *tag2, struct trouble *t)
 {
-        const char *origin = arena_printf(&g->a, "%s/%s", g->p.vg, src->backing_id);
-        int err = lvm(&g->a, NULL, t, "lvcreate", "--yes", "--snapshot", "--setactivationskip",
-                skip ? "y" : "n", "--activate", "n", "--addtag", tag, tag2[0] != '\0' ? "--addtag" : "", tag2,
-                "--name", name, origin, NULL);
+        static const char key[] = "StorDriver/LvcreateSnapshotOptions";
+        struct lvm_words w = { 0 };
+        struct fail f = { 0 };
+        if (lvm_options_parse(prop(of, key), LVM_USE_SNAPSHOT, &g->a, &w, &f) != 0)
+                return bad_option(of, key, &f, t);
+        const char *fixed[] = { "--snapshot", "--setactivationskip", of->snap_name != NULL ? "y" : "n",
+                "--activate", "n", "--name", name, "--addtag", tag, tag2 != NULL ? "--addtag" : NULL, tag2,
+                NULL };
+        int err = lvcreate(g, &w, fixed, arena_printf(&g->a, "%s/%s", g->p.vg, src->backing_id), t);
         inject_point(INJECT_LVM_CREATED);
         return err;
 }
@@ -587,7 +666,7 @@ static int lvm_snapshot(const struct dev *src, const struct dev *d, bool quiet, 
                 const char *snap_tag = arena_printf(&g.a, LVM_TAG_SNAPSHOT "%s", d->snap_name);
                 err = flush_device(src, t);
                 if (err == 0) err = mark_of(d, tag, t);
-                if (err == 0) err = make_from(&g, src, d->backing_id, tag, snap_tag, true, t);
+                if (err == 0) err = make_from(&g, src, d, d->backing_id, tag, snap_tag, t);
         }
         target_done(&g);
         return err;
@@ -619,7 +698,7 @@ static int lvm_restore(const struct dev *src, const struct dev *d, uint64_t size
         if (err == 0 && g.lv == NULL) {
                 err = clear_new(&g, d, t);
                 if (err == 0) err = mark_of(d, tag, t);
-                if (err == 0) err = make_from(&g, src, d->backing_id, tag, "", false, t);
+                if (err == 0) err = make_from(&g, src, d, d->backing_id, tag, NULL, t);
         }
         target_done(&g);
         if (err != 0 || size_kib <= src->size_kib) return err;
@@ -639,7 +718,7 @@ static int lvm_replace(const struct dev *old, const struct dev *src, const struc
                 const char *name = new_name(&g, d);
                 err = g.lv->active ? trouble_errno(t, EBUSY, "Logical volume %s cannot be replaced", g.path)
                                    : clear_new(&g, d, t);
-                if (err == 0) err = make_from(&g, src, name, LVM_TAG_NEW, "", false, t);
+                if (err == 0) err = make_from(&g, src, d, name, LVM_TAG_NEW, NULL, t);
                 if (err == 0) err = lvm(&g.a, NULL, t, "lvremove", "--yes", "--force", g.path, NULL);
                 inject_point(INJECT_LVM_REMOVED);
                 if (err == 0)
@@ -657,7 +736,7 @@ static int lvm_replace(const struct dev *old, const struct dev *src, const struc
 static const char *lvm_missing(struct arena *a)
 {
         static const char *const programs[] = { "lvs", "vgs", "lvcreate", "lvchange", "lvextend", "lvreduce",
-                "lvremove", "lvrename" };
+                "lvremove", "lvrename", "pvs" };
         for (size_t i = 0; i < ARRAY_LEN(programs); i++)
                 if (!exec_exists(programs[i]))
                         return arena_printf(a, "%s is not installed: install the package lvm2", programs[i]);

@@ -22,6 +22,7 @@ void dev_copy(struct arena *a, const struct dev *d, struct dev *ret)
         ret->backing_id = copy_str(a, d->backing_id);
         ret->device_path = copy_str(a, d->device_path);
         ret->backing_path = copy_str(a, d->backing_path);
+        ret->props = NULL;
         layers_copy(a, d, ret);
 }
 

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "satellite/lvm_options.h"
 #include "satellite/lvm_report.h"
 #include "wire/codec/codec.h"
 
@@ -173,9 +174,106 @@ static void test_places(void **state)
         arena_done(&a);
 }
 
+/* ---- options ---- */
+
+static const char *words_of(const struct lvm_words *w)
+{
+        static char text[400];
+        text[0] = '\0';
+        for (unsigned i = 0; i < w->n + w->volumes_n; i++) {
+                strcat(text, i == w->n ? "| " : "");
+                strcat(text, i < w->n ? w->words[i] : w->volumes[i - w->n]);
+                strcat(text, " ");
+        }
+        return text;
+}
+
+static void test_options(void **state)
+{
+        static const struct {
+                enum lvm_use use;
+                const char *text, *words; /* NULL: refused */
+        } rows[] = {
+                { LVM_USE_THICK, NULL, "" },
+                { LVM_USE_THICK, "  ", "" },
+                { LVM_USE_THICK, "-i 2 -I64k", "--stripes 2 --stripesize 64k " },
+                { LVM_USE_THICK, "--stripes=3\t--stripesize 128 ", "--stripes 3 --stripesize 128 " },
+                { LVM_USE_THICK, "-m1 --nosync /dev/sdb /dev/disk/by-id/x:1",
+                        "--mirrors 1 --nosync | /dev/sdb /dev/disk/by-id/x:1 " },
+                { LVM_USE_THICK, "-C y --alloc anywhere -r auto",
+                        "--contiguous y --alloc anywhere --readahead auto " },
+                { LVM_USE_THICK, "--addtag fast", "--addtag fast " },
+                { LVM_USE_THIN, "-r none", "--readahead none " },
+                { LVM_USE_SNAPSHOT, "--addtag nightly", "--addtag nightly " },
+                { LVM_USE_THIN, "-i 2", NULL },
+                { LVM_USE_SNAPSHOT, "/dev/sdb", NULL },
+                { LVM_USE_THICK, "--addtag outrigger:raw", NULL },
+                { LVM_USE_THICK, "--addtag Outrigger-new", NULL },
+                { LVM_USE_THICK, "--config devices{filter=[]}", NULL },
+                { LVM_USE_THICK, "--size 1k", NULL },
+                { LVM_USE_THICK, "-L1k", NULL },
+                { LVM_USE_THICK, "--name other", NULL },
+                { LVM_USE_THICK, "-n", NULL },
+                { LVM_USE_THICK, "--activate n", NULL },
+                { LVM_USE_THICK, "--stripes", NULL },
+                { LVM_USE_THICK, "--stripes two", NULL },
+                { LVM_USE_THICK, "--stripes -1", NULL },
+                { LVM_USE_THICK, "--strip 2",
+                        NULL }, /* LVM would take it for --stripes; what is meant must be said */
+                { LVM_USE_THICK, "--stripes=2; rm -rf /", NULL },
+                { LVM_USE_THICK, "--nosync=y", NULL },
+                { LVM_USE_THICK, "-i 2 othervg", NULL },
+                { LVM_USE_THICK, "/dev/../etc/passwd", NULL },
+                { LVM_USE_THICK, "/etc/passwd", NULL },
+                { LVM_USE_THICK, "$(reboot)", NULL },
+                { LVM_USE_THICK, "-r a\x01", NULL },
+                { LVM_USE_THICK, "-", NULL },
+                { LVM_USE_THICK, "--", NULL },
+        };
+        (void)state;
+        for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+                struct arena a = { 0 };
+                struct lvm_words w = { 0 };
+                struct fail f = { 0 };
+                int err = lvm_options_parse(rows[i].text, rows[i].use, &a, &w, &f);
+                if (err != (rows[i].words == NULL ? E_INVALID : 0))
+                        fail_msg("%s: %d %s", rows[i].text, err, f.text);
+                if (rows[i].words != NULL) assert_string_equal(words_of(&w), rows[i].words);
+                else assert_true(f.text[0] != '\0');
+                arena_done(&a);
+        }
+}
+
+static void test_type_and_order(void **state)
+{
+        struct arena a = { 0 };
+        struct lvm_words w = { 0 };
+        struct fail f = { 0 };
+        const char *sort = "";
+        (void)state;
+        assert_int_equal(lvm_type_parse("linear", &a, &w, &f), 0);
+        assert_int_equal(lvm_type_parse(NULL, &a, &w, &f), 0);
+        assert_int_equal(w.n, 0);
+        assert_int_equal(lvm_type_parse("raid10", &a, &w, &f), 0);
+        assert_string_equal(words_of(&w), "--type raid10 ");
+        assert_int_equal(lvm_type_parse("lz4", &a, &w, &f), E_INVALID);
+        assert_int_equal(lvm_type_parse("thin", &a, &w, &f), E_INVALID);
+        assert_int_equal(lvm_sort_parse(NULL, &a, &sort, &f), 0);
+        assert_null(sort);
+        assert_int_equal(lvm_sort_parse("--sort pv_free,-pv_name", &a, &sort, &f), 0);
+        assert_string_equal(sort, "pv_free,-pv_name");
+        assert_int_equal(lvm_sort_parse("-O -pv_free", &a, &sort, &f), 0);
+        assert_int_equal(lvm_sort_parse("--sort pv_used --config x", &a, &sort, &f), E_INVALID);
+        assert_int_equal(lvm_sort_parse("--config x", &a, &sort, &f), E_INVALID);
+        assert_int_equal(lvm_sort_parse("--sort", &a, &sort, &f), E_INVALID);
+        arena_done(&a);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
+                cmocka_unit_test(test_options),
+                cmocka_unit_test(test_type_and_order),
                 cmocka_unit_test(test_lvs),
                 cmocka_unit_test(test_bad_lines),
                 cmocka_unit_test(test_vgs),

@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 
 TOP = pathlib.Path(__file__).resolve().parents[2]
@@ -20,7 +21,8 @@ from lib_e2e import BUILD, wait_for  # noqa: E402
 CPU = 'qemu64,+aes,+ssse3,+sse4.1,+sse4.2,+popcnt,+pclmulqdq,+rdrand'  # what Debian's libraries like, and no more
 HOST_ADDRESS = '10.99.0.1'
 SATELLITE = '/opt/outrigger/outrigger-satellite'
-BOOT_S, COMMAND_S = 120, 120  # without KVM everything takes ten times as long, and more when the machine is busy
+BOOT_S, BOOTS, COMMAND_S = 240, 3, 600  # without KVM everything takes ten times as long, and more when the machine is busy
+ROOM_MIB, MEMORY_MIB = 3000, 1500  # what a run may need below /tmp, and of memory
 
 
 class CommandFailed(AssertionError):
@@ -96,7 +98,15 @@ class Guest:
                 return self.run('true', timeout_s=5) == ''
             except (OSError, TimeoutError):
                 return False
-        wait_for(f'{self.name} to boot', answers, BOOT_S, 0.3)
+        for left in reversed(range(BOOTS)):  # a boot that hangs says nothing about what is tested: this alone is repeated
+            try:
+                return wait_for(f'{self.name} to boot', answers, BOOT_S, 0.3)
+            except TimeoutError:
+                if left == 0:
+                    raise
+                print(f'        {self.name} does not boot; once more')
+                self.kill()
+                self.start()
 
     def kill(self):
         """As if the plug were pulled. Disks keep what was written."""
@@ -189,7 +199,7 @@ class Satellite:
 
     def stop(self, signal_name='TERM'):
         self.guest.try_run(f'kill -{signal_name} $(cat /run/satellite.pid)')
-        wait_for('the satellite to end', lambda: not self.running(), 60, 0.3)
+        wait_for('the satellite to end', lambda: not self.running(), 300, 0.3)
 
     def log(self):
         return self.guest.try_run('cat /run/satellite.log')[1]
@@ -204,4 +214,12 @@ def programs_missing():
         return 'needs root'
     if not os.path.exists('/dev/net/tun'):
         return '/dev/net/tun is missing'
+    if shutil.disk_usage(tempfile.gettempdir()).free >> 20 < ROOM_MIB:
+        return f'there are less than {ROOM_MIB} MiB of room in {tempfile.gettempdir()}'
+    with open('/proc/meminfo') as f:
+        available = next(int(line.split()[1]) >> 10 for line in f if line.startswith('MemAvailable'))
+    if available < MEMORY_MIB:
+        return f'there are less than {MEMORY_MIB} MiB of memory available'
+    if subprocess.run(['unshare', '--net', 'true'], capture_output=True).returncode != 0:
+        return 'network namespaces are not permitted'
     return None

@@ -83,18 +83,18 @@ def locked(bed):
     bed.guest.run(f'echo precious | dd of={path} conv=sync oflag=direct bs=4096 2>/dev/null')
     bed.satellite.stop('KILL')
     bed.satellite.start()  # without a reboot the device stays open, and no key is needed
-    wait_for('the node', bed.online, 60, 0.3)
+    wait_for('the node', bed.online, 600, 0.3)
     assert bed.guest.run(f'head -c 8 {path}') == 'precious'
     bed.satellite.stop('TERM')
     bed.guest.run(f'cryptsetup close {path.rsplit("/", 1)[1]} && lvchange -an vg0/kept_00000')
     bed.cluster.kill('c1')
     bed.cluster.start('c1')
     bed.rest.close()
-    wait_for('the controller', lambda: bed.cluster.serves('c1'), 60, 0.5)
+    wait_for('the controller', lambda: bed.cluster.serves('c1'), 600, 0.5)
     assert status(bed) == 'locked'
     bed.satellite.start()
-    wait_for('the node', bed.online, 60, 0.3)
-    reports = wait_for('the report', lambda: bed.volume('kept').get('reports'), 90, 0.5)
+    wait_for('the node', bed.online, 600, 0.3)
+    reports = wait_for('the report', lambda: bed.volume('kept').get('reports'), 600, 0.5)
     assert any('enter-passphrase' in (r.get('correction') or '') for r in reports), reports
     assert not bed.volume('kept').get('device_path')
     assert bed.rest.call('PATCH', '/v1/encryption/passphrase', 'wrong').status == 500
@@ -113,14 +113,14 @@ def emptied(bed):
     bed.guest.run('cryptsetup close Linstor-Crypt-kept_00000; dd if=/dev/vg0/kept_00000 of=/run/header bs=1M count=16 2>/dev/null;'
                   'dd if=/dev/zero of=/dev/vg0/kept_00000 bs=1M count=16 oflag=direct 2>/dev/null')
     bed.satellite.start()
-    wait_for('the node', bed.online, 60, 0.3)
-    reports = wait_for('the report', lambda: bed.volume('kept').get('reports'), 90, 0.5)
+    wait_for('the node', bed.online, 600, 0.3)
+    reports = wait_for('the report', lambda: bed.volume('kept').get('reports'), 600, 0.5)
     assert any('not made again' in (r.get('cause') or '') for r in reports), reports
     bed.guest.run('test "$(dd if=/dev/vg0/kept_00000 bs=1M count=16 2>/dev/null | tr -d "\\0" | wc -c)" = 0')
     bed.satellite.stop('TERM')
     bed.guest.run('dd if=/run/header of=/dev/vg0/kept_00000 bs=1M oflag=direct 2>/dev/null')
     bed.satellite.start()
-    wait_for('the node', bed.online, 60, 0.3)
+    wait_for('the node', bed.online, 600, 0.3)
     assert bed.guest.run(f'head -c 8 {bed.device("kept", 40 * MIB)}') == 'precious'
     bed.delete('kept')
     bed.gone('kept')
@@ -130,7 +130,7 @@ def killed_at(bed, point):
     """The satellite dies at one point of an encrypted volume's life and is started again: the life goes on, nothing is left over."""
     bed.satellite.stop('KILL')
     bed.satellite.start(inject=point.lower())
-    wait_for('the node', bed.online, 60, 0.3)
+    wait_for('the node', bed.online, 600, 0.3)
     name = 'k-' + point.lower().replace('_', '-')
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         def history():

@@ -32,7 +32,7 @@ class Bed:
                        'lvcreate -q --type thin-pool -L 800M -n thin vg0 2>&1')
         self.rest.call('POST', '/v1/nodes', {'name': 'n1', 'type': 'SATELLITE', 'net_interfaces': [
             {'name': 'default', 'address': self.guest.address, 'satellite_port': 3366, 'satellite_encryption_type': 'PLAIN'}]}).ok()
-        wait_for('the node', self.online, 60, 0.3)
+        wait_for('the node', self.online, 600, 0.3)
         for name, kind, place in (('thick', 'LVM', 'vg0'), ('thin', 'LVM_THIN', 'vg0/thin')):
             self.rest.call('POST', '/v1/nodes/n1/storage-pools', {
                 'storage_pool_name': name, 'provider_kind': kind, 'props': {'StorDriver/StorPoolName': place}}).ok()
@@ -63,7 +63,7 @@ class Bed:
         def there():
             v = self.volume(name)
             return v.get('device_path') and v.get('usable_size_kib', 0) >= size_kib and v['device_path']
-        path = wait_for(f'{name} of {size_kib} KiB', there, 120, 0.3)
+        path = wait_for(f'{name} of {size_kib} KiB', there, 600, 0.3)
         real = int(self.guest.run(f'blockdev --getsize64 {path}')) // 1024
         assert real == self.volume(name)['usable_size_kib'], (real, self.volume(name))
         return path
@@ -75,7 +75,7 @@ class Bed:
         return self.guest.run('lvs --noheadings -o lv_name vg0').split()
 
     def gone(self, name):
-        wait_for(f'{name} to be gone', lambda: f'{name}_00000' not in self.lvs(), 120, 0.5)
+        wait_for(f'{name} to be gone', lambda: f'{name}_00000' not in self.lvs(), 600, 0.5)
 
     def close(self):
         self.guest.remove()
@@ -96,10 +96,29 @@ def life(bed, pool):
     bed.guest.run(f'cmp -n $((40 << 20)) /run/data {path}')
     assert bed.volume(name)['usable_size_kib'] == 92 * MIB, bed.volume(name)  # whole extents of 4 MiB
     if pool == 'thick':
-        wait_for('less free space', lambda: bed.pool(pool)['free_capacity'] <= free - 92 * MIB, 60, 0.5)
+        wait_for('less free space', lambda: bed.pool(pool)['free_capacity'] <= free - 92 * MIB, 600, 0.5)
     bed.delete(name)
     bed.gone(name)
-    wait_for('the space back', lambda: bed.pool(pool)['free_capacity'] >= free - 2 * MIB, 60, 0.5)
+    wait_for('the space back', lambda: bed.pool(pool)['free_capacity'] >= free - 2 * MIB, 600, 0.5)
+
+
+def options(bed):
+    """LvcreateOptions and LvcreateType reach lvcreate; what is not to be handed on is refused by name, and nothing is made."""
+    bed.guest.run('vgextend -q vg0 /dev/disk/by-id/virtio-data1')
+    bed.define('wide', 24 * MIB)
+    bed.rest.call('PUT', '/v1/resource-definitions/wide', {'override_props': {
+        'StorDriver/LvcreateOptions': '-i 2 --config devices{}'}}).ok()
+    bed.place('wide', 'thick', ok=False)
+    reports = wait_for('the report', lambda: bed.volume('wide').get('reports'), 300, 0.5)
+    assert any('--config' in (r.get('cause') or '') for r in reports), reports
+    assert 'wide_00000' not in bed.lvs()
+    bed.rest.call('PUT', '/v1/resource-definitions/wide', {'override_props': {
+        'StorDriver/LvcreateOptions': '-i 2 -I 64', 'StorDriver/LvcreateType': 'striped'}}).ok()
+    bed.device('wide', 24 * MIB)
+    assert bed.guest.run('lvs --noheadings --units k --nosuffix -o stripes,stripe_size vg0/wide_00000').split() == ['2', '64.00']
+    bed.delete('wide')
+    bed.gone('wide')
+    bed.guest.run('vgreduce -q vg0 /dev/disk/by-id/virtio-data1')
 
 
 def in_use(bed):
@@ -115,7 +134,7 @@ def in_use(bed):
     bed.guest.run('sleep 4; test "$(cat /run/mnt/file)" = text')
     assert 'used_00000' in bed.lvs()
     bed.guest.run('umount /run/mnt')
-    wait_for('the deletion', lambda: bed.rest.call('DELETE', '/v1/resource-definitions/used').status < 400, 60, 1)
+    wait_for('the deletion', lambda: bed.rest.call('DELETE', '/v1/resource-definitions/used').status < 400, 600, 1)
     bed.gone('used')
 
 
@@ -124,7 +143,7 @@ def foreign(bed):
     bed.guest.run('lvcreate -q -y -L 20M -n theirs_00000 vg0 && echo precious | dd of=/dev/vg0/theirs_00000 conv=sync 2>/dev/null')
     bed.define('theirs', 20 * MIB)
     bed.place('theirs', 'thick', ok=False)
-    reports = wait_for('the report', lambda: bed.volume('theirs').get('reports'), 60, 0.5)
+    reports = wait_for('the report', lambda: bed.volume('theirs').get('reports'), 600, 0.5)
     assert any('mark' in (r.get('cause') or '') or 'tag' in (r.get('cause') or '') for r in reports), reports
     bed.delete('theirs')
     assert bed.guest.run('head -c 8 /dev/vg0/theirs_00000') == 'precious'
@@ -137,7 +156,7 @@ def full(bed):
     bed.guest.run('lvcreate -q -y -l 80%FREE -n ballast vg0')
     answer = bed.place('large', 'thick', ok=False)
     told = answer.text if answer.status >= 400 else wait_for(
-        'the report', lambda: bed.volume('large').get('reports'), 60, 0.5)
+        'the report', lambda: bed.volume('large').get('reports'), 600, 0.5)
     assert 'space' in str(told), told
     if answer.status < 400:
         bed.guest.run('lvremove -q -y vg0/ballast')
@@ -156,10 +175,10 @@ def group_lost(bed):
     path = bed.device('kept', 20 * MIB)
     bed.guest.run(f'echo text | dd of={path} conv=sync 2>/dev/null')
     bed.guest.run('vgrename -q vg0 hidden')
-    reports = wait_for('the pool to say so', lambda: bed.pool('thick').get('reports'), 60, 0.5)
+    reports = wait_for('the pool to say so', lambda: bed.pool('thick').get('reports'), 600, 0.5)
     assert any('vg0' in str(r) for r in reports), reports
     bed.guest.run('vgrename -q hidden vg0')
-    wait_for('the pool to be well', lambda: not bed.pool('thick').get('reports'), 60, 0.5)
+    wait_for('the pool to be well', lambda: not bed.pool('thick').get('reports'), 600, 0.5)
     assert bed.guest.run(f'head -c 4 {bed.device("kept", 20 * MIB)}') == 'text'
     bed.delete('kept')
     bed.gone('kept')
@@ -169,7 +188,7 @@ def killed_at(bed, point):
     """The satellite dies at one point of a volume's life and is started again: the life goes on, nothing is left over."""
     bed.satellite.stop('KILL')
     bed.satellite.start(inject=point.lower())
-    wait_for('the node', bed.online, 60, 0.3)
+    wait_for('the node', bed.online, 600, 0.3)
     name = 'k-' + point.lower().replace('_', '-')
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         def history():
@@ -182,7 +201,7 @@ def killed_at(bed, point):
             bed.delete(name)
         bed.define(name, 20 * MIB)
         done = pool.submit(history)
-        wait_for(f'death at {point}', lambda: not bed.satellite.running(), 120, 0.3)
+        wait_for(f'death at {point}', lambda: not bed.satellite.running(), 600, 0.3)
         bed.satellite.start()
         done.result()
     bed.gone(name)
@@ -196,6 +215,7 @@ def run(suite, work, image, everything):
     try:
         for pool in ('thick', 'thin'):
             suite.check(f'create, write, grow, read, delete in pool {pool}', life, bed, pool)
+        suite.check('options of lvcreate', options, bed)
         suite.check('a device in use', in_use, bed)
         suite.check('a volume that is not ours', foreign, bed)
         suite.check('a full group', full, bed)

@@ -30,8 +30,8 @@ def fill(bed, name, text):
 
 def holds(bed, name, text):
     path = bed.device(name, SIZE)
-    bed.guest.run('echo 1 >/proc/sys/vm/drop_caches; set -o pipefail;'
-                  f'cmp -n $((16 << 16)) <(yes "{text}") {path} && cmp -n $((16 << 16)) -i 0:$((300 << 16)) <(yes "{text} end") {path}')
+    bed.guest.run(f'echo 1 >/proc/sys/vm/drop_caches; yes "{text}" | cmp -n $((16 << 16)) - {path} &&'
+                  f'yes "{text} end" | cmp -n $((16 << 16)) -i 0:$((300 << 16)) - {path}')
 
 
 def snapshots(bed, name):
