@@ -101,6 +101,17 @@ void op_wait_rsc(struct op *op, const char *node_name, const char *rsc_name, boo
         if (gone) SET(w, wait_item, gone, true);
 }
 
+void op_wait_settled(struct op *op, const char *node_name, const char *rsc_name)
+{
+        op_wait_rsc(op, node_name, rsc_name, false);
+        for (uint32_t i = 0; i < op->reply->waits_n; i++) {
+                struct wait_item *w = &op->reply->waits[i];
+                if (w->rsc_name != NULL && strcmp(w->rsc_name, rsc_name) == 0 &&
+                        strcmp(w->node_name, node_name) == 0 && !w->gone)
+                        SET(w, wait_item, settled, true);
+        }
+}
+
 void op_wait_pool(struct op *op, const char *node_name, const char *pool_name)
 {
         struct wait_item *w = add_wait(op, node_name);

@@ -54,6 +54,8 @@ void op_rc_explain(
 static inline bool op_failed(const struct op *op) { return op->err != 0 || op->tx->err != 0; }
 /* The accepting member answers only when this node has carried out the resource as of this operation. */
 void op_wait_rsc(struct op *op, const char *node_name, const char *rsc_name, bool gone);
+/* It answers only when no disk of it comes or goes any more, however many operations of the leader that takes. */
+void op_wait_settled(struct op *op, const char *node_name, const char *rsc_name);
 void op_wait_pool(struct op *op, const char *node_name, const char *pool_name);
 /* Derived one-way from the seed of the request: drawing one number tells nothing about the others. */
 uint64_t op_random(struct op *op);

@@ -152,10 +152,17 @@ struct rsc_args {
         const uint64_t *drbd_ports; /* NULL = lowest free */
         uint32_t drbd_ports_n;
         int64_t drbd_port_count;
+        bool drbd_client;          /* diskless, and no voter */
+        const char *diskful_by;    /* who wanted it to have a disk; NULL = the user */
         const struct snap *source; /* the volumes are made from this snapshot, in its pools; NULL = empty */
 };
 /* Creates a resource on a node. false: refused. */
 bool op_make_rsc(struct op *op, struct rsc_dfn *rd, const struct rsc_args *args);
+/* The volumes of r, as its definition says, in pools of its node. false: refused. */
+bool op_make_volumes(struct op *op, const struct node *n, const struct rsc_dfn *rd,
+        const struct rsc_args *args, struct rsc *r);
+/* May a resource of the definition be on that node? false: refused. */
+bool op_node_ok(struct op *op, const struct node *n, const struct rsc_dfn *rd);
 /* Decides the layer stack of a definition that has none yet. false: refused. */
 bool op_decide_stack(struct op *op, struct rsc_dfn *rd, const char *const *wanted, uint32_t n);
 /* The stack that the definition has or would get. */

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "controller/op_disk.h"
 #include "controller/op_place.h"
 #include "wire/def/layer_size.h"
 
@@ -59,8 +60,17 @@ static struct place_node *find_node(struct place_ctx *c, const char *name)
 /* Does it count as a replica? */
 static bool is_replica(const struct rsc *r)
 {
-        return (r->flags & (rsc_flag_DISKLESS | rsc_flag_DELETE | rsc_flag_EVACUATE)) == 0 &&
-               !prop_bool(strmap_get(&r->props, "DrbdOptions/SkipDisk"), false);
+        if ((r->flags & (rsc_flag_DELETE | rsc_flag_EVACUATE)) != 0) return false;
+        if ((r->flags & rsc_flag_EVICTED) == rsc_flag_EVICTED) return false;
+        if ((r->flags & rsc_flag_DISKLESS) != 0 && (r->flags & RSC_ADDING) == 0) return false;
+        return !prop_bool(strmap_get(&r->props, "DrbdOptions/SkipDisk"), false);
+}
+
+/* One without a disk can get one. */
+static bool can_be_replica(const struct rsc *r)
+{
+        return (r->flags & rsc_flag_DRBD_DISKLESS) == rsc_flag_DRBD_DISKLESS &&
+               (r->flags & (RSC_ADDING | RSC_REMOVING | rsc_flag_INACTIVE | rsc_flag_EVACUATE)) == 0;
 }
 
 /* Replicas that exist count for the rules; on the node of any resource of this name nothing else can be
@@ -74,6 +84,7 @@ static void mark_deployed(struct op *op, struct place_ctx *c, const char *rsc)
                 struct stor_pool p;
                 if (node == NULL) continue;
                 if (!is_replica(&rscs[i])) {
+                        if (!c->diskless && can_be_replica(&rscs[i])) continue;
                         node->why = "it has a resource of that name already";
                         continue;
                 }
@@ -351,6 +362,7 @@ static bool create_all(struct op *op, struct place_ctx *c, struct rsc_dfn *rd, c
                 struct rsc_args args = { .node = c->nodes[p->node].name,
                         .pool = p->name,
                         .drbd_node_id = -1,
+                        .diskful_by = BY_AUTO_PLACER,
                         .drbd_port_count = HAS(f, select_filter, port_count) ? f->port_count : 0 };
                 if (!op_make_rsc(op, rd, &args)) break;
                 buf_printf(&names, "%s'%s (%s)'", i != 0 ? ", " : "", args.node, p->name);
@@ -384,9 +396,10 @@ static bool create_diskless(struct op *op, struct place_ctx *c, struct rsc_dfn *
                 return true;
         }
         for (uint32_t i = 0; i < c->nodes_n; i++) {
-                struct rsc_args args = {
-                        .node = c->nodes[i].name, .flags = rsc_flag_DISKLESS, .drbd_node_id = -1
-                };
+                struct rsc_args args = { .node = c->nodes[i].name,
+                        .flags = rsc_flag_DISKLESS,
+                        .drbd_node_id = -1,
+                        .drbd_client = RD_HAS_LAYER(rd, "DRBD") };
                 if (c->nodes[i].why != NULL || op_find_rsc(op, rd->name, args.node, &r)) continue;
                 if (!op_make_rsc(op, rd, &args)) return false;
         }

@@ -14,6 +14,7 @@ struct place_ctx {
         struct place_pool *pools;
         uint32_t pools_n;
         bool mixing;
+        bool diskless; /* set by the caller: nodes for a resource without a disk are looked for */
         const struct strmap *ctrl, *rd_props, *rg_props;
 };
 /* Fills the context but for the stack. rd and rg may be NULL. */

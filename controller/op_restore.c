@@ -194,6 +194,13 @@ static bool may_roll_back(struct op *op, const struct snap_dfn *d)
                         op_rc_ref(op, rc, "Node", r->node_name);
                         return false;
                 }
+                if ((r->flags & rsc_flag_INACTIVE) != 0) {
+                        struct api_rc *rc = op_rc(op, RC_FAIL_INVLD_RSC_STATE,
+                                "Resource '%s' is deactivated on node '%s'.", r->rsc_name, r->node_name);
+                        op_rc_explain(op, rc, "A resource is rolled back on all of its nodes.", NULL,
+                                "Activate it first, or delete it.");
+                        return false;
+                }
                 if ((r->flags & rsc_flag_DISKLESS) != 0 ||
                         op_find_snap(op, d->rsc_name, d->snap_name, r->node_name, &s))
                         continue;

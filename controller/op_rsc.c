@@ -2,7 +2,7 @@
  * op_place.c. */
 #include <string.h>
 
-#include "controller/op_internal.h"
+#include "controller/op_disk.h"
 #include "controller/saga.h"
 #include "wire/base/sabotage.h"
 #include "wire/def/layer_size.h"
@@ -201,7 +201,7 @@ static const char *pool_of_source(const struct snap *s, uint64_t number)
         return NULL;
 }
 
-static bool make_volumes(struct op *op, const struct node *n, const struct rsc_dfn *rd,
+bool op_make_volumes(struct op *op, const struct node *n, const struct rsc_dfn *rd,
         const struct rsc_args *args, struct rsc *r)
 {
         struct vlm_dfn *vds;
@@ -236,7 +236,7 @@ static bool make_volumes(struct op *op, const struct node *n, const struct rsc_d
 
 /* ---- create ---- */
 
-static bool node_ok(struct op *op, const struct node *n, const struct rsc_dfn *rd)
+bool op_node_ok(struct op *op, const struct node *n, const struct rsc_dfn *rd)
 {
         if ((n->flags & (node_flag_EVACUATE | node_flag_DELETE)) != 0) {
                 op_rc(op, RC_FAIL_EVACUATING, "Node '%s' is being %s.", n->name,
@@ -274,27 +274,54 @@ static bool widen_diskless(struct op *op, const struct rsc_dfn *rd, uint64_t *fl
         return true;
 }
 
+/* A diskless resource that is there already: gets the disk that is asked for, or stays, as one that is wanted. */
+static bool convert(struct op *op, struct rsc_dfn *rd, struct rsc *r, const struct rsc_args *args)
+{
+        bool want_disk = (args->flags & rsc_flag_DISKLESS) == 0;
+        bool tie_breaker = (r->flags & rsc_flag_TIE_BREAKER) == rsc_flag_TIE_BREAKER;
+        bool moving = (r->flags & (RSC_ADDING | RSC_REMOVING)) != 0;
+        struct disk_args add = { .pool = args->pool,
+                .by = args->diskful_by != NULL ? args->diskful_by : BY_USER };
+        if (!moving && want_disk && (r->flags & rsc_flag_DRBD_DISKLESS) == rsc_flag_DRBD_DISKLESS) {
+                const char *pool = args->props != NULL ? strmap_get(args->props, "StorPoolName") : NULL;
+                if (add.pool == NULL && op_given(pool)) add.pool = pool;
+                if (!op_disk_add(op, rd, r, &add)) return false;
+                rsc_rc(op, RC_CREATED, RC_OP_CREATE, rd->name, r->node_name, "was diskless: it gets a disk");
+                return true;
+        }
+        if (!moving && !want_disk && tie_breaker &&
+                (args->flags & rsc_flag_TIE_BREAKER) != rsc_flag_TIE_BREAKER) {
+                op_set_role(op, r, false, args->drbd_client);
+                rsc_rc(op, RC_CREATED, RC_OP_CREATE, rd->name, r->node_name,
+                        "was a tie breaker: it is now a diskless resource that is wanted");
+                return true;
+        }
+        rsc_rc(op, RC_FAIL_EXISTS_RSC, RC_OP_CREATE, rd->name, r->node_name, "exists already");
+        return false;
+}
+
 bool op_make_rsc(struct op *op, struct rsc_dfn *rd, const struct rsc_args *args_in)
 {
         struct rsc_args args = *args_in;
         struct node n;
         struct rsc r = { 0 }, old;
         if (!op_need_node(op, args.node, &n)) return false;
-        if (op_find_rsc(op, rd->name, n.name, &old)) {
-                rsc_rc(op, RC_FAIL_EXISTS_RSC, RC_OP_CREATE, rd->name, n.name, "exists already");
-                return false;
-        }
+        if (op_find_rsc(op, rd->name, n.name, &old)) return convert(op, rd, &old, &args);
         if (!op_decide_stack(op, rd, args.layer_list, args.layer_list_n)) return false;
-        if (!node_ok(op, &n, rd) || !widen_diskless(op, rd, &args.flags)) return false;
+        if (!op_node_ok(op, &n, rd) || !widen_diskless(op, rd, &args.flags)) return false;
         SET(&r, rsc, rsc_name, rd->name);
         SET(&r, rsc, node_name, n.name);
         SET(&r, rsc, uuid, op_uuid(op));
         SET(&r, rsc, create_timestamp, op->req->wall_ms);
         if (args.flags != 0) SET(&r, rsc, flags, args.flags);
+        if (args.drbd_client) SET(&r, rsc, drbd_client, true);
         if (!op_props_new(op, PS_R, args.props, &r.props)) return false;
         if (args.pool != NULL) strmap_set(&r.props, "StorPoolName", args.pool, op->arena);
+        if (RD_HAS_LAYER(rd, "DRBD") && (args.flags & rsc_flag_DISKLESS) == 0)
+                strmap_set(&r.props, PROP_DISKFUL_BY, args.diskful_by != NULL ? args.diskful_by : BY_USER,
+                        op->arena);
         MARK(&r, rsc, props);
-        if (!make_volumes(op, &n, rd, &args, &r)) return false;
+        if (!op_make_volumes(op, &n, rd, &args, &r)) return false;
         if (RD_HAS_LAYER(rd, "DRBD")) {
                 if (!equip_drbd(op, &n, rd, &args, &r)) return false;
                 op_touch_rd(op, rd->name); /* peers must connect to the new one */
@@ -320,6 +347,7 @@ static void create_one(struct op *op, struct rsc_dfn *rd, const struct rsc_creat
         const uint64_t allowed = rsc_flag_DRBD_DISKLESS | rsc_flag_NVME_INITIATOR | rsc_flag_TIE_BREAKER;
         if (!op_flags_modify(op, &rsc_flag_flags, allowed, r->flags, r->flags_n, &args.flags)) return;
         if (b->drbd_client) args.flags |= rsc_flag_DRBD_DISKLESS;
+        args.drbd_client = b->drbd_client;
         (void)op_make_rsc(op, rd, &args);
 }
 
@@ -347,9 +375,10 @@ void op_rsc_modify(struct op *op)
         struct prop_mod mod = OP_PROP_MOD(b);
         bool matters;
         if (!op_need_rsc(op, op->params[0], op->params[1], &r)) return;
-        if (HAS(b, rsc_modify, drbd_tiebreaker) || HAS(b, rsc_modify, drbd_client)) {
-                op_rc(op, RC_FAIL_IMPL_ERROR,
-                        "Changing the role of a diskless resource is not implemented in this version.");
+        bool role = HAS(b, rsc_modify, drbd_tiebreaker) || HAS(b, rsc_modify, drbd_client);
+        if (role && (r.flags & rsc_flag_DRBD_DISKLESS) != rsc_flag_DRBD_DISKLESS) {
+                rsc_rc(op, RC_FAIL_INVLD_RSC_STATE, RC_OP_MODIFY, r.rsc_name, r.node_name,
+                        "is not diskless: it is neither a tie breaker nor a client");
                 return;
         }
         if (!op_props_modify(op, PS_R, &r.props, &mod, &matters)) return;
@@ -359,6 +388,7 @@ void op_rsc_modify(struct op *op)
                 op_wait_rsc(op, r.node_name, r.rsc_name, false);
         }
         row_put(op->tx, &rsc_type, &r);
+        if (role) op_set_role(op, &r, b->drbd_tiebreaker, b->drbd_client && !b->drbd_tiebreaker);
         rsc_rc(op, RC_MODIFIED, RC_OP_MODIFY, r.rsc_name, r.node_name, "modified");
 }
 
@@ -393,8 +423,7 @@ void op_rsc_delete(struct op *op)
                 op_rc_explain(op, rc, NULL, NULL, "Delete the diskless resources first.");
                 return;
         }
-        op_bury_rsc(op, &rd, &r);
-        if (RD_HAS_LAYER(&rd, "DRBD")) op_touch_rd(op, rd.name);
+        op_drop_rsc(op, &rd, &r);
         rsc_rc(op, RC_DELETED, RC_OP_DELETE, r.rsc_name, r.node_name, "deleted");
 }
 
@@ -412,7 +441,13 @@ static void make_diskful(struct op *op, struct rsc_dfn *rd, const struct node *n
         SET(f, select_filter, additional_place_count, 1);
         if (b->layer_list_n != 0 && !op_decide_stack(op, rd, b->layer_list, b->layer_list_n)) return;
         UNSET(f, select_filter, diskless_on_remaining);
-        (void)op_place_rd(op, rd, f, false);
+        struct rsc r;
+        if (op_place_rd(op, rd, f, false) > 0 && RD_HAS_LAYER(rd, "DRBD") &&
+                op_find_rsc(op, rd->name, n->name, &r)) {
+                strmap_set(&r.props, PROP_DISKFUL_BY, BY_MAKE_AVAILABLE, op->arena);
+                MARK(&r, rsc, props);
+                row_put(op->tx, &rsc_type, &r);
+        }
         for (uint32_t i = 0; i < op->reply->rcs_n; i++) {
                 struct api_rc *rc = &op->reply->rcs[i];
                 if (apirc_severity(rc->ret_code) == APIRC_ERROR && apirc_number(rc->ret_code) == 996)
@@ -421,6 +456,32 @@ static void make_diskful(struct op *op, struct rsc_dfn *rd, const struct node *n
                                 "'%s'.",
                                 n->name, rd->name);
         }
+}
+
+/* It is there: whatever keeps it from being used, or from having the disk that is asked for, is mended. */
+static void make_usable(struct op *op, struct rsc_dfn *rd, struct rsc *r, bool diskful)
+{
+        struct node n;
+        bool diskless = (r->flags & rsc_flag_DISKLESS) != 0;
+        if ((r->flags & rsc_flag_INACTIVE) != 0) {
+                if (op_activate(op, r))
+                        rsc_rc(op, RC_CREATED, RC_OP_CREATE, r->rsc_name, r->node_name, "activated");
+                return;
+        }
+        if ((r->flags & RSC_ADDING) != 0 || (diskless && diskful)) {
+                if ((r->flags & RSC_ADDING) != 0) op_wait_settled(op, r->node_name, r->rsc_name);
+                else if (op_need_node(op, r->node_name, &n)) make_diskful(op, rd, &n);
+                if (op_failed(op)) return;
+                rsc_rc(op, RC_CREATED, RC_OP_CREATE, r->rsc_name, r->node_name, "gets a disk");
+                return;
+        }
+        if ((r->flags & rsc_flag_TIE_BREAKER) == rsc_flag_TIE_BREAKER) {
+                op_set_role(op, r, false, false);
+                rsc_rc(op, RC_CREATED, RC_OP_CREATE, r->rsc_name, r->node_name,
+                        "was a tie breaker: it is now a diskless resource that is wanted");
+                return;
+        }
+        rsc_rc(op, RC_CREATED, RC_OP_CREATE, r->rsc_name, r->node_name, "is available already");
 }
 
 void op_rsc_make_available(struct op *op)
@@ -433,15 +494,7 @@ void op_rsc_make_available(struct op *op)
         if (!op_need_rd(op, op->params[0], &rd) || !op_need_node(op, op->params[1], &n)) return;
         key = (struct rsc){ .rsc_name = rd.name };
         bool exists = op_find_rsc(op, rd.name, n.name, &r);
-        if (exists && b->diskful && (r.flags & rsc_flag_DISKLESS) != 0) {
-                op_rc(op, RC_FAIL_IMPL_ERROR,
-                        "Adding a disk to a diskless resource is not implemented in this version.");
-                return;
-        }
-        if (exists) {
-                rsc_rc(op, RC_CREATED, RC_OP_CREATE, rd.name, n.name, "is available already");
-                return;
-        }
+        if (exists) return make_usable(op, &rd, &r, b->diskful);
         if (b->diskful || row_count(op->tx, &rsc_type, &key, 1) == 0) return make_diskful(op, &rd, &n);
         struct rsc_args args = { .node = n.name,
                 .flags = rsc_flag_DISKLESS,

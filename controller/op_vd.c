@@ -2,7 +2,7 @@
 #include <string.h>
 
 #include "controller/op_crypt.h"
-#include "controller/op_internal.h"
+#include "controller/op_disk.h"
 #include "controller/saga.h"
 #include "wire/base/sabotage.h"
 #include "wire/def/layer_size.h"
@@ -167,7 +167,7 @@ void op_vd_create(struct op *op)
                 .passphrase = HAS(b, vd_create, passphrase) ? b->passphrase : NULL };
         struct rsc_dfn rd;
         struct vlm_dfn vd;
-        if (!op_need_rd(op, op->params[0], &rd)) return;
+        if (!op_need_rd(op, op->params[0], &rd) || !op_disks_still(op, rd.name)) return;
         if (!op_flags_modify(
                     op, &vlm_dfn_flag_flags, vlm_dfn_flag_GROSS_SIZE, v->flags, v->flags_n, &args.flags))
                 return;
@@ -294,7 +294,7 @@ void op_vd_delete(struct op *op)
                         op->params[1], rd.name);
                 return;
         }
-        if (!op_saga_free(op, rd.name)) return;
+        if (!op_saga_free(op, rd.name) || !op_disks_still(op, rd.name)) return;
         uint32_t n = op_list_rscs(op, rd.name, &rscs);
         for (uint32_t i = 0; i < n; i++) {
                 if (!op_in_use(op, &rscs[i])) continue;

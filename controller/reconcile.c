@@ -4,15 +4,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "controller/reconcile_internal.h"
 #include "controller/saga.h"
-
-struct look {
-        const struct reconcile_args *args;
-        struct arena *arena;
-        struct reconcile_action *actions;
-        uint32_t n;
-        int err;
-};
+#include "controller/tend.h"
 
 /* The id follows from kind and subject. */
 static void derive_id(uint8_t id[REQUEST_ID_SIZE], const char *kind, const char *subject, const char *more)
@@ -25,10 +19,11 @@ static void derive_id(uint8_t id[REQUEST_ID_SIZE], const char *kind, const char 
         crypto_generichash_final(&h, id, REQUEST_ID_SIZE);
 }
 
-static void propose(struct look *l, const char *path, const struct type_desc *t, const void *body,
+void reconcile_propose(struct look *l, const char *path, const struct type_desc *t, const void *body,
         const char *kind, const char *subject, const char *more)
 {
         struct buf json = { 0 };
+        if (l->n >= RECONCILE_MAX) return;
         struct reconcile_action *x = &l->actions[l->n];
         enc_json(t, body, JSON_DUMP, &json);
         uint8_t *copy = json.err == 0 ? arena_try(l->arena, json.n == 0 ? 1 : json.n) : NULL;
@@ -75,7 +70,7 @@ static void look_tombstones(struct look *l)
                 struct satellite_confirm body = { 0 };
                 SET(&body, satellite_confirm, node_name, t.node_name);
                 SET_N(&body, satellite_confirm, uuids, uuids, 1);
-                propose(l, "/internal/satellite-confirm", &satellite_confirm_type, &body, "confirm",
+                reconcile_propose(l, "/internal/satellite-confirm", &satellite_confirm_type, &body, "confirm",
                         t.node_name, t.uuid);
         }
         row_scan_close(&s);
@@ -92,8 +87,8 @@ static void look_reports(struct look *l)
                 if (row_exists(l->args->wanted, &error_report_type, &r)) continue;
                 struct error_reports_body body = { 0 };
                 SET_N(&body, error_reports_body, reports, &r, 1);
-                propose(l, "/internal/error-report", &error_reports_body_type, &body, "report", r.filename,
-                        "");
+                reconcile_propose(l, "/internal/error-report", &error_reports_body_type, &body, "report",
+                        r.filename, "");
         }
         row_scan_close(&s);
 }
@@ -122,7 +117,7 @@ static void look_sagas(struct look *l)
                         SET(&body, saga_step, reason, reason != NULL ? reason : "");
                 }
                 snprintf(phase, sizeof phase, "%u", (unsigned)g.phase);
-                propose(l, "/internal/saga-step", &saga_step_type, &body, "saga", g.uuid, phase);
+                reconcile_propose(l, "/internal/saga-step", &saga_step_type, &body, "saga", g.uuid, phase);
         }
         row_scan_close(&s);
 }
@@ -135,6 +130,7 @@ int reconcile_look(
         l.actions = arena_array(a, struct reconcile_action, RECONCILE_MAX);
         if (l.actions == NULL) return E_LIMIT;
         look_sagas(&l);
+        tend_busy(&l);
         look_tombstones(&l);
         look_reports(&l);
         *ret = l.actions;

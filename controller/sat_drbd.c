@@ -4,6 +4,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "state/index.h"
 #include "wire/def/drbd_opts.h"
 
 #define PATHS_PREFIX "Paths/"
@@ -34,15 +35,24 @@ static int load_rscs(struct maker *m)
         return m->tx->err;
 }
 
+/* While its disk comes or goes, its peers treat it as having one: they make room before, and forget it after. */
+bool sat_drbd_diskless(const struct rsc *r)
+{
+        return (r->flags & rsc_flag_DISKLESS) != 0 && (r->flags & (RSC_ADDING | RSC_REMOVING)) == 0;
+}
+
+static bool is_evicted(const struct rsc *r) { return (r->flags & rsc_flag_EVICTED) == rsc_flag_EVICTED; }
+
 void sat_drbd_members(const struct rsc *rscs, uint32_t n, struct drbd_members *ret)
 {
         *ret = (struct drbd_members){ 0 };
         for (uint32_t i = 0; i < n; i++) {
                 uint64_t f = rscs[i].flags;
-                if ((f & (rsc_flag_DELETE | rsc_flag_DRBD_DELETE)) != 0) continue;
+                if ((f & (rsc_flag_DELETE | rsc_flag_DRBD_DELETE)) != 0 || is_evicted(&rscs[i])) continue;
                 if ((f & rsc_flag_DISKLESS) == 0) ret->diskful++;
                 else if ((f & rsc_flag_TIE_BREAKER) == rsc_flag_TIE_BREAKER) ret->tie_breakers++;
                 else ret->diskless++;
+                if ((f & rsc_flag_DISKLESS) != 0 && rscs[i].drbd_client) ret->clients++;
         }
 }
 
@@ -143,7 +153,7 @@ static int put_peer(struct maker *m, const struct rsc *peer, struct sat_drbd_pee
                 [DRBD_LEVEL_RC] =
                         &rc.props, /* the rest is common to all connections, but for what node connections override */
                 [DRBD_LEVEL_RD] = nc.props.n > 0 ? &m->rd->props : NULL };
-        bool diskless = (peer->flags & rsc_flag_DISKLESS) != 0;
+        bool diskless = sat_drbd_diskless(peer);
         *p = (struct sat_drbd_peer){ 0 };
         SET(p, sat_drbd_peer, node_name, n.name);
         SET(p, sat_drbd_peer, uname, host_name(&n));
@@ -153,9 +163,11 @@ static int put_peer(struct maker *m, const struct rsc *peer, struct sat_drbd_pee
                 SET(p, sat_drbd_peer, tie_breaker, true);
         drbd_options_merge(DRBD_AT_CONNECTION, levels, m->a, &p->options);
         if (p->options.n > 0) MARK(p, sat_drbd_peer, options);
-        if ((peer->flags & (rsc_flag_DELETE | rsc_flag_DRBD_DELETE)) != 0)
+        if ((peer->flags & (rsc_flag_DELETE | rsc_flag_DRBD_DELETE)) != 0 || is_evicted(peer))
                 SET(p, sat_drbd_peer, leaving, true);
-        if (!drbd_are_joined(diskless, (m->r->flags & rsc_flag_DISKLESS) != 0)) return 0;
+        if (peer->drbd_client) SET(p, sat_drbd_peer, client, true);
+        if ((peer->flags & rsc_flag_INACTIVE) != 0 || !drbd_are_joined(diskless, sat_drbd_diskless(m->r)))
+                return 0;
         return put_paths(m, &n, peer, &rc.props, &nc.props, p);
 }
 

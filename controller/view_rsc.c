@@ -196,6 +196,24 @@ static void fill_drbd_observed(const struct obs_drbd *o, struct arena *a, struct
         if (HAS(o, obs_drbd, may_promote)) SET(d, drbd_rsc, may_promote, o->may_promote);
 }
 
+static void fill_drbd_flags(const struct rsc *r, struct arena *a, struct drbd_rsc *d)
+{
+        static const struct {
+                uint64_t bits;
+                const char *name;
+        } names[] = { { rsc_flag_DISKLESS, "DISKLESS" },
+                { rsc_flag_DISK_ADD_REQUESTED, "DISK_ADD_REQUESTED" },
+                { rsc_flag_DISK_ADDING, "DISK_ADDING" },
+                { rsc_flag_DISK_REMOVE_REQUESTED, "DISK_REMOVE_REQUESTED" },
+                { rsc_flag_DISK_REMOVING, "DISK_REMOVING" } };
+        const char **flags = arena_alloc(a, (ARRAY_LEN(names) + 1) * sizeof *flags);
+        uint32_t n = 0;
+        for (size_t i = 0; i < ARRAY_LEN(names); i++)
+                if ((r->flags & names[i].bits) != 0) flags[n++] = names[i].name;
+        if (r->drbd_client) flags[n++] = "CLIENT";
+        if (n != 0) SET_N(d, drbd_rsc, flags, flags, n);
+}
+
 static struct drbd_rsc *make_drbd(const struct rsc_cache *c, const struct rsc *r, const struct obs_rsc *o,
         struct layer_vlm *vlms, struct arena *a)
 {
@@ -208,10 +226,7 @@ static struct drbd_rsc *make_drbd(const struct rsc_cache *c, const struct rsc *r
         SET(d, drbd_rsc, peer_slots, d->drbd_resource_definition->peer_slots);
         SET(d, drbd_rsc, al_stripes, 1);
         SET(d, drbd_rsc, al_size, 32);
-        if ((r->flags & rsc_flag_DISKLESS) != 0) {
-                static const char *flags[] = { "DISKLESS" };
-                SET_N(d, drbd_rsc, flags, flags, 1);
-        }
+        fill_drbd_flags(r, a, d);
         SET_N(d, drbd_rsc, drbd_volumes, vlms, r->volumes_n);
         if (o != NULL && HAS(o, obs_rsc, drbd)) fill_drbd_observed(o->drbd, a, d);
         return d;

@@ -6,6 +6,7 @@
 
 #include "controller/apirc.h"
 #include "controller/observed_rows.h"
+#include "state/index.h"
 #include "wire/base/list.h"
 #include "wire/base/sabotage.h"
 
@@ -105,6 +106,22 @@ static enum wait_verdict look_saga(const struct waits_view *view, const struct w
         return WAIT_FAILED;
 }
 
+/* The revision counts that the row has when no disk comes or goes any more; on the way there failures count at once. */
+static enum wait_verdict look_settled(const struct waits_view *view, const struct wait_item *item,
+        uint64_t node_revision, struct arena *a, struct api_rc **rcs, uint32_t *rcs_n)
+{
+        struct rsc r, key = { .rsc_name = item->rsc_name, .node_name = item->node_name };
+        struct wait_item now = *item;
+        uint32_t before = *rcs_n;
+        if (view->index < item->revision) return WAIT_PENDING;
+        if (row_get(view->wanted, &rsc_type, &key, a, &r) != 0) return WAIT_DONE; /* deleted since */
+        now.revision = r.revision;
+        enum wait_verdict v = look_rsc(view->observed, &now, node_revision, a, rcs, rcs_n);
+        if (v != WAIT_DONE || (r.flags & (RSC_ADDING | RSC_REMOVING)) == 0) return v;
+        *rcs_n = before;
+        return WAIT_PENDING;
+}
+
 static enum wait_verdict look_tombstone(const struct waits_view *view, const struct wait_item *item)
 {
         struct tombstone key = {
@@ -123,6 +140,7 @@ enum wait_verdict wait_item_look(const struct waits_view *view, const struct wai
         if (observed_node_get(observed, item->node_name, a, &n) != 0) return WAIT_PENDING;
         /* What was reported before the node went away still counts. */
         enum wait_verdict v = item->tombstone != NULL  ? look_tombstone(view, item)
+                              : item->settled          ? look_settled(view, item, n.revision, a, rcs, rcs_n)
                               : item->rsc_name != NULL ? look_rsc(observed, item, n.revision, a, rcs, rcs_n)
                                                        : look_pool(observed, item, a, rcs, rcs_n);
         if (v == WAIT_DONE && item->gone && item->tombstone == NULL && !SABOTAGE(GONE_TOO_EARLY) &&

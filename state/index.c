@@ -240,6 +240,22 @@ static void index_rsc_idx_source(const struct rsc *o, struct emitter *e)
         }
 }
 
+bool rsc_is_busy(const struct rsc *r)
+{
+        uint64_t flags = HAS(r, rsc, flags) ? r->flags : 0;
+        if ((flags & (RSC_ADDING | RSC_REMOVING | rsc_flag_EVACUATE)) != 0) return true;
+        return HAS(r, rsc, props) && strmap_get(&r->props, PROP_MIGRATE_FROM) != NULL;
+}
+
+static void index_rsc_idx_rsc_busy(const struct rsc *o, struct emitter *e)
+{
+        struct idx_rsc_busy r = { 0 };
+        if (!rsc_is_busy(o)) return;
+        SET(&r, idx_rsc_busy, rsc_name, STR_OF(o, rsc, rsc_name));
+        SET(&r, idx_rsc_busy, node_name, STR_OF(o, rsc, node_name));
+        emit(e, &idx_rsc_busy_type, &r);
+}
+
 #ifdef NEXT_LEVEL
 static void index_node_idx_next_uuid(const struct node *o, struct emitter *e)
 {

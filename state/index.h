@@ -8,6 +8,15 @@
 
 #include "state/tx.h"
 #include "wire/codec/schema.h"
+#include "wire/def/types.h"
+
+/* ---- resources that are on their way to something else (idx_rsc_busy) ---- */
+#define RSC_ADDING (rsc_flag_DISK_ADD_REQUESTED | rsc_flag_DISK_ADDING)
+#define RSC_REMOVING (rsc_flag_DISK_REMOVE_REQUESTED | rsc_flag_DISK_REMOVING)
+/* Property of a resource: the node whose disk goes when this one's is up to date. */
+#define PROP_MIGRATE_FROM "MigrateFrom"
+/* A disk comes or goes, or another one is waited for. */
+bool rsc_is_busy(const struct rsc *r);
 
 /* One index row in stored form. */
 struct index_row {

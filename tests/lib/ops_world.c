@@ -46,6 +46,11 @@ static bool retried(void *arg, const char *node)
         return w->retried != NULL && strcmp(w->retried, node) == 0;
 }
 
+int64_t ops_world_now_ms(const struct ops_world *w)
+{
+        return (int64_t)(1700000000000 + w->seed) + w->later_ms;
+}
+
 static int write_call(
         struct ops_world *w, const char *method, const char *path, const char *query, const char *body)
 {
@@ -56,7 +61,7 @@ static int write_call(
         SET(&r, request, path, path);
         SET(&r, request, query, query);
         SET(&r, request, body, BLOB(body, strlen(body)));
-        SET(&r, request, wall_ms, (int64_t)(1700000000000 + w->seed));
+        SET(&r, request, wall_ms, ops_world_now_ms(w));
         SET(&r, request, seed, w->seed++);
         if (enc_msgpack(&request_type, &r, &in) != 0) abort();
         struct tx *tx = kv_mem_write(w->wanted);
@@ -229,6 +234,23 @@ static void step_sagas(struct ops_world *w, bool fails)
         arena_done(&a);
 }
 
+/* What all satellites together have done. */
+static bool observe_work(
+        struct ops_world *w, const char *method, const char **part, uint32_t n, const char *body)
+{
+        if (strcmp(method, "WORK") == 0) ops_sats_work(w);
+        else if (strcmp(method, "SYNC") == 0) ops_sats_disk(w, NULL, NULL, "UpToDate");
+        else if (strcmp(method, "DISK") == 0 && n == 2) ops_sats_disk(w, part[0], part[1], body);
+        else if (strcmp(method, "USE") == 0 && n == 2)
+                ops_sats_use(w, part[0], part[1], strcmp(body, "yes") == 0);
+        else if (strcmp(method, "FORGET") == 0) ops_sats_forget(w);
+        else if (strcmp(method, "LATER") == 0) w->later_ms += 1000 * strtoll(body, NULL, 10);
+        else return false;
+        return true;
+}
+
+#define TEND_ROUNDS 8
+
 bool ops_world_observe(struct ops_world *w, const char *method, const char *path, const char *body)
 {
         uint32_t n;
@@ -240,7 +262,12 @@ bool ops_world_observe(struct ops_world *w, const char *method, const char *path
                 step_sagas(w, strcmp(body, "fails") == 0);
                 return true;
         }
+        if (strcmp(method, "TEND") == 0) {
+                for (unsigned i = 0; i < TEND_ROUNDS && ops_world_tend(w, false) != 0; i++) continue;
+                return true;
+        }
         const char **part = split(&w->arena, path, '/', &n);
+        if (observe_work(w, method, part, n, body)) return true;
         struct tx *tx = kv_mem_write(w->observed);
         bool known = true;
         if (strcmp(method, "NODE") == 0) observe_node(w, tx, path, body, true);

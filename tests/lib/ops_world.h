@@ -14,6 +14,7 @@ struct ops_world {
         uint64_t index; /* of the last write that took effect */
         uint64_t seed;
         const char *retried; /* node whose satellite the leader is trying once more, NULL = none */
+        int64_t later_ms;    /* by how much the clock was put forward */
         const char *untried; /* node whose satellite the leader has still to try, NULL = none */
         struct arena arena;
         /* of the last step */
@@ -34,8 +35,25 @@ int ops_world_call(struct ops_world *w, const char *method, const char *path, co
  *   RSC      "rsc/n1"   "created" | "in_use"   is there
  *   CONFIRM  "n1"       ""                     has removed everything that it was to remove
  *   SAGA     ""         "over" | "fails"       the phase of every long operation
+ *   WORK     ""         ""                     whoever is online has carried out everything; new DRBD disks beside others' are Inconsistent
+ *   SYNC     ""         ""                     every resync has ended
+ *   DISK     "rsc/n1"   "Failed"               the state of its disks
+ *   USE      "rsc/n1"   "yes" | "no"           somebody has its device open
+ *   FORGET   ""         ""                     a new leader, which has heard of no resource yet
+ *   LATER    ""         "60"                   so many seconds have passed
+ * and the leader's reconciler looks, and what it proposes is carried out, until it proposes nothing new:
+ *   TEND     ""         ""
  * false when method is none of these. */
 bool ops_world_observe(struct ops_world *w, const char *method, const char *path, const char *body);
+/* The parts of it (tests/lib/ops_sats.c). rsc, node NULL: all. */
+void ops_sats_work(struct ops_world *w);
+void ops_sats_disk(struct ops_world *w, const char *rsc, const char *node, const char *disk);
+void ops_sats_use(struct ops_world *w, const char *rsc, const char *node, bool in_use);
+void ops_sats_forget(struct ops_world *w);
+/* One look of the leader's reconciler; what it proposes is carried out, or (twice) carried out and then asked for again. Returns how
+ * many proposals there were. */
+unsigned ops_world_tend(struct ops_world *w, bool twice);
+int64_t ops_world_now_ms(const struct ops_world *w);
 /* Findings of state_check, printed. */
 int ops_world_check(struct ops_world *w);
 

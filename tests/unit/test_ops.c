@@ -17,6 +17,7 @@ static const struct step steps[] = {
 #define S(method, path, body, status, code, has, lacks) \
         { NULL, method, path, body, status, code, has, lacks },
 #include "tests/unit/ops_cases.def"
+#include "tests/unit/ops_disk_cases.def"
 #undef WORLD
 #undef S
 };
