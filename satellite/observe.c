@@ -174,4 +174,9 @@ void observe_pool(
         }
         if (prov->pool_info(place, &ret->info, &ret->trouble) != 0 || !prov->backed || !list) return;
         ret->listed = prov->list(place, a, &ret->devs, &ret->devs_n, &ret->trouble) == 0;
+        struct trouble left = { 0 };
+        if (!ret->listed || prov->tidy == NULL || prov->tidy(place, &left) == 0) return;
+        if (ret->info.warning.err != 0) return;
+        ret->info.warning = left;
+        ret->info.warning.code = TROUBLE_WARN_STORAGE;
 }

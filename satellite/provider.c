@@ -10,6 +10,8 @@ static const struct provider *const providers[] = {
         &provider_file_thin,
         &provider_lvm,
         &provider_lvm_thin,
+        &provider_zfs,
+        &provider_zfs_thin,
 };
 
 const struct provider *provider_by_kind(enum provider_kind kind)
@@ -38,12 +40,16 @@ int backing_id_of(const char *rsc_name, const struct sat_vlm *v, char out[BACKIN
         return 0;
 }
 
+/* FILE and FILE_THIN are two ways of filling the same file, ZFS and ZFS_THIN the same volume. */
+static enum provider_kind storage_of(enum provider_kind kind)
+{
+        if (kind == provider_kind_FILE_THIN) return provider_kind_FILE;
+        return kind == provider_kind_ZFS_THIN ? provider_kind_ZFS : kind;
+}
+
 bool dev_same_place(const struct dev *d, enum provider_kind kind, const char *place, const char *backing_id)
 {
-        /* FILE and FILE_THIN are two ways of filling the same file. */
-        bool files = (kind == provider_kind_FILE || kind == provider_kind_FILE_THIN) &&
-                     (d->kind == provider_kind_FILE || d->kind == provider_kind_FILE_THIN);
-        return (d->kind == kind || files) && strcmp(d->place, place) == 0 &&
+        return storage_of(d->kind) == storage_of(kind) && strcmp(d->place, place) == 0 &&
                strcmp(d->backing_id, backing_id) == 0;
 }
 

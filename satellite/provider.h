@@ -1,4 +1,4 @@
-/* One kind of storage behind one vtable: files, and later volume groups and ZFS. The rest of the satellite
+/* One kind of storage behind one vtable: files, volume groups, ZFS. The rest of the satellite
  * names no kind.
  *
  * Threads: all functions block and run in pool threads, side by side for different devices; they share
@@ -58,6 +58,7 @@ struct pool_info {
         uint64_t free_kib, total_kib;
         uint64_t granule_kib; /* sizes are multiples of this; 0 = as the provider says */
         bool snapshots;
+        struct trouble warning; /* err not 0: it works, but somebody should look at it */
 };
 
 struct provider {
@@ -74,6 +75,9 @@ struct provider {
         int (*pool_info)(const char *place, struct pool_info *ret, struct trouble *t);
         /* Every device of the place in one go, marked or not, that could be one of ours by its name. */
         int (*list)(const char *place, struct arena *a, struct dev **ret, uint32_t *ret_n, struct trouble *t);
+        /* Finishes what could not be finished when something was removed, as far as that is possible by now. NULL: nothing is
+         * ever left. */
+        int (*tidy)(const char *place, struct trouble *t);
         /* Fills in what can be seen of d (place, backing_id, and as a hint device_path are given), its owner
          * when it is marked. 0 also when there is nothing. */
         int (*probe)(struct dev *d, struct arena *a, struct trouble *t);
@@ -103,6 +107,8 @@ extern const struct provider provider_file;
 extern const struct provider provider_file_thin;
 extern const struct provider provider_lvm;
 extern const struct provider provider_lvm_thin;
+extern const struct provider provider_zfs;
+extern const struct provider provider_zfs_thin;
 extern const struct provider provider_diskless;
 
 /* NULL when this build cannot drive the kind. */

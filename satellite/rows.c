@@ -252,6 +252,7 @@ int row_of_pool(const struct pool *p, const char *node_name, struct arena *a, st
                 SET(ret, obs_pool, total_kib, (int64_t)p->info.total_kib);
                 SET(ret, obs_pool, supports_snapshots, p->info.snapshots);
         }
+        if (t->err == 0 && p->scanned && p->usable) t = &p->info.warning;
         if (t->err == 0 || (p->place != NULL && !p->scanned && !p->late)) return 0;
         struct api_rc *rc = arena_new(a, struct api_rc);
         trouble_report(t, TROUBLE_OF_POOL, a, rc);

@@ -49,11 +49,13 @@ def make_programs(path):
 class Guest:
     """One guest: number 1.. is its place on the network (10.99.0.1N, MAC, tap)."""
 
-    def __init__(self, work, image, number, disks=('2G', '2G'), memory_mib=640):
+    def __init__(self, work, image, number, disks=('2G', '2G'), memory_mib=640, extra=()):
+        """extra: further files of the image, as read-only disks by their names."""
         self.name, self.number = f'n{number}', number
         self.address = f'10.99.0.{10 + number}'
         self.dir, self.image, self.memory_mib = pathlib.Path(work) / f'n{number}', pathlib.Path(image), memory_mib
         self.programs = pathlib.Path(work) / 'programs.squashfs'
+        self.extra = [self.image / name for name in extra]
         self.dir.mkdir(parents=True, exist_ok=True)
         self.process, self.channel, self.requests, self.pending = None, None, 0, b''
         self.disks = []
@@ -80,6 +82,7 @@ class Guest:
                 '-device', f'virtio-net-pci,netdev=net,mac=52:54:00:99:00:{self.number:02x},romfile=']
         drives = [(self.image / 'root.squashfs', 'root', 'readonly=on'), (self.programs, 'outrigger', 'readonly=on')]
         drives += [(path, f'data{i}', 'cache=unsafe,discard=unmap') for i, path in enumerate(self.disks)]
+        drives += [(path, path.stem, 'readonly=on') for path in self.extra]
         for path, serial, options in drives:
             line += ['-drive', f'file={path},format=raw,if=none,id={serial},{options}',
                      '-device', f'virtio-blk-pci,drive={serial},serial={serial}']
