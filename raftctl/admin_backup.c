@@ -3,6 +3,7 @@
  *
  * The read view stays open while the client takes the parts: it costs nothing but pages that cannot be used again
  * meanwhile. A client that takes nothing for half a minute is closed, and the view with it. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,7 +13,7 @@
 #include "state/table.h"
 #include "wire/codec/codec.h"
 
-enum { READ_MS = 10000, HEAD_ARENA = 64 << 10 };
+enum { READ_MS = 10000, ELECTION_TIMEOUTS = 6, HEAD_ARENA = 64 << 10, TEXT_MAX = 160 };
 
 struct sending {
         struct admin *admin;
@@ -112,6 +113,10 @@ static void open_state(struct sending *s)
         buf_done(&head);
 }
 
+static const char no_newest[] =
+        "bring a majority of the voters back ('raftctl status'); or, to save what this member has, "
+        "repeat it with --stale: newer writes may be missing then";
+
 static void on_read(void *arg, int err, uint64_t index, uint64_t term)
 {
         struct sending *s = arg;
@@ -122,9 +127,35 @@ static void on_read(void *arg, int err, uint64_t index, uint64_t term)
                 else open_state(s);
                 return;
         }
-        finish(s, err, "the leader could not be asked for the newest state",
-                "bring a majority of the voters back ('raftctl status'); or, to save what this member has, "
-                "repeat it with --stale: newer writes may be missing then");
+        finish(s, err, "the leader could not be asked for the newest state", no_newest);
+}
+
+/* How long it is worth while to wait for the leader; 0 = there is none, and none can come. */
+static unsigned patience_ms(struct local_member *m, char text[TEXT_MAX])
+{
+        struct driver_status st;
+        unsigned voters = 0, linked = 0;
+        driver_status(m->driver, &st);
+        if (st.leader_id != 0) return READ_MS;
+        for (uint32_t i = 0; i < st.members_n; i++) {
+                voters += st.members[i].role == MEMBER_VOTER;
+                linked += st.members[i].role == MEMBER_VOTER && st.members[i].link_up;
+        }
+        if (2 * linked > voters) return ELECTION_TIMEOUTS * m->election_ms;
+        (void)snprintf(text, TEXT_MAX,
+                "there is no leader who knows the newest state: only %u of %u voters can be reached from "
+                "here",
+                linked, voters);
+        return 0;
+}
+
+static void ask_leader(struct sending *s)
+{
+        struct local_member *m = s->admin->m;
+        char text[TEXT_MAX];
+        unsigned ms = patience_ms(m, text);
+        if (ms == 0) finish(s, E_NO_QUORUM, text, no_newest);
+        else driver_read(m->driver, member_now_ms(m) + ms, on_read, s);
 }
 
 void admin_backup(struct admin *a, uint64_t number, bool stale)
@@ -137,5 +168,5 @@ void admin_backup(struct admin *a, uint64_t number, bool stale)
         if (m->witness)
                 finish(s, E_UNSUPPORTED, "a witness has no state to back up", "run this on a controller");
         else if (stale) open_state(s);
-        else driver_read(m->driver, member_now_ms(m) + READ_MS, on_read, s);
+        else ask_leader(s);
 }
