@@ -63,6 +63,12 @@ static void backend_status(void *arg, struct driver_status *ret)
         else driver_status(member_driver(a->member), ret);
 }
 
+static bool backend_satellites_untried(void *arg)
+{
+        const struct app *a = arg;
+        return a->phase < APP_PARTS && a->link != NULL && sat_link_any_untried(a->link);
+}
+
 /* ---- HTTP threads ---- */
 
 static int backend_view_begin(void *arg, struct rest_view *ret)
@@ -117,6 +123,7 @@ const struct rest_backend app_backend = {
         .status = backend_status,
         .view_begin = backend_view_begin,
         .view_end = backend_view_end,
+        .satellites_untried = backend_satellites_untried,
         .authorize = backend_authorize,
 };
 

@@ -181,6 +181,7 @@ static void on_tick(uv_timer_t *timer)
         struct rest *r = timer->data;
         uint64_t now = r->env->now_ms(r->env);
         rest_on_state(r);
+        rest_look_at_held(r);
         bool leaving = atomic_load(&r->leaving_tcp);
         rest_streams_tick(r);
         for (unsigned i = 0; i < REST_LISTENERS_N; i++) rest_listener_tick(&r->listeners[i]);
@@ -271,6 +272,7 @@ int rest_open(const struct rest_config *config, struct rest **ret, struct fail *
         r->env = config->env;
         list_init(&r->active);
         list_init(&r->done);
+        list_init(&r->held);
         list_init(&r->conns);
         pthread_mutex_init(&r->conns_mutex, NULL);
         pthread_mutex_init(&r->status_mutex, NULL);

@@ -44,6 +44,9 @@ struct rest_backend {
         /* HTTP threads, concurrently. 0 or a negative error. */
         int (*view_begin)(void *arg, struct rest_view *ret);
         void (*view_end)(void *arg, struct rest_view *view);
+        /* Loop thread; may be NULL. Is there a satellite of which this member does not know yet whether it can be
+         * reached? Reads whose answer depends on that wait. */
+        bool (*satellites_untried)(void *arg);
         /* HTTP threads; may be NULL. Decides whether a holder of this certificate (DER, chain already
          * verified against the cluster's CA) may use the API. 0 or E_AUTH. user: name for the request, "" by
          * default. */

@@ -217,6 +217,7 @@ struct rest {
         uv_timer_t tick;
         uv_idle_t flush;    /* active while done is not empty */
         struct list active; /* exchanges that are the loop's */
+        struct list held;   /* reads that wait until each satellite was tried, linked by exchange.call_node */
         struct list done;   /* to be resumed before the loop sleeps, all at once; linked by exchange.active */
         bool backend_gone;
         unsigned live; /* handles and calls that are owed */
@@ -324,6 +325,8 @@ void rest_drain(void *arg, struct loopq_node *first, unsigned n); /* loopq_drain
 void rest_on_flush(uv_idle_t *idle);
 /* Those whose deadline passed though the back end promised to answer earlier; all of them when all is set. */
 void rest_abandon_late(struct rest *r, bool all);
+/* Reads that waited until each satellite was tried go on. */
+void rest_look_at_held(struct rest *r);
 
 /* ---- rest_request.c: HTTP threads ---- */
 /* Builds struct request and its id. 0 or E_TOO_LARGE. */

@@ -123,6 +123,14 @@ static void on_reply(void *arg, int err, uint64_t index, uint64_t term, struct b
         call_end(call);
 }
 
+/* Right after the start nobody has been reached: that is not yet a reason to call pools unusable. */
+static bool must_wait(const struct rest *r, const struct exchange *x)
+{
+        const struct rest_backend *b = r->config.backend;
+        return !r->backend_gone && b->satellites_untried != NULL && route_needs_satellites(x->route) &&
+               b->satellites_untried(r->config.backend_arg);
+}
+
 static void on_read(void *arg, int err, uint64_t index, uint64_t term)
 {
         struct call *call = arg;
@@ -130,9 +138,23 @@ static void on_read(void *arg, int err, uint64_t index, uint64_t term)
                 struct exchange *x = list_first(&call->exchanges, struct exchange, call_node);
                 x->index = index;
                 x->term = term;
-                finish(x, err);
+                if (err != 0 || !must_wait(call->rest, x)) {
+                        finish(x, err);
+                        continue;
+                }
+                list_remove(&x->call_node);
+                list_push_back(&call->rest->held, &x->call_node);
         }
         call_end(call);
+}
+
+void rest_look_at_held(struct rest *r)
+{
+        LIST_FOREACH_SAFE(it, nx, &r->held)
+        {
+                struct exchange *x = container_of(it, struct exchange, call_node);
+                if (!must_wait(r, x)) finish(x, 0);
+        }
 }
 
 static void submit(struct rest *r, struct exchange *x)

@@ -80,6 +80,12 @@ static const uint8_t since[ROUTE_N + 1] = {
 
 unsigned route_since(const struct route *r) { return MAX(since[r->id], LEVEL_FIRST); }
 
+bool route_needs_satellites(const struct route *r)
+{
+        return r->id == ROUTE_rg_size_info || r->id == ROUTE_rg_max_volume_size ||
+               r->id == ROUTE_rg_size_info_all || r->id == ROUTE_max_volume_size;
+}
+
 /* ---- percent encoding ---- */
 
 static int hex_digit(char c)

@@ -67,6 +67,8 @@ struct route {
 extern const struct route routes[ROUTE_N]; /* by id */
 /* The feature level from which on there is such an operation. */
 unsigned route_since(const struct route *r);
+/* Does its answer depend on which satellites can be reached? */
+bool route_needs_satellites(const struct route *r);
 
 #define ROUTE_PARAMS_MAX 4
 struct route_match {

@@ -227,11 +227,23 @@ void sat_link_on_state(struct sat_link *l)
         sat_link_change_all(l);
 }
 
+static bool session_untried(const struct sat_session *s)
+{
+        return !s->tried && s->has_address && now(s->link) - s->try_ms < SAT_TRY_MS;
+}
+
 bool sat_link_untried(const struct sat_link *l, const char *node_name)
 {
         const struct sat_session *s = find(l, node_name);
         if (s == NULL) return now(l) - l->try_ms < SAT_TRY_MS; /* the nodes have not been looked at yet */
-        return !s->tried && s->has_address && now(l) - s->try_ms < SAT_TRY_MS;
+        return session_untried(s);
+}
+
+bool sat_link_any_untried(const struct sat_link *l)
+{
+        bool any = l->nodes_changed && now(l) - l->try_ms < SAT_TRY_MS;
+        LIST_FOREACH(it, &l->sessions) any |= session_untried(container_of(it, struct sat_session, at));
+        return any;
 }
 
 bool sat_link_retry(struct sat_link *l, const char *node_name)

@@ -53,6 +53,8 @@ void sat_link_change_all(struct sat_link *l);
 /* Is it still open whether that node's satellite can be reached? Until the first try since this member began to lead has
  * ended, for 5 s at most; false for nodes that are no satellites. */
 bool sat_link_untried(const struct sat_link *l, const char *node_name);
+/* The same of any satellite. */
+bool sat_link_any_untried(const struct sat_link *l);
 /* For a satellite that is not online: is it being dialed, since less than a second? One that waits for its next dial is dialed
  * now, unless the last one was begun less than half a second ago. */
 bool sat_link_retry(struct sat_link *l, const char *node_name);

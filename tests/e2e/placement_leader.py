@@ -67,6 +67,21 @@ class Tests:
                 answer.ok()
                 print(f'        round {n + 1}: placed {seconds:.2f} s after the request')
 
+    def sizes(self):
+        """Asked right after a member's start, it knows of each satellite whether it can be reached; so what fits is what fitted before."""
+        def fits(m):
+            found = self.cluster.rest(m).get(f'/v1/resource-groups/{GROUP}/query-max-volume-size').ok().json['candidates']
+            return [(sorted(c['node_names']), c['max_volume_size_kib'] > 0) for c in found]
+        members, slow = self.cluster.controllers, self.cluster.satellites[1]
+        wanted = fits(members[0])
+        assert wanted, 'nothing fits'
+        for m in members:
+            self.cluster.kill(m)
+            self.cluster.devcluster('pause', slow)
+            answers = in_parallel([lambda: self.cluster.start(m), lambda: self.as_soon_as_it_listens(m, fits),
+                                   lambda: (time.sleep(1), self.cluster.devcluster('resume', slow))])
+            assert answers[1][0] == wanted, f'{m} says {answers[1][0]} instead of {wanted}'
+
     @staticmethod
     def as_soon_as_it_listens(member, place):
         deadline = time.monotonic() + 30
@@ -103,6 +118,7 @@ def main():
         suite.check('a group that needs every satellite', tests.group)
         suite.check(f'the leader is killed {KILLS} times: placement at once is not refused', tests.leader_killed)
         suite.check(f'all members are killed and started {RESTARTS} times: placement at once is not refused', tests.all_restarted)
+        suite.check('what fits, asked right after the start of each member', tests.sizes)
         suite.check('what does not depend on a satellite that is away is not held', tests.what_is_held)
     finally:
         cluster.close()

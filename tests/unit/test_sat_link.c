@@ -322,7 +322,9 @@ static void test_untried(void **state)
         put_node("127.0.0.1", NULL);
         open_link();
         assert_true(sat_link_untried(b->link, "node-a"));
+        assert_true(sat_link_any_untried(b->link));
         wait_tried();
+        assert_false(sat_link_any_untried(b->link));
         assert_int_equal(seen().connection_status, conn_status_ONLINE);
         stop_satellite();
         wait_status(conn_status_OFFLINE);
