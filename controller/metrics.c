@@ -8,6 +8,7 @@
 #include "controller/build_info.h"
 #include "controller/metrics_internal.h"
 #include "controller/route.h"
+#include "raftctl/policy.h"
 #include "wire/base/mem.h"
 #include "wire/def/versions.h"
 
@@ -224,6 +225,22 @@ static void put_raft(const struct driver_status *s, uint64_t now_ms, struct buf 
         put_members(s, now_ms, out);
 }
 
+/* Zones whose loss would lose the quorum; 0 when there is none to warn of. */
+static void put_zones(struct tx *wanted, const struct driver_status *s, struct buf *out)
+{
+        struct member_row *rows = xcalloc(MEMBER_ROWS_MAX, sizeof *rows);
+        struct policy_zone z;
+        uint32_t n = policy_rows(wanted, rows), risks = 0;
+        sample_family(out, "outrigger_raft_zone_critical_voters", "gauge",
+                "Voters in a zone whose loss would lose the quorum; no such zone, no sample.");
+        for (; policy_zone_risk(s, rows, n, risks, &z); risks++) {
+                struct label l = { "zone", z.name };
+                sample_i(out, "outrigger_raft_zone_critical_voters", &l, 1, z.voters);
+        }
+        gauge(out, "outrigger_raft_zones_critical", "Zones whose loss would lose the quorum.", risks);
+        free(rows);
+}
+
 static uint64_t clock_ns(void)
 {
         struct timespec ts;
@@ -240,6 +257,7 @@ int metrics_render(struct metrics *m, const struct metrics_input *in, struct buf
         sample_i(out, "linstor_info", info, ARRAY_LEN(info), 1);
         int err = in->wanted ? metrics_state(in, out) : 0;
         put_raft(in->status, in->now_ms, out);
+        if (in->wanted) put_zones(in->wanted, in->status, out);
         put_requests(m, in, out);
         metrics_process(out);
         sample_family(out, "linstor_scrape_requests_count", "counter", "Scrapes of this page.");

@@ -112,9 +112,15 @@ def zones(cluster, _):
     assert cluster.warnings("the loss of zone 'left' would lose the quorum: 4 of the 7"), cluster.raft('c1')['warnings']
     wait_for('the warning in the log',
              lambda: any("'left' (4 of 7 voters)" in cluster.log(c) for c in cluster.controllers), 5)
+    def metrics():
+        return cluster.rest('c2').get('/metrics').text
+    wait_for('the zone in the metrics', lambda: '\noutrigger_raft_zone_critical_voters{zone="left"} 4\n' in metrics(), 5)
+    assert '\noutrigger_raft_zones_critical 1\n' in metrics()
     cluster.raftctl('c3', 'set-zone', 'c5', 'right')
     cluster.raftctl('c4', 'set-zone', 'c1', 'third')
     wait_for('no warning', lambda: not cluster.warnings('zone'), 5)
+    wait_for('no zone in the metrics', lambda: '\noutrigger_raft_zones_critical 0\n' in metrics(), 5)
+    assert 'zone="' not in metrics()
     assert 'third' in cluster.raftctl('c2', 'status')
     assert 'not a valid name' in cluster.raftctl('c2', 'set-zone', 'c5', 'a b', ok=False)
 

@@ -416,7 +416,8 @@ static void test_metrics(void **state)
                 "\nlinstor_volume_state{resource=\"r1\",node=\"n1\",volume=\"0\",device_path=\"\",storage_"
                 "pool=\"p\\\"1\"} 1\n",
                 "storage_pool=\"p\\\"1\"} 4096\n", "\noutrigger_raft_term 4\n",
-                "\noutrigger_raft_is_leader 1\n", "_bucket{apicall=\"node_list\",le=\"0.001\"} 0\n",
+                "\noutrigger_raft_is_leader 1\n", "\noutrigger_raft_zones_critical 0\n",
+                "_bucket{apicall=\"node_list\",le=\"0.001\"} 0\n",
                 "_bucket{apicall=\"node_list\",le=\"0.0025\"} 1\n",
                 "_bucket{apicall=\"node_list\",le=\"60\"} 1\n",
                 "_bucket{apicall=\"node_list\",le=\"+Inf\"} 2\n", "_sum{apicall=\"node_list\"} 70.002\n",
