@@ -20,7 +20,7 @@ from lib_e2e import BUILD, TOP, Suite, wait_for
 lib_e2e.enter()
 
 PAGE = TOP / 'docs/operations.md'
-ADDRESSES = {'alpha': 1, 'beta': 2, 'pi': 3, 'gamma': 4, 'delta': 5, 'sat': 9, 'sat2': 10}
+ADDRESSES = {'alpha': 1, 'beta': 2, 'pi': 3, 'gamma': 4, 'delta': 5, 'epsilon': 6, 'sat': 9, 'sat2': 10}
 READS = ('raftctl status', 'outrigger node list', 'outrigger resource list')  # asked again until the answer is as in the page
 
 SYSTEMCTL = r'''#!/bin/bash
@@ -319,6 +319,71 @@ class Newcomer:
         self.lab.cut('alpha', 'up')
         wait_for('all', lambda: not re.search('unreachable|candidate|warning', self.lab['alpha'].status()))
 
+    def full(self):
+        """Page 6: its file system shrinks to what is on it."""
+        gamma, alpha = self.lab['gamma'], self.lab['alpha']
+        self.lead('alpha')
+        used = int(gamma.types('df --output=used -k /var/lib | tail -1'))
+        gamma.types(f'mount -o remount,size={used + 256}k /var/lib')
+        large = '"$(head -c 20000 /dev/urandom | base64 -w0)"'
+        for i in range(40):
+            alpha.types(f'outrigger resource-group create full{i} --description {large}')
+            if 'is full' in gamma.status():
+                break
+        self.follow('full')
+        alpha.types('outrigger resource-group delete full0')  # the cluster goes on
+        gamma.types('mount -o remount,size=1g /var/lib')
+        wait_for('room again', lambda: not re.search('full|unreachable', gamma.status()), 20)
+        log = (gamma.home / 'root/outrigger-controller.log').read_text()
+        assert 'takes no writes and leads no more' in log and 'there is room again' in log, log[-600:]
+
+    def timing(self):
+        """Page 14, on a member with settings that are too tight."""
+        alpha, conf = self.lab['alpha'], '/etc/outrigger/controller.conf'
+        alpha.types(f"cp {conf} /root/conf; printf '[raft]\\nelection_ms = 60\\nheartbeat_ms = 20\\n' >>{conf}")
+        alpha.types('systemctl restart outrigger-controller')
+        wait_for('a link', lambda: 'round trip' in alpha.plain('raftctl check-timing')[1])
+        self.follow('timing')
+        alpha.types(f'cp /root/conf {conf}')
+        self.follow('calmer')
+        assert 'warning' not in alpha.types('raftctl check-timing')
+        alpha.types(f'cp /root/conf {conf}')
+        self.back('alpha', 'outrigger-controller')
+
+    def hands(self):
+        """Page 15."""
+        self.lead('alpha')
+        self.follow('hands')
+        self.lab['gamma'].kills()
+        wait_for('gamma is missed', lambda: 'unreachable' in self.lab['alpha'].status())
+        self.follow('refused')
+        self.back('gamma', 'outrigger-controller')
+
+    def standby(self):
+        """Page 16, with less patience than a minute."""
+        alpha, conf = self.lab['alpha'], '/etc/outrigger/controller.conf'
+        alpha.types(f"printf '[raft]\\npromote_after_s = 3\\n' >>{conf}; systemctl restart outrigger-controller")
+        self.lead('alpha')
+        self.follow('standby')
+        self.lab['gamma'].kills()
+        wait_for('epsilon takes over', lambda: 'took over the vote' in alpha.status(), 30)
+        self.lab['gamma'].types('systemctl start outrigger-controller')
+        self.follow('tookover')
+        alpha.types('raftctl remove epsilon')
+        wait_for('epsilon is out', lambda: 'epsilon' not in alpha.status())
+        code, text = self.lab['epsilon'].exit_code()
+        assert code == 71, (code, text)
+        alpha.types(f'cp /root/conf {conf}; systemctl restart outrigger-controller')
+
+    def zones(self):
+        """Page 17."""
+        alpha = self.lab['alpha']
+        self.lead('alpha')
+        self.follow('zones')
+        assert 'the loss of one zone would lose the quorum' in (alpha.home / 'root/outrigger-controller.log').read_text()
+        for name in ('alpha', 'gamma', 'pi'):
+            alpha.types(f"raftctl set-zone {name} ''")
+
     def majority_lost(self):
         """Page 9."""
         self.lead('alpha')
@@ -379,6 +444,8 @@ def main():
                  ('page 4: a disk is lost', n.disk_dead), ("page 4: the witness's", n.witness_disk), ('page 10: a backup', lambda: n.follow('backup')),
                  ('pages 13, 4: the certificates are lost; a rejoin by hand', n.no_certificates), ('page 5: a machine is replaced', n.replaced),
                  ('page 7: the power failed everywhere', n.power), ('page 8: the network is cut', n.network),
+                 ('page 6: a disk is full', n.full), ('page 14: times that are too tight', n.timing), ('page 15: by hand', n.hands),
+                 ('page 16: a stand-by takes over', n.standby), ('page 17: zones', n.zones),
                  ('page 9: a majority is lost for good', n.majority_lost),
                  ('pages 12, 18: joining anew, and without a disk', n.again), ('page 11: restore', n.restored))
         for name, step in steps:
