@@ -416,9 +416,9 @@ bool session_retry(struct sat_session *s)
                 s->retry_ms = MIN(s->retry_ms, now(s));
                 return true;
         case SESSION_CLOSING: return !s->removed && since_ms >= SAT_RETRIED_MS;
-        case SESSION_DIALING:
-        case SESSION_HELLO:
-        case SESSION_SYNC: return since_ms < SAT_AGAIN_MS;
+        case SESSION_DIALING: return since_ms < SAT_AGAIN_MS;
+        case SESSION_HELLO: /* it is there, be it slow: soon it is online */
+        case SESSION_SYNC: return since_ms < SAT_TRY_MS;
         case SESSION_ONLINE:
         case SESSION_STATE_N: break;
         }

@@ -4,6 +4,7 @@ to a kernel with larger pages.
 
 usage: arm64_witness.py [--rounds N]    kills; default 6"""
 import argparse
+import http.client
 import os
 import pathlib
 import shutil
@@ -84,7 +85,7 @@ class Writer:
                     if self.cluster.rest(member, timeout_s=20).call(
                             'PUT', '/v1/key-value-store/arm', {'override_props': {f'k{n % 50}': str(n)}}).status == 200:
                         self.confirmed = n
-                except OSError:  # that one is dead
+                except (OSError, http.client.HTTPException):  # that one is dead
                     time.sleep(0.01)
 
     def end(self):

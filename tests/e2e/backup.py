@@ -1,6 +1,7 @@
 """Backups and disasters, as an operator meets them: a backup of a cluster under load; the loss of all its members, and
 a new cluster from the backup that the satellites obey, while what is left of the old one stops; then a majority of that
 one is lost as well, the survivor recovers with everything that was acknowledged, and two machines join it."""
+import http.client
 import json
 import os
 import pathlib
@@ -74,7 +75,7 @@ class Load(threading.Thread):
         while not self.stop.is_set():
             try:
                 done = self.rest.call('PUT', f'/v1/key-value-store/{self.store}', {'override_props': {f'k{i:05}': f'v{i}'}})
-            except OSError:
+            except (OSError, http.client.HTTPException):
                 return  # the member was killed: the outcome of this one is not known
             if done.status >= 400:
                 raise AssertionError(done.text)

@@ -11,6 +11,7 @@ import socket
 import ssl
 import struct
 import subprocess
+import threading
 import time
 
 import lib_e2e
@@ -47,31 +48,27 @@ class Before:
 
     def __init__(self, cluster):
         self.cluster = cluster
-        cluster.same_state()
-        self.index, self.hash = self.now()
+        self.term, self.index, *self.wrote = wait_for('the same log on all members', self.now)
         self.pids = daemons(cluster)
         self.rss = {name: rss(pid) for name, pid in self.pids.items()}
 
     def now(self):
+        """Term, last index, index of the last write, state hash, when all members have the same; else None."""
         views = [self.cluster.raft(name) for name in self.cluster.controllers]
-        assert len({v['last_index'] for v in views}) == 1, [(v['name'], v['last_index']) for v in views]
-        return views[0]['last_index'], views[0]['state_hash']
+        seen = {v and (v['term'], v['last_index'], v['hash_index'], v['state_hash']) for v in views}
+        return seen.pop() if len(seen) == 1 else None
 
     def same(self):
         assert daemons(self.cluster) == self.pids
         for pid in self.pids.values():
             assert os.path.exists(f'/proc/{pid}'), 'a daemon has died'
-        index, state_hash = wait_for('one last index on all members', lambda: self.settled(), 10)
-        assert (index, state_hash) == (self.index, self.hash), f'index {self.index} -> {index}: something was written'
+        term, index, *wrote = wait_for('the same log on all members', self.now)
+        assert wrote == self.wrote, f'{self.wrote} -> {wrote}: something was written'
+        # each new leader begins with an entry that says nothing; whether a busy machine elects one is not what is tested here
+        assert index - self.index <= term - self.term, f'index {self.index} -> {index}, term {self.term} -> {term}'
         grown = {name: (rss(pid) - self.rss[name]) // 1024 for name, pid in self.pids.items()}
         print(f'        growth in KiB: {grown}')
         assert all(kib * 1024 < GROWTH_MAX or instrumented(self.pids[name]) for name, kib in grown.items()), grown
-
-    def settled(self):
-        try:
-            return self.now()
-        except AssertionError:
-            return None
 
 
 def connect(address, port):
@@ -158,11 +155,11 @@ def half_handshakes(cluster):
 
 def reconnects_through(cluster):
     """Strangers hold and renew half-open connections to a satellite; a controller that starts anew gets its session."""
-    strangers, stop = [], time.monotonic() + 6
+    strangers, over = [], threading.Event()
 
     def hold(i):
         mine = []
-        while time.monotonic() < stop:
+        while not over.is_set():
             try:
                 s = connect(cluster.address('s1'), (PLAIN, SSL)[i % 2])
                 send(s, b'\x16')
@@ -177,15 +174,18 @@ def reconnects_through(cluster):
         strangers = [pool.submit(hold, i) for i in range(4)]
         time.sleep(1)
         follower = [c for c in cluster.controllers if c != cluster.leader()][0]
-        cluster.devcluster('stop', follower)
-        cluster.start(follower)
 
         def online():
             try:
                 return all(n['connection_status'] == 'ONLINE' for n in cluster.rest(follower).get('/v1/nodes').ok().json)
             except (OSError, AssertionError, http.client.HTTPException):
                 return False
-        wait_for(f'{follower} has its satellite', online, max(1.0, stop - time.monotonic()))
+        try:  # the strangers go on until it has
+            cluster.devcluster('stop', follower)
+            cluster.start(follower)
+            wait_for(f'{follower} has its satellite', online)
+        finally:
+            over.set()
         for f in strangers:
             f.result()
 
@@ -289,7 +289,7 @@ def certificates(cluster, other):
         subprocess.run([str(c) for c in (BUILD / 'tests/e2e/certificate', pki, identity, role, name, days_ago, 30, prefix)],
                        check=True)
         return f'{prefix}.crt', f'{prefix}.key'
-    identity = cluster.raft('c1')['cluster']
+    identity = cluster.view('c1')['cluster']
     own = cluster.dir / 'c1/pki'
     for address, port in places(cluster):
         refused_by_tls(address, port, (other.dir / 'pki/node.crt', other.dir / 'pki/node.key'))
@@ -350,7 +350,7 @@ def tokens(cluster, other, made):
     assert b'127.0.0.11' in foreign
     started = time.monotonic()
     join_refused(cluster, 't-foreign', back(foreign), ['CA', remedy])
-    assert time.monotonic() - started < 5, 'a wrong token is a matter of moments'
+    assert time.monotonic() - started < 15, 'a wrong token is a matter of moments'  # it is not asked for 30 s
     good = raw(made['fresh'])
     binary = good.index(b'\xc4\x20')  # from the pin on to the secret: addresses are hints only
     end = good.rindex(b'\xc4\x20') + 34
@@ -451,11 +451,12 @@ def slow_loris(cluster):
     for i, s in enumerate(slow):
         send(s, b'GET /v1/nodes HTTP/1.1\r\nHost: x\r\n' if i % 2 else
              b'POST /v1/nodes HTTP/1.1\r\nHost: x\r\nContent-Length: 500\r\n\r\n{')
-    started, left = time.monotonic(), list(slow)
-    while left and time.monotonic() - started < 80:
+    started, left, waits = time.monotonic(), list(slow), []
+    while left and time.monotonic() - started < 100:
         asked = time.monotonic()
         cluster.rest('c1').get('/v1/nodes').ok()
-        assert time.monotonic() - asked < 3, 'an honest client waits'
+        waits.append(time.monotonic() - asked)
+        assert waits[-1] < 10, 'an honest client waits'  # the first of the slow ones are cut off after 15 s
         for s in list(left):
             s.setblocking(False)
             try:
@@ -467,7 +468,8 @@ def slow_loris(cluster):
             except OSError:
                 left.remove(s)
         time.sleep(0.5)
-    assert not left, f'{len(left)} of {len(slow)} are still served after 80 s'
+    assert sorted(waits)[len(waits) // 2] < 1, f'honest clients wait: {sorted(waits)}'
+    assert not left, f'{len(left)} of {len(slow)} are still served after 100 s'
     print(f'        cut off after {time.monotonic() - started:.0f} s')
     for s in slow:
         s.close()
@@ -484,7 +486,7 @@ def main():
         other = suite.check('a second cluster beside it', Other, cluster)
         made = suite.check('tokens are made, one is used; those beyond the rules are not', tokens_made, cluster)
         suite.check('warm up: garbage', garbage, cluster)
-        before = Before(cluster)
+        before = suite.check('at rest', Before, cluster)
         suite.check('garbage', garbage, cluster)
         suite.check('half of a handshake, and silence', half_handshakes, cluster)
         suite.check('anonymous TLS at satellites', anonymous_at_satellites, cluster)
@@ -496,7 +498,8 @@ def main():
         suite.check('REST: JSON and types', rest_json, cluster)
         suite.check('REST: sizes', rest_sizes, cluster)
         suite.check('REST: slow loris', slow_loris, cluster)
-        suite.check('nothing was written, nobody died, nobody grew', before.same)
+        if before is not None:
+            suite.check('nothing was written, nobody died, nobody grew', before.same)
         suite.check('many anonymous peers: an honest one joins all the same', many_anonymous, cluster)
         suite.check('many half-open connections: a controller gets its session all the same', reconnects_through, cluster)
         suite.check('one state on all members', cluster.same_state)

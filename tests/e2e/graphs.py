@@ -5,6 +5,7 @@ that have such a link with the leader), and 5 s after the links are whole again 
     --sample N   so many of the graphs with a connected pair, leaders in turn (6); --sample 0: all graphs and leaders
     --seed S     which ones (1)"""
 import argparse
+import http.client
 import itertools
 import pathlib
 import random
@@ -58,7 +59,7 @@ class Writer(threading.Thread):
                 answer = rest.call('POST', '/v1/resource-definitions', {'resource_definition': {'name': definition}})
                 if answer.status == 201:
                     self.acknowledged.append((definition, began, time.monotonic()))
-            except OSError:
+            except (OSError, http.client.HTTPException):
                 rest = None
             time.sleep(0.05)
 

@@ -24,7 +24,7 @@ class Bench:
         self.home = self.dir / 'home'
         self.home.mkdir()
         self.pki = self.dir / 'c1/pki'
-        self.id = cluster.raft('c1')['cluster']
+        self.id = cluster.view('c1')['cluster']
         self.files = self.home / '.config/outrigger'
 
     def run(self, *command, home=None, env=None):

@@ -67,7 +67,7 @@ class Lossy(Disk):
     def mount(self):
         self.process = subprocess.Popen([str(BUILD / 'tests/fuse/lossyfs'), str(self.backing), str(self.mounted), self.socket],
                                         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        wait_for(f'the file system of {self.name}', lambda: os.path.ismount(self.mounted), 10)
+        wait_for(f'the file system of {self.name}', lambda: os.path.ismount(self.mounted))
         self.bind()
 
     def order(self, text):
@@ -164,13 +164,13 @@ class DiskCluster(Cluster):
 
     def stop(self, name):
         self.processes[name].terminate()
-        return self.processes[name].wait(30)
+        return self.processes[name].wait(120)
 
-    def ended(self, name, timeout_s=30):
+    def ended(self, name, timeout_s=120):
         """The exit code of a member that stops by itself."""
         return self.processes[name].wait(timeout_s)
 
-    def all_serve(self, names=None, timeout_s=30):
+    def all_serve(self, names=None, timeout_s=120):
         for name in names or self.controllers:
             wait_for(f'{name} serves', lambda name=name: self.serves(name), timeout_s, 0.05)
 
@@ -214,13 +214,13 @@ class Load(threading.Thread):
                 self.problem = f'{name}: {answer.status} {answer.text[:300]}'
                 return
 
-    def await_more(self, n, timeout_s=30):
+    def await_more(self, n, timeout_s=120):
         target = len(self.acknowledged) + n
         wait_for(f'{n} more acknowledged writes', lambda: self.problem or len(self.acknowledged) >= target, timeout_s, 0.02)
         assert self.problem is None, self.problem
 
     def finish(self):
         self.ending = True
-        self.join(40)
+        self.join(120)
         assert self.problem is None, self.problem
         return self.acknowledged

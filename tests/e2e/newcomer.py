@@ -29,16 +29,27 @@ verb=$1; unit=${!#}; file=$UNITS/$unit.service; pidfile=/run/$unit.pid; log=/roo
 [ -e "$file" ] || { echo "Unit $unit.service not found."; exit 5; }
 value() { sed -n "s/^$1=//p" "$file"; }
 running() { [ -e $pidfile ] && [ -e "/proc/$(cat $pidfile)/exe" ]; }
-stop() { running && kill "$(cat $pidfile)"; for _ in {1..100}; do running || return 0; sleep 0.05; done; echo "$unit does not end"; exit 1; }
+stop() { running && kill "$(cat $pidfile)"; for _ in {1..600}; do running || return 0; sleep 0.05; done; echo "$unit does not end"; exit 1; }
+ready() { # a unit of type notify has started when it says so: it logs that, too
+        [ "$(value Type)" = notify ] || return 0
+        for _ in {1..1200}; do
+                tail -c +$(($1 + 1)) $log | grep -q ' runs as member ' && return
+                running || break
+                sleep 0.05
+        done
+        echo "$unit did not start"
+        exit 1
+}
 start() {
         running && return
         [ -e "$(value ConditionPathExists)" ] || { echo "$unit: $(value ConditionPathExists) does not exist"; exit 1; }
         command=$(value ExecStart)
         [ -x "$INSTALLED${command%% *}" ] || { echo "$unit: ${command%% *}: no such program"; exit 1; }
+        touch $log; before=$(stat -c %s $log)
         setsid $INSTALLED$command >>$log 2>&1 </dev/null &
         echo $! >$pidfile
         disown
-        sleep 0.2
+        ready $before
 }
 case $verb in
 enable) [ "$2" = --now ] && start ;;
@@ -96,7 +107,7 @@ class Machine:
 
     def exit_code(self, options=''):
         """Of the daemon started by hand, which is expected to end."""
-        return self.plain(f'timeout 20 outrigger-controller {options}')
+        return self.plain(f'timeout 50 outrigger-controller {options}')
 
     def status(self):
         return self.plain('raftctl status')[1]
@@ -141,6 +152,20 @@ class Lab:
             print(f'kept: {self.base}')
         else:
             shutil.rmtree(self.base, ignore_errors=True)
+
+
+def missing():
+    """Why this machine cannot run it; None when it can."""
+    for program in ('ip', 'pgrep', 'nsenter', 'unshare', 'make'):
+        if not shutil.which(program):
+            return f'{program} is not installed'
+    with tempfile.TemporaryDirectory(prefix='outrigger-newcomer-') as d:
+        for name in ('upper', 'work', 'at'):
+            os.mkdir(f'{d}/{name}')
+        probe = ('mount --make-rprivate / && ip link add b0 type bridge && ip link add v0 type veth peer name v1 && mount -t overlay overlay '
+                 f'-o lowerdir=/etc,upperdir={d}/upper,workdir={d}/work {d}/at && umount {d}/at')
+        done = subprocess.run(['unshare', '--net', '--mount', '--uts', '--pid', '--fork', 'sh', '-c', probe], capture_output=True, text=True)
+    return f'no bridge, veth or overlay here: {done.stderr.strip()[:200]}' if done.returncode else None
 
 
 def blocks():
@@ -197,7 +222,7 @@ class Newcomer:
     def step(self, machine, command, expected):
         command = re.sub(r'\bTOKEN\b', self.lab.token or 'TOKEN', command)
         refusal = any(line.startswith('raftctl:') for line in expected) or any('no quorum' in line for line in expected)
-        deadline = time.monotonic() + (20 if command.startswith(READS) else 0)
+        deadline = time.monotonic() + (60 if command.startswith(READS) else 0)
         while True:
             code, text = machine.plain(command)
             wrong = differs(text, expected)
@@ -432,8 +457,9 @@ class Newcomer:
 
 def main():
     suite = Suite()
-    if not shutil.which('pgrep') or not shutil.which('nsenter'):
-        lib_e2e.skip('needs pgrep and nsenter')
+    why = missing()
+    if why:
+        lib_e2e.skip(why)
     lab = suite.check('a lab with what make install installs', Lab)
     if lab is None:
         suite.finish()

@@ -40,9 +40,12 @@ class Tests:
                       {'resource': {'node_name': node, 'props': {'StorPoolName': POOL}}})
 
     def devices(self, name):
-        """(node, volume) -> device."""
-        listed = self.api.get(f'/v1/view/resources?resources={name}').ok().json
-        return {(r['node_name'], v['volume_number']): v['device_path'] for r in listed for v in r['volumes']}
+        """(node, volume) -> device. A satellite that has just started is online before it has looked at its devices."""
+        def known():
+            listed = self.api.get(f'/v1/view/resources?resources={name}').ok().json
+            found = {(r['node_name'], v['volume_number']): v.get('device_path') for r in listed for v in r['volumes']}
+            return found if all(found.values()) else None
+        return wait_for(f'the devices of {name}', known)
 
     def fill(self, name, text):
         for key, device in self.devices(name).items():
@@ -55,7 +58,7 @@ class Tests:
     def holds(self, name, text, source=None):
         """Do all volumes hold what fill() wrote with this text?"""
         devices = self.devices(name)
-        assert devices and all(devices.values()), devices
+        assert devices, name
         for key, device in devices.items():
             data = f'{text} {key} '.encode().ljust(4096, b'.')
             with open(device, 'rb') as f:
@@ -190,13 +193,13 @@ class Tests:
         self.make('part')
         self.fill('part', 'one')
         self.cluster.kill(away)
-        wait_for('offline', lambda: self.call('GET', f'/v1/nodes/{away}')['connection_status'] != 'ONLINE')
+        self.cluster.everybody_sees(away, False)  # the leader, too
         self.snapshot('part', 'snap1')
         assert self.snapshots('part')['snap1']['nodes'] == [self.nodes[0]]
         self.snapshot('part', 'snap2', nodes=[away], code=995)
         self.call('POST', '/v1/resource-definitions/part/snapshot-rollback/snap1', {}, 995)
         self.cluster.start(away)
-        wait_for('online', lambda: self.call('GET', f'/v1/nodes/{away}')['connection_status'] == 'ONLINE')
+        self.cluster.everybody_sees(away, True)
         self.call('DELETE', '/v1/resource-definitions/part/snapshots/snap1')
         self.drop('part')
 

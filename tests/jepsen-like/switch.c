@@ -281,14 +281,15 @@ static void commands_read(void)
 
 static int interface_open(const char *name)
 {
-        int one = 1;
+        int one = 1, room = 8 << 20; /* frames that come while this program does not run are not lost */
         struct sockaddr_ll a = { .sll_family = AF_PACKET,
                 .sll_protocol = htons(ETH_P_ALL),
                 .sll_ifindex = (int)if_nametoindex(name) };
         struct packet_mreq all = { .mr_ifindex = a.sll_ifindex, .mr_type = PACKET_MR_PROMISC };
         if (a.sll_ifindex == 0) die("%s: %s", name, strerror(errno));
         int fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0); /* protocol 0: nothing arrives before bind */
-        if (fd < 0 || setsockopt(fd, SOL_PACKET, PACKET_VNET_HDR, &one, sizeof one) != 0 ||
+        if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &room, sizeof room) != 0 ||
+                setsockopt(fd, SOL_PACKET, PACKET_VNET_HDR, &one, sizeof one) != 0 ||
                 setsockopt(fd, SOL_PACKET, PACKET_IGNORE_OUTGOING, &one, sizeof one) != 0 ||
                 setsockopt(fd, SOL_PACKET, PACKET_ADD_MEMBERSHIP, &all, sizeof all) != 0 ||
                 bind(fd, (struct sockaddr *)&a, sizeof a) != 0)

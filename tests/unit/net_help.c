@@ -73,7 +73,10 @@ static void wait_for(uv_loop_t *loop, const bool *flag, unsigned ms, bool must)
         if (must && (flag == NULL || !*flag)) fail_msg("nothing happened within %u ms", ms);
 }
 
-void run_until(uv_loop_t *loop, const bool *flag, unsigned ms) { wait_for(loop, flag, ms, true); }
+void run_until(uv_loop_t *loop, const bool *flag, unsigned ms)
+{
+        wait_for(loop, flag, MAX(ms, 60000u), true);
+}
 
 void run_for(uv_loop_t *loop, unsigned ms) { wait_for(loop, NULL, ms, false); }
 

@@ -18,8 +18,13 @@ void creds_leaf(struct creds *c, const char *cluster, enum pki_role role, const 
 void creds_done(struct creds *c);
 struct tls_ctx *creds_ctx(const struct creds *c, const char *cluster, bool anonymous);
 
-/* Runs the loop until *flag becomes true; fails the test after ms. */
+/* Runs the loop until *flag becomes true; fails the test after ms, or after a minute when that is less: a busy machine may not
+ * run it for seconds. What must be quick, a test measures by itself. */
 void run_until(uv_loop_t *loop, const bool *flag, unsigned ms);
+/* Runs the loop while cond holds, for a minute at most. The caller asserts what it waited for. */
+#define RUN_WHILE(loop, cond)                                                                          \
+        for (uint64_t end_ns_ = uv_hrtime() + UINT64_C(60000000000); (cond) && uv_hrtime() < end_ns_;) \
+        run_for(loop, 5)
 /* Runs the loop for about ms. */
 void run_for(uv_loop_t *loop, unsigned ms);
 /* Runs until nothing is left and closes the loop, which must be possible. */

@@ -364,7 +364,7 @@ void ctl_close(struct ctl *c)
 
 bool ctl_wait(struct ctl *c, ctl_done_fn *done, const void *arg, unsigned ms)
 {
-        uint64_t until = env_real()->now_ms(env_real()) + ms;
+        uint64_t until = env_real()->now_ms(env_real()) + MAX(ms, 60000u); /* as run_until() does */
         while (!done(c, arg)) {
                 if (c->ended || env_real()->now_ms(env_real()) > until) return false;
                 run_for(&c->bed->loop, 5);

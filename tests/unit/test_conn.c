@@ -39,7 +39,7 @@ static void test_frames(void **state)
                 sum ^= sum_of(BLOB(b, sizes[i])) + 101 + (unsigned)i;
                 free(b);
         }
-        for (int i = 0; i < 4000 && p.client.frames < ARRAY_LEN(sizes); i++) run_for(&p.loop, 5);
+        RUN_WHILE(&p.loop, p.client.frames < ARRAY_LEN(sizes));
         if (p.client.ended || p.server.ended)
                 fail_msg("ended: client '%s', server '%s'", p.client.text, p.server.text);
         assert_int_equal(p.client.frames, ARRAY_LEN(sizes));
@@ -57,7 +57,7 @@ static void test_many_small_frames_coalesce(void **state)
         uint64_t before = p.client.c->bytes_out;
         for (unsigned i = 0; i < 1000; i++)
                 assert_int_equal(conn_send(p.client.c, 1, BLOB("0123456789", 10)), 0);
-        for (int i = 0; i < 4000 && p.server.frames < 1000; i++) run_for(&p.loop, 5);
+        RUN_WHILE(&p.loop, p.server.frames < 1000);
         assert_int_equal(p.server.frames, 1000);
         /* one record for all: 16 bytes a frame plus one header and tag, not 1000 of them */
         assert_true(p.client.c->bytes_out - before < 16000 + 200);
@@ -149,7 +149,7 @@ static void raw_run(struct pair *p, struct raw_client *r)
 {
         r->to = p->address;
         assert_int_equal(pthread_create(&r->thread, NULL, raw_main, r), 0);
-        for (int i = 0; i < 1000 && !__atomic_load_n(&r->done, __ATOMIC_SEQ_CST); i++) run_for(&p->loop, 5);
+        RUN_WHILE(&p->loop, !__atomic_load_n(&r->done, __ATOMIC_SEQ_CST));
         pthread_join(r->thread, NULL);
         assert_true(r->done);
 }
@@ -240,7 +240,7 @@ static void test_anonymous(void **state)
         assert_null(conn_identity(p.server.c));
         static uint8_t big[16385];
         assert_int_equal(conn_send(p.client.c, 1, BLOB(big, 16384)), 0);
-        for (int i = 0; i < 100 && p.server.frames < 1; i++) run_for(&p.loop, 5);
+        RUN_WHILE(&p.loop, p.server.frames < 1);
         assert_int_equal(p.server.frames, 1);
         assert_int_equal(conn_send(p.client.c, 1, BLOB(big, 16385)), 0);
         run_until(&p.loop, &p.server.done, 3000);
@@ -280,14 +280,14 @@ static void test_half_frame(void **state)
         buf_put(&p.client.c->out, start, sizeof start);
         conn_arm(p.client.c);
         /* a byte now and then must not prolong it */
-        for (int i = 0; i < 500 && !p.server.done; i++) {
+        for (int i = 0; i < 5000 && !p.server.done; i++) {
                 buf_put(&p.client.c->out, "y", 1);
                 conn_arm(p.client.c);
                 run_for(&p.loop, 20);
         }
         assert_true(p.server.done);
         assert_int_equal(p.server.why, CONN_END_TIMEOUT);
-        assert_true(uv_hrtime() - t0 < UINT64_C(8000000000));
+        assert_true(uv_hrtime() - t0 < UINT64_C(30000000000));
         assert_true(p.server.c->in.cap <= 65536);
         pair_end(&p);
 }
@@ -297,16 +297,18 @@ static void test_slow_handshakes_are_bounded(void **state)
         struct pair p;
         int fd[12];
         pair_open(&p, &good, false, 4);
+        p.listener.config.conn.handshake_ms = 2000; /* none dies by it before all are there */
         for (unsigned i = 0; i < ARRAY_LEN(fd); i++) {
                 fd[i] = raw_connect(&p.address);
                 assert_int_equal(write(fd[i], "\x16\x03\x01", 3), 3); /* begins a ClientHello, and waits */
                 run_for(&p.loop, 2);
                 assert_true(p.listener.handshaking_n <= 4);
         }
+        RUN_WHILE(&p.loop, p.listener.pushed_out_count < 8);
         assert_int_equal(p.listener.pushed_out_count, 8);
         pair_connect(&p, &good, CLUSTER_A); /* an honest one gets through */
         run_until(&p.loop, &p.was_accepted, 3000);
-        run_for(&p.loop, 500); /* the rest dies by deadline */
+        RUN_WHILE(&p.loop, p.listener.handshaking_n > 0); /* the rest dies by deadline */
         assert_int_equal(p.listener.handshaking_n, 0);
         assert_int_equal(p.listener.total_n, 1);
         for (unsigned i = 0; i < ARRAY_LEN(fd); i++) close(fd[i]);
@@ -335,7 +337,7 @@ static void test_half_open_ones_take_no_room(void **state)
         assert_int_equal(conn_connect(second.c, &p.loop, &p.address, ctx, &p.options, &side_ops), 0);
         tls_ctx_unref(ctx);
         run_until(&p.loop, &p.was_refused, 3000);
-        for (int i = 0; i < 400 && p.refused_err != E_LIMIT; i++) run_for(&p.loop, 5);
+        RUN_WHILE(&p.loop, p.refused_err != E_LIMIT);
         assert_int_equal(p.refused_err, E_LIMIT);
         assert_int_equal(p.accepted, 1);
         side_close(&second);
@@ -350,6 +352,7 @@ static void test_garbage(void **state)
         struct pair p;
         unsigned seed = 7;
         pair_open(&p, &good, true, 0);
+        p.listener.config.conn.handshake_ms = 400; /* some look like the beginning of more */
         for (unsigned i = 0; i < 40; i++) {
                 uint8_t junk[600];
                 for (size_t j = 0; j < sizeof junk; j++) junk[j] = (uint8_t)rand_r(&seed);
@@ -506,7 +509,7 @@ static void test_canceled_answer(void **state)
         pair_connect(&p, &good, CLUSTER_A);
         side_close(&p.client);
         assert_false(p.client.opened); /* never from inside the call */
-        for (int i = 0; i < 50 && !p.client.closed; i++) run_for(&p.loop, 2);
+        RUN_WHILE(&p.loop, !p.client.closed);
         assert_int_equal(p.client.opened_err, E_CANCELED);
         assert_true(p.client.closed);
         pair_end(&p);

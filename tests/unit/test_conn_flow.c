@@ -41,7 +41,7 @@ static void test_pause_at_each_frame(void **state)
         for (; sent < 60; sent++) /* small ones share a record, large ones need several */
                 assert_int_equal(conn_send(p.client.c, 1, BLOB(body, sent % 7 == 6 ? sizeof body : sent)), 0);
         for (unsigned i = 0; i < sent; i++) {
-                for (int k = 0; k < 400 && p.server.frames <= i; k++) run_for(&p.loop, 5);
+                RUN_WHILE(&p.loop, p.server.frames <= i);
                 assert_int_equal(p.server.frames, i + 1);
                 run_for(&p.loop, 1);
                 assert_int_equal(p.server.frames, i + 1); /* no more before it is resumed */
@@ -66,7 +66,7 @@ static void test_pause_at_open(void **state)
         assert_int_equal(p.server.frames + p.client.frames, 0);
         conn_resume(p.server.c);
         conn_resume(p.client.c);
-        for (int i = 0; i < 400 && p.server.frames + p.client.frames < 4; i++) run_for(&p.loop, 5);
+        RUN_WHILE(&p.loop, p.server.frames + p.client.frames < 4);
         assert_int_equal(p.server.frames, 3);
         assert_int_equal(p.client.frames, 1);
         pair_end(&p);
@@ -106,7 +106,7 @@ static void test_pause_before_open(void **state)
         assert_true(p.client.opened);
         assert_int_equal(p.client.frames, 0);
         conn_resume(p.client.c);
-        for (int i = 0; i < 400 && p.client.frames < 1; i++) run_for(&p.loop, 5);
+        RUN_WHILE(&p.loop, p.client.frames < 1);
         assert_int_equal(p.client.frames, 1);
         pair_end(&p);
 }
@@ -140,7 +140,7 @@ static void test_back_pressure(void **state)
         unsigned before = p.client.writable;
         p.server.pause_at_frame = false;
         conn_resume(p.server.c);
-        for (int i = 0; i < 2000 && p.server.frames < sent; i++) run_for(&p.loop, 5);
+        RUN_WHILE(&p.loop, p.server.frames < sent);
         assert_int_equal(p.server.frames, sent);
         assert_true(p.client.writable > before);
         pair_end(&p);

@@ -109,7 +109,7 @@ static void *job_main(void *arg)
 static int job_wait(struct job *j)
 {
         assert_int_equal(pthread_create(&j->thread, NULL, job_main, j), 0);
-        for (int i = 0; i < 6000 && !__atomic_load_n(&j->done, __ATOMIC_SEQ_CST); i++) run_for(&loop, 5);
+        RUN_WHILE(&loop, !__atomic_load_n(&j->done, __ATOMIC_SEQ_CST));
         pthread_join(j->thread, NULL);
         return j->err;
 }
@@ -210,7 +210,7 @@ static void explain(void)
 
 static struct place *wait_leader(void)
 {
-        for (int i = 0; i < WAIT_MS / 10 && leader() == NULL; i++) run_for(&loop, 10);
+        RUN_WHILE(&loop, leader() == NULL);
         if (leader() == NULL) {
                 explain();
                 fail_msg("no leader");
@@ -220,7 +220,7 @@ static struct place *wait_leader(void)
 
 static void wait_voters(struct place *p, unsigned n)
 {
-        for (int i = 0; i < WAIT_MS / 10 && voters(p) != n; i++) run_for(&loop, 10);
+        RUN_WHILE(&loop, voters(p) != n);
         assert_int_equal(voters(p), n);
 }
 
@@ -267,7 +267,7 @@ static bool has(struct place *p, const char *path)
 
 static void wait_has(struct place *p, const char *path)
 {
-        for (int i = 0; i < WAIT_MS / 10 && !has(p, path); i++) run_for(&loop, 10);
+        RUN_WHILE(&loop, !has(p, path));
         assert_true(has(p, path));
 }
 
@@ -306,7 +306,7 @@ static void test_tokens(void **state)
         assert_non_null(strstr(f.text, "somebody"));
         free(t);
         t = make_token(&at[0], cert_role_CONTROLLER, NULL, 1000);
-        run_for(&loop, 1100);
+        run_for(&loop, 1100); /* beyond the token's second */
         assert_int_equal(join(&at[1], t, &f), E_AUTH);
         assert_non_null(strstr(f.text, "expired"));
         assert_non_null(strstr(f.text, "raftctl token create"));
@@ -355,21 +355,19 @@ static void test_transfer(void **state)
         struct place *l = wait_leader(), *to = l == &at[0] ? &at[1] : &at[0];
         struct job j;
         struct transport_peer info = { 0 };
-        for (int i = 0; i < 300 && !info.up; i++) {
-                run_for(&loop, 10);
-                transport_peer_info(member_transport(l->m), member_identity(to->m)->raft_id, &info);
-        }
+        RUN_WHILE(&loop, (transport_peer_info(member_transport(l->m), member_identity(to->m)->raft_id, &info),
+                                 !info.up));
         int err = ask(&j, l, admin_verb_TRANSFER, to->name);
         if (err != 0) fail_msg("%s", j.r.text != NULL ? j.r.text : j.f.text);
         arena_done(&j.a);
-        for (int i = 0; i < 300 && leader() != to; i++) run_for(&loop, 10);
+        RUN_WHILE(&loop, leader() != to);
         assert_ptr_equal(wait_leader(), to);
         struct place *follower = to == &at[0] ? &at[1] : &at[0]; /* any member can be asked */
         assert_int_equal(ask(&j, follower, admin_verb_TRANSFER, "nobody"), E_NOT_FOUND);
         arena_done(&j.a);
         assert_int_equal(ask(&j, follower, admin_verb_TRANSFER, follower->name), 0);
         arena_done(&j.a);
-        for (int i = 0; i < 300 && leader() != follower; i++) run_for(&loop, 10);
+        RUN_WHILE(&loop, leader() != follower);
         assert_ptr_equal(wait_leader(), follower);
 }
 
@@ -550,7 +548,7 @@ static void test_rejoin(void **state)
         must_start(x);
         uint64_t id = member_identity(x->m)->raft_id;
         assert_int_not_equal(id, old);
-        for (int i = 0; i < WAIT_MS / 10 && voter_of(l, x) != id; i++) run_for(&loop, 10);
+        RUN_WHILE(&loop, voter_of(l, x) != id);
         assert_int_equal(voter_of(l, x), id);
         assert_int_equal(voters(l), 3);
         wait_has(x, "/via-c"); /* what was there before */
@@ -566,10 +564,8 @@ static void test_rejoin(void **state)
         assert_int_equal(rename(was, store), 0);
         must_start(x);
         struct transport_peer info = { 0 };
-        for (int i = 0; i < 300 && info.trouble[0] == '\0'; i++) {
-                run_for(&loop, 10);
-                transport_peer_info(member_transport(x->m), member_identity(l->m)->raft_id, &info);
-        }
+        RUN_WHILE(&loop, (transport_peer_info(member_transport(x->m), member_identity(l->m)->raft_id, &info),
+                                 strstr(info.trouble, "was removed") == NULL));
         assert_non_null(strstr(info.trouble, "was removed"));
         assert_false(info.up);
         assert_int_equal(put(l, "/without-the-old-one"), 0);
@@ -577,7 +573,7 @@ static void test_rejoin(void **state)
         if (rejoin(x, &f) != 0) fail_msg("%s", f.text);
         must_start(x);
         id = member_identity(x->m)->raft_id;
-        for (int i = 0; i < WAIT_MS / 10 && voter_of(l, x) != id; i++) run_for(&loop, 10);
+        RUN_WHILE(&loop, voter_of(l, x) != id);
         assert_int_equal(voter_of(l, x), id);
         wait_has(x, "/without-the-old-one");
 }
@@ -628,9 +624,12 @@ static void test_replace(void **state)
         assert_int_equal(ask_replacing(&j, third, x->name, false), E_EXISTS);
         assert_non_null(strstr(j.r.text, "it is not dead"));
         arena_done(&j.a);
+        uint64_t gone = member_identity(x->m)->raft_id;
+        struct transport_peer info;
         stop(x);
         rm_tree(x->dir);
-        run_for(&loop, 100);
+        RUN_WHILE(&loop, (transport_peer_info(member_transport(l->m), gone, &info),
+                                 info.up)); /* who leads has seen it */
         assert_int_equal(ask(&j, third, admin_verb_DEMOTE, third->name), E_NO_QUORUM);
         assert_non_null(strstr(j.r.text, "only 1 of 2 voters would answer"));
         assert_non_null(strstr(j.r.text, x->name));

@@ -119,7 +119,7 @@ static void end_of_life(struct ctl *c, struct bed *b)
         wish_confirm(&x, U1);
         assert_int_equal(ctl_want(c, &x.w), 0);
         wish_done(&x);
-        for (int i = 0; i < 100 && ctl_row(c, "r") != NULL; i++) run_for(&b->loop, 10);
+        RUN_WHILE(&b->loop, ctl_row(c, "r") != NULL);
         assert_null(ctl_row(c, "r")); /* dropped */
 }
 
@@ -189,11 +189,11 @@ static void test_boot(void **state)
         char device[32];
         assert_false(bed_loop_of(bed_image(b, "r", 1), device));
         bed_start(b);
-        for (int i = 0; i < 300 && !bed_loop_of(bed_image(b, "r", 1), device); i++) run_for(&b->loop, 10);
+        RUN_WHILE(&b->loop, !bed_loop_of(bed_image(b, "r", 1), device));
         check_text(device, "kept");
         /* Somebody releases a device behind our back: the next scan finds out. */
         bed_release_loops(b);
-        for (int i = 0; i < 300 && !bed_loop_of(bed_image(b, "r", 1), device); i++) run_for(&b->loop, 10);
+        RUN_WHILE(&b->loop, !bed_loop_of(bed_image(b, "r", 1), device));
         check_text(device, "kept");
 }
 
@@ -363,8 +363,7 @@ static void test_orphan(void **state)
         const struct obs_rsc *r = ctl_await(&c, "r", 5, sat_step_state_DONE);
         put_text(r->volumes[0].device_path, "kept", 0);
         assert_int_equal(want_one(&c, b, 1, 6, NULL, 0, 0, NULL), 0); /* everything, and r is not in it */
-        run_for(&b->loop, 500);
-        r = ctl_row(&c, "r");
+        RUN_WHILE(&b->loop, (r = ctl_row(&c, "r")) == NULL || !r->orphan);
         assert_true(r != NULL && r->orphan && !r->gone);
         assert_true(has_code(r->volumes[0].reports, r->volumes[0].reports_n, TROUBLE_WARN_STORAGE));
         check_text(r->volumes[0].device_path, "kept");
@@ -467,7 +466,7 @@ static void test_pool_away(void **state)
         const struct obs_rsc *r = ctl_await(&c, "r", 6, sat_step_state_FAILED);
         assert_true(has_code(r->volumes[0].reports, r->volumes[0].reports_n, TROUBLE_POOL));
         ctl_await(&c, "n", 6, sat_step_state_FAILED);
-        run_for(&b->loop, 500);
+        RUN_WHILE(&b->loop, c.pools_n != 2 || c.pools[0].reports_n != 1);
         assert_true(c.pools_n == 2 && c.pools[0].reports_n == 1);
         assert_non_null(c.pools[0].reports[0].correction);
         assert_false(HAS(&c.pools[0], obs_pool, free_kib));
@@ -676,7 +675,7 @@ static void test_refusals(void **state)
         ctl_dial(&c, b, "x", PKI_SATELLITE, &b->ca); /* not a controller */
         if (c.opened_err == 0) {
                 ctl_hello(&c, CLUSTER_A, NODE);
-                run_for(&b->loop, 300);
+                RUN_WHILE(&b->loop, !c.ended);
                 assert_true(c.ended);
         }
         assert_false(c.hello_seen);

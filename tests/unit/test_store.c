@@ -259,7 +259,7 @@ static void *read_views(void *arg)
                         r->wrong = "it changed";
                 if (first.index < last) r->wrong = "it went back";
                 last = first.index;
-                r->views_n++;
+                __atomic_fetch_add(&r->views_n, 1, __ATOMIC_RELAXED);
                 r->s->ops->read_end(r->s, tx);
         }
         return NULL;
@@ -287,6 +287,9 @@ static void test_readers(void **state)
         assert_int_equal(transfer(&source, &b, -1, &meta), 0); /* and while the state is switched */
         struct store_job job = { .install = true, .set_snapshot = true, .snapshot = meta };
         assert_int_equal(run_job(&b, &job), 0);
+        for (int i = 0; i < 3; i++) /* a busy machine may not have run one of them yet */
+                for (int k = 0; k < 60000 && __atomic_load_n(&readers[i].views_n, __ATOMIC_RELAXED) == 0; k++)
+                        usleep(1000);
         usleep(20000);
         atomic_store(&stop, true);
         for (int i = 0; i < 3; i++) {

@@ -119,7 +119,7 @@ def raw(s, text, timeout=20):
         return answer, closed
 
 
-def eventually(check, seconds=5):
+def eventually(check, seconds=30):
     end = time.monotonic() + seconds * PATIENCE
     while not check():
         assert time.monotonic() < end, 'did not come to pass'
@@ -268,7 +268,7 @@ def test_slow_loris():
         for t in threads[:3]:
             t.join()
         for name, limit in (('head', 1.2), ('second head', 2.5), ('body', 1.2), ('silence', 1.2)):
-            assert isinstance(took[name], float) and limit - 0.2 <= took[name] < limit + 3 * PATIENCE, took
+            assert isinstance(took[name], float) and limit - 0.2 <= took[name] < limit + 10 * PATIENCE, took
         assert s.stats()['cut'] >= 3
 
 
@@ -351,12 +351,12 @@ def test_limits():
     with server('--connections', 5) as s:
         # Busy ones keep the newcomer waiting; it is served as soon as one ends.
         busy = [s.connect() for _ in range(5)]
-        for c in busy:
-            c.sendall(b'POST /v1/nodes?fake_ms=600 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n')
-        eventually(lambda: s.stats()['in_flight'] == 5)
         start = time.monotonic()
+        for c in busy:
+            c.sendall(b'POST /v1/nodes?fake_ms=1500 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n')
+        eventually(lambda: s.stats()['in_flight'] == 5)
         assert s.ask('GET', '/v1/nodes')[0] == 200
-        assert time.monotonic() - start > 0.2
+        assert time.monotonic() - start > 1.4
         for c in busy:
             assert read_answer(c.makefile('rb'))[0] == 201
             c.close()
@@ -490,6 +490,7 @@ def test_outcomes():
         assert entries[0]['error_report_ids']
         for _ in range(30):
             s.ask('POST', '/v1/nodes?fake_err=1007')
+        eventually(lambda: s.stats()['reports'] == 10)
         time.sleep(0.2)
         assert s.stats()['reports'] == 10, s.stats()
 
@@ -528,9 +529,9 @@ def test_quiesce():
             idle = s.connect()
             idle.sendall(b'GET /v1/nodes HTTP/1.1\r\nHost: x\r\n\r\n')
             read_answer(idle.makefile('rb'))
-            conns = in_flight(s, 100, b'/v1/nodes?fake_ms=700')
+            conns = in_flight(s, 100, b'/v1/nodes?fake_ms=2000')
             s.say('quiesce')
-            eventually(lambda: refused(s.port), 3)
+            eventually(lambda: refused(s.port))
             assert idle.recv(1) == b''
             for c in conns:
                 f = c.makefile('rb')
@@ -583,19 +584,19 @@ def test_quiesce_under_load():
 
 
 def test_election():
-    with server('--unhealthy-ms', 800, '--leave-ms', 60000) as s:
+    with server('--unhealthy-ms', 3000, '--leave-ms', 60000) as s:
         s.say('quorum off')
+        assert s.ask('GET', '/health')[0] == 200  # for a while
         conns = in_flight(s, 20, b'/v1/nodes')
         reads = s.connect()
         reads.sendall(b'GET /v1/nodes HTTP/1.1\r\nHost: x\r\n\r\n')
-        assert s.ask('GET', '/health')[0] == 200
         start = time.monotonic()
         assert s.ask('GET', '/v1/controller/version')[0] == 200
-        assert time.monotonic() - start < 0.5 * PATIENCE
-        eventually(lambda: s.ask('GET', '/health')[0] == 500, 3)
+        assert time.monotonic() - start < 10 * PATIENCE  # it is not held
+        eventually(lambda: s.ask('GET', '/health')[0] == 500, 20)
         check_error(s.ask('GET', '/health'), 500)
         status, headers, _ = s.ask('GET', '/v1/nodes?consistency=stale')
-        assert status == 200 and int(headers['x-outrigger-stale-ms']) >= 800
+        assert status == 200 and int(headers['x-outrigger-stale-ms']) >= 3000
         s.say('quorum on')
         for c in conns:
             assert read_answer(c.makefile('rb'))[0] == 201
@@ -604,12 +605,12 @@ def test_election():
 
 
 def test_no_quorum():
-    with server('--unhealthy-ms', 300, '--leave-ms', 900, '--hold-ms', 1500, secure=True) as s:
+    with server('--unhealthy-ms', 300, '--leave-ms', 3000, '--hold-ms', 5000, secure=True) as s:
         s.say('quorum off')
         conns = in_flight(s, 10, b'/v1/nodes')
         idle = s.connect()
-        eventually(lambda: s.ask('GET', '/health')[0] == 500, 3)
-        eventually(lambda: refused(s.port) and refused(s.tls_port), 4)
+        eventually(lambda: s.ask('GET', '/health')[0] == 500)
+        eventually(lambda: refused(s.port) and refused(s.tls_port))
         assert idle.recv(1) == b''
         # Whoever was let in gets an answer, and it says what is the matter.
         for c in conns:
@@ -630,7 +631,7 @@ def test_no_quorum():
 def test_close():
     for word in ('close', 'cancel'):
         with server() as s:
-            conns = in_flight(s, 20, b'/v1/nodes?fake_ms=300')
+            conns = in_flight(s, 20, b'/v1/nodes?fake_ms=1500')
             stuck = in_flight_more(s, 5, b'/v1/nodes?fake_never=1')
             s.say(word)
             for c in conns:
