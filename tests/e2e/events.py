@@ -23,7 +23,7 @@ class Stream:
         self.socket = socket.socket()
         if small:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        self.socket.settimeout(10)
+        self.socket.settimeout(60)
         self.socket.connect((address, 3370))
         header = f'Last-Event-ID: {last_id}\r\n' if last_id else ''
         self.socket.sendall(f'GET {path} HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n{header}\r\n'.encode())
@@ -79,7 +79,7 @@ class Stream:
 
     def wait(self, *names):
         try:
-            wait_for('events', lambda: self.names()[-len(names):] == list(names), 10)
+            wait_for('events', lambda: self.names()[-len(names):] == list(names))
         except TimeoutError:
             raise AssertionError((names, self.names())) from None
         return self.events()

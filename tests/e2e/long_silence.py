@@ -74,16 +74,18 @@ class Tests:
         leader = c.leader()
         follower = next(m for m in c.controllers if m != leader)
         stopped, present = (leader, follower), [m for m in c.controllers if m not in (leader, follower)]
-        before = {m: c.raft(m) for m in stopped}
+        before = {m: c.view(m) for m in stopped}
         loads = [Load(c, m, f's{self.n}{m}{i}') for i in range(2) for m in present]
         time.sleep(0.5)
         for m in stopped:
             c.devcluster('pause', m)
         waiting = [Waiting(c, m, f'w{self.n}{m}{i}') for m in stopped for i in range(3)]
         time.sleep(self.seconds)
-        views = [c.raft(m) for m in present]
-        first = next(v['snapshot_index'] for v in views if v['state'] == 'leader')
-        assert all(first > before[m]['last_index'] for m in stopped), f'the log from {first} on is still there'
+
+        def log_is_gone():
+            first = [v['snapshot_index'] for v in map(c.raft, present) if v and v['state'] == 'leader']
+            return first and all(first[0] > before[m]['last_index'] for m in stopped)
+        wait_for('the log that they lack to be gone', log_is_gone)
         sure = {name for load in loads for name in load.acknowledged}
         began = time.monotonic()
         for m in stopped:
@@ -103,7 +105,7 @@ class Tests:
         self.acknowledged.update(w.name for w in waiting if w.status == 201)
         c.same_state(RECOVERY_S)
         for m in stopped:
-            assert c.raft(m)['raft_id'] == before[m]['raft_id'], f'{m} came back as another one'
+            assert c.view(m)['raft_id'] == before[m]['raft_id'], f'{m} came back as another one'
         for m in c.controllers:
             names = self.listed(m)
             assert len(names) == len(set(names))

@@ -8,6 +8,7 @@ directories and a network namespace of its own; MANY cases run side by side, bec
 --all: places in every file, the store at every STEP-th byte, small ones at each 37th: a quarter of an hour. DAMAGE_SEED=N chooses other places."""
 import concurrent.futures
 import ctypes
+import http.client
 import os
 import pathlib
 import random
@@ -54,8 +55,8 @@ class Member:
     def lists(self):
         """What a client is told, or None when it is told nothing."""
         try:
-            answer = Rest(Cluster.address(self.name), timeout_s=2).get('/v1/resource-definitions')
-        except OSError:
+            answer = Rest(Cluster.address(self.name), timeout_s=5).get('/v1/resource-definitions')
+        except (OSError, http.client.HTTPException):
             return None
         return {d['name'] for d in answer.json} if answer.status == 200 else None
 
@@ -88,7 +89,7 @@ class Case:
         return answered
 
     def all_answer(self):
-        wait_for('all members with all acknowledged writes', lambda: len(self.nothing_lost()) == 3, 60, 0.2)
+        wait_for('all members with all acknowledged writes', lambda: len(self.nothing_lost()) == 3, 240, 0.2)
 
     def stopped_loudly(self, m):
         code = m.process.returncode
@@ -99,7 +100,7 @@ class Case:
 
     def settle(self):
         """'up', or who stopped."""
-        deadline = time.monotonic() + 75
+        deadline = time.monotonic() + 240
         while time.monotonic() < deadline:
             answered = self.nothing_lost()
             ended = [m for m in self.members.values() if m.has_ended()]
@@ -119,10 +120,10 @@ class Case:
         first, second = self.victims
         self.copy(first)
         self.members[first].start()
-        wait_for('the two undamaged ones', lambda: len(self.nothing_lost()) >= 2, 30, 0.2)
+        wait_for('the two undamaged ones', lambda: len(self.nothing_lost()) >= 2, 240, 0.2)
         m = self.members[second]
         m.start()
-        wait_for(f'{second} heals or stops', lambda: m.has_ended() or len(self.nothing_lost()) == 3, 60, 0.2)
+        wait_for(f'{second} heals or stops', lambda: m.has_ended() or len(self.nothing_lost()) == 3, 240, 0.2)
         if m.has_ended():  # a certificate, an identity: never guessed at
             self.stopped_loudly(m)
             self.copy(second)

@@ -197,7 +197,7 @@ def test_snapshots(cluster, client, turn, pool):
     check_all(cluster, client, name, 'second')
     started = client.resource_dfn_clone(name, clone)
     assert started.clone_name == clone and started.source_name == name, started
-    assert client.resource_dfn_clone_wait_complete(name, clone, wait_interval=0.1, timeout=30)
+    assert client.resource_dfn_clone_wait_complete(name, clone, wait_interval=0.1, timeout=120)
     check_all(cluster, client, clone, 'second')
     assert client.resource_dfn_sync_status(clone).synced_on_all
     done(client.snapshot_rollback(name, 'snap1'))

@@ -77,7 +77,7 @@ def comes_back_as_new(cluster):
     token = cluster.raftctl('c1', 'token', 'create', '--role', 'controller')
     cluster.raftctl(GONE, 'join', token, '--name', GONE, '--address', cluster.address(GONE))
     cluster.start(GONE)
-    wait_for(f'{GONE} is a voter', lambda: cluster.roles().get(GONE) == 'voter', 30)
+    wait_for(f'{GONE} is a voter', lambda: cluster.roles().get(GONE) == 'voter')
     cluster.same_state()
 
 
@@ -102,7 +102,7 @@ class Writers:
     def end(self):
         self.ending = True
         for t in self.threads:
-            t.join(30)
+            t.join(120)
         assert not self.problems, self.problems[0]
 
 
@@ -112,12 +112,12 @@ def under_load(cluster):
     took = []
     try:
         for i in range(ROUNDS):
-            leader = leader_of(cluster)
+            leader = wait_for('a leader', lambda: leader_of(cluster))
             started = time.monotonic()
             cluster.raftctl('c1', 'remove', GONE)
-            wait_for(f'{GONE} is out', lambda: GONE not in (cluster.roles(leader) or [GONE]), 60)
+            wait_for(f'{GONE} is out', lambda: GONE not in (cluster.roles(leader) or [GONE]))
             out = time.monotonic() - started
-            wait_for(f'{GONE} ends', lambda: not cluster.running(GONE), 60)
+            wait_for(f'{GONE} ends', lambda: not cluster.running(GONE))
             took.append((out, time.monotonic() - started))
             assert 'was removed from the cluster' in cluster.log(GONE).splitlines()[-1]
             for part in ('pki', 'raft', 'identity'):
@@ -127,10 +127,10 @@ def under_load(cluster):
             cluster.raftctl(GONE, 'join', token, '--name', GONE, '--address', cluster.address(GONE))
             cluster.start(GONE)
             if i % 2:
-                wait_for(f'{GONE} is a voter', lambda: cluster.roles().get(GONE) == 'voter', 60)
+                wait_for(f'{GONE} is a voter', lambda: cluster.roles().get(GONE) == 'voter')
             else:  # whatever it has become by now
-                wait_for(f'{GONE} is a member', lambda: cluster.roles().get(GONE), 60)
-        wait_for(f'{GONE} is a voter', lambda: cluster.roles().get(GONE) == 'voter', 60)
+                wait_for(f'{GONE} is a member', lambda: cluster.roles().get(GONE))
+        wait_for(f'{GONE} is a voter', lambda: cluster.roles().get(GONE) == 'voter')
     finally:
         for h in hogs:
             h.kill()
