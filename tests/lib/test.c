@@ -1,6 +1,8 @@
 /* Helpers of unit tests, see test.h. */
 #include "tests/lib/test.h"
 
+#include <unistd.h>
+
 #include "wire/base/buf.h"
 #include "wire/base/err.h"
 
@@ -25,6 +27,14 @@ char *test_file(const char *path, size_t *ret_n)
         if (ok) return text;
         free(text);
         return NULL;
+}
+
+const char *test_loopback(void)
+{
+        static char text[32];
+        unsigned pid = (unsigned)getpid();
+        (void)snprintf(text, sizeof text, "127.%u.%u.7", 1 + pid / 250 % 250, 1 + pid % 250);
+        return text;
 }
 
 uint64_t test_rng_next(struct test_rng *r)

@@ -44,6 +44,10 @@
  * directory. NULL when it cannot be read; a NUL follows the bytes. */
 char *test_file(const char *path, size_t *ret_n);
 
+/* A loopback address of this process's own: a port of it that is given back for a moment is not taken meanwhile by the
+ * connections of tests beside it, which come from 127.0.0.1. Static. */
+const char *test_loopback(void);
+
 /* A small generator, so that a failure can be repeated from its seed (SplitMix64). */
 struct test_rng {
         uint64_t state;

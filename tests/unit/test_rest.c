@@ -23,6 +23,7 @@ struct bed {
         struct rest *rest;
         unsigned closed, drained;
         bool close_fake_first;
+        char listen[48];
 };
 
 static void on_closed(void *arg)
@@ -41,7 +42,8 @@ static void bed_init(struct bed *b)
         b->config.loop = &b->loop;
         b->config.env = env_real();
         b->config.member = "c1";
-        b->config.http_listen = "127.0.0.1:0";
+        snprintf(b->listen, sizeof b->listen, "%s:0", test_loopback());
+        b->config.http_listen = b->listen;
         b->config.backend = &rest_fake_backend;
         b->config.backend_arg = &b->fake;
         b->config.waiter = &rest_fake_waiter;
@@ -67,7 +69,7 @@ static int dial(struct bed *b, const char *text)
 {
         struct sockaddr_in sa = { .sin_family = AF_INET,
                 .sin_port = htons((uint16_t)rest_port(b->rest, REST_HTTP)),
-                .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+                .sin_addr.s_addr = inet_addr(test_loopback()) };
         int fd = socket(AF_INET, SOCK_STREAM, 0);
         assert_int_equal(connect(fd, (struct sockaddr *)&sa, sizeof sa), 0);
         assert_int_equal(write(fd, text, strlen(text)), (ssize_t)strlen(text));
@@ -87,6 +89,19 @@ static void read_all(struct bed *b, int fd, char *text, size_t size)
         }
         text[n] = 0;
         close(fd);
+}
+
+/* Until the server has sent that; it stays to be read. */
+static void await_text(struct bed *b, int fd, const char *part)
+{
+        char text[4096] = "";
+        for (unsigned turn = 0; turn < 100000 && strstr(text, part) == NULL; turn++) {
+                ssize_t got = recv(fd, text, sizeof text - 1, MSG_DONTWAIT | MSG_PEEK);
+                text[MAX(got, 0)] = 0;
+                uv_run(&b->loop, UV_RUN_NOWAIT);
+                usleep(200);
+        }
+        assert_contains(text, part);
 }
 
 static void turns(struct bed *b, unsigned n)
@@ -150,10 +165,10 @@ static void test_open_fails(void **state)
 {
         struct bed a, b;
         struct fail f = { 0 };
-        char address[32];
+        char address[48];
         bed_open(&a);
         bed_init(&b);
-        snprintf(address, sizeof address, "127.0.0.1:%u", rest_port(a.rest, REST_HTTP));
+        snprintf(address, sizeof address, "%s:%u", test_loopback(), rest_port(a.rest, REST_HTTP));
         b.config.http_listen = address;
         assert_err(rest_open(&b.config, &b.rest, &f), -EADDRINUSE);
         assert_contains(f.text, "http listener");
@@ -218,7 +233,7 @@ static void test_streams_end(void **state)
                 b.config.limits.leave_ms = 50;
                 if (rest_open(&b.config, &b.rest, &f) != 0) fail_msg("%s", f.text);
                 int fd = dial(&b, ask);
-                turns(&b, 50);
+                await_text(&b, fd, "the state as it is now");
                 if (stops) rest_close(b.rest, 100, on_closed, &b);
                 else rest_fake_quorum(&b.fake, false);
                 read_all(&b, fd, text, sizeof text);

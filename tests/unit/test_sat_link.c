@@ -114,7 +114,7 @@ static void start_satellite(void)
         struct listener_config lc = { .ctx = b->server_ctx };
         struct sockaddr_storage at;
         conn_options_init(&lc.conn);
-        assert_ok(conn_parse_address("127.0.0.1", b->port, &lc.address));
+        assert_ok(conn_parse_address(test_loopback(), b->port, &lc.address));
         assert_ok(listener_open(&b->listener, &b->loop, &lc, &listener_ops, &f));
         listener_address(&b->listener, &at);
         b->port = ntohs(((struct sockaddr_in *)&at)->sin_port);
@@ -276,7 +276,7 @@ static void wait_wanted(unsigned n)
 
 static void test_session(void **state)
 {
-        put_node("127.0.0.1", NULL);
+        put_node(test_loopback(), NULL);
         open_link();
         wait_status(conn_status_ONLINE);
         assert_string_equal(seen().uname, "host");
@@ -317,7 +317,7 @@ static void wait_tried(void)
 /* Whether a satellite can be reached is open until the first try of this leader has ended, well or badly. */
 static void test_untried(void **state)
 {
-        put_node("127.0.0.1", NULL);
+        put_node(test_loopback(), NULL);
         open_link();
         assert_true(sat_link_untried(b->link, "node-a"));
         assert_true(sat_link_any_untried(b->link));
@@ -353,7 +353,7 @@ static void wait_retried(void)
 /* A satellite came back in a pause between two dials: who needs it does not wait for the next one. */
 static void test_retry(void **state)
 {
-        put_node("127.0.0.1", NULL);
+        put_node(test_loopback(), NULL);
         open_link();
         wait_status(conn_status_ONLINE);
         assert_false(sat_link_retry(b->link, "node-a"));
@@ -380,7 +380,7 @@ static void test_retry(void **state)
 static void test_follower_is_silent(void **state)
 {
         b->leading = false;
-        put_node("127.0.0.1", NULL);
+        put_node(test_loopback(), NULL);
         open_link();
         wait_status(conn_status_ONLINE);
         put_pool();
@@ -400,7 +400,7 @@ static void test_follower_is_silent(void **state)
 
 static void test_fenced(void **state)
 {
-        put_node("127.0.0.1", NULL);
+        put_node(test_loopback(), NULL);
         open_link();
         b->next_reply = E_FENCED;
         wait_wanted(1);
@@ -419,7 +419,7 @@ static void test_problems(void **state)
 {
         /* Another name in the hello reply. */
         b->name = "node-b";
-        put_node("127.0.0.1", NULL);
+        put_node(test_loopback(), NULL);
         open_link();
         wait_status(conn_status_HOSTNAME_MISMATCH);
         assert_contains(seen().problem, "node-b");
@@ -434,12 +434,12 @@ static void test_problems(void **state)
         b->refuse = 0;
         wait_status(conn_status_ONLINE);
         /* It has joined again since with another certificate. */
-        put_node("127.0.0.1", "00ff");
+        put_node(test_loopback(), "00ff");
         b->peer = NULL;
         put_node("127.0.0.2", "00ff");                       /* another address: dialed anew */
         wait_problem("systemctl start outrigger-satellite"); /* nothing listens there */
         assert_int_equal(seen().connection_status, conn_status_OFFLINE);
-        put_node("127.0.0.1", "00ff");
+        put_node(test_loopback(), "00ff");
         wait_status(conn_status_AUTHENTICATION_ERROR);
         assert_contains(seen().problem, "another certificate");
         put_node(NULL, NULL);
@@ -454,7 +454,7 @@ static void test_foreign_certificate(void **state)
         creds_leaf(&other, CLUSTER_B, PKI_SATELLITE, "node-a", 0);
         b->server_ctx = creds_ctx(&other, CLUSTER_B, true);
         listener_set_ctx(&b->listener, b->server_ctx);
-        put_node("127.0.0.1", NULL);
+        put_node(test_loopback(), NULL);
         open_link();
         wait_status(conn_status_AUTHENTICATION_ERROR);
         assert_contains(seen().problem, "outrigger-satellite join");
@@ -467,7 +467,7 @@ static void test_wrong_role(void **state)
         creds_leaf(&b->satellite, CLUSTER_A, PKI_CLIENT, "node-a", 0);
         b->server_ctx = creds_ctx(&b->satellite, CLUSTER_A, false);
         listener_set_ctx(&b->listener, b->server_ctx);
-        put_node("127.0.0.1", NULL);
+        put_node(test_loopback(), NULL);
         open_link();
         wait_status(conn_status_AUTHENTICATION_ERROR);
         assert_int_equal(b->wanted_n, 0);
@@ -475,7 +475,7 @@ static void test_wrong_role(void **state)
 
 static void test_silence(void **state)
 {
-        put_node("127.0.0.1", NULL);
+        put_node(test_loopback(), NULL);
         open_link();
         wait_status(conn_status_ONLINE);
         RUN_WHILE(&b->loop, b->pings < 1);
@@ -488,7 +488,7 @@ static void test_silence(void **state)
 
 static void test_garbage(void **state)
 {
-        put_node("127.0.0.1", NULL);
+        put_node(test_loopback(), NULL);
         open_link();
         wait_status(conn_status_ONLINE);
         b->no_report = true;
@@ -503,7 +503,7 @@ static void test_garbage(void **state)
 
 static void test_node_goes(void **state)
 {
-        put_node("127.0.0.1", NULL);
+        put_node(test_loopback(), NULL);
         open_link();
         wait_status(conn_status_ONLINE);
         struct node key = { .name = "node-a" };
@@ -519,7 +519,7 @@ static void test_node_goes(void **state)
 /* Closed after 0, 1, 2, ... turns of the loop: dialing, in the handshake, greeting, online. */
 static void test_close_any_time(void **state)
 {
-        put_node("127.0.0.1", NULL);
+        put_node(test_loopback(), NULL);
         for (int turns = 0; turns < 60; turns++) {
                 b->link_closed = false;
                 open_link();
