@@ -4,9 +4,10 @@ full pool, a degraded, a suspended and a lost one; no udev; a satellite that is 
 tests/vm/image_zfs."""
 import concurrent.futures
 import re
+import subprocess
 import time
 
-from lib_e2e import Cluster, wait_for
+from lib_e2e import BUILD, Cluster, wait_for
 from rig import TOP, Guest, Satellite
 from scenario_lvm import MIB, Bed as LvmBed
 
@@ -59,9 +60,9 @@ class Bed(LvmBed):
         self.satellite.stop()
         self.satellite.start()
         wait_for('the node', self.online, WAIT_S, 0.3)
-        for name, kind in (('thick', 'ZFS'), ('thin', 'ZFS_THIN')):
-            self.rest.call('POST', '/v1/nodes/n1/storage-pools', {
-                'storage_pool_name': name, 'provider_kind': kind, 'props': {'StorDriver/StorPoolName': f'tank/{name}'}}).ok()
+        for name, driver in (('thick', 'zfs'), ('thin', 'zfsthin')):
+            subprocess.run([str(BUILD / 'outrigger'), '--controllers', self.cluster.address('c1'), 'storage-pool', 'create', driver, 'n1',
+                            name, f'tank/{name}'], check=True, stdout=subprocess.DEVNULL, timeout=WAIT_S)
 
     def lacking(self):
         """Before the module is there: the node says so, and refuses a pool with the reason."""
