@@ -177,7 +177,7 @@ class Tests:
         try:
             for member in self.cluster.controllers:
                 wait_for(f'{member} sees that {node} is silent',
-                         lambda m=member: self.status_of(node, m) != 'ONLINE')
+                         lambda m=member: self.status_of(node, m) != 'ONLINE', 30)  # after 5 s of silence
             started = time.monotonic()
             self.rest().call('POST', '/v1/resource-definitions', {'resource_definition': {'name': 'away'}}).ok()
             self.rest().call('POST', '/v1/resource-definitions/away/volume-definitions',
