@@ -343,9 +343,9 @@ static void test_failures(void **state)
         const struct provider *p = &provider_zfs;
         zfs_bed_init();
         struct dev d = volume("data_00000");
-        zfs_set_deadline(3000);
         for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
                 struct trouble t = { 0 };
+                zfs_set_deadline(strcmp(rows[i].kind, "hang") == 0 ? 5000 : 60000);
                 zfs_bed_fault(rows[i].verb, rows[i].kind, 1);
                 assert_int_equal(p->create(&d, 1024, &t), rows[i].err);
                 told(&t, rows[i].err, rows[i].says);
