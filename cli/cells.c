@@ -68,6 +68,30 @@ static char *capacity(const json_t *pool, const char *key)
         return cli_size_text(json_integer_value(v));
 }
 
+char *cell_disk_size(const json_t *disk)
+{
+        return cli_size_text(json_integer_value(json_object_get(disk, "size")) / 1024);
+}
+
+/* "n1[/dev/sdb, /dev/sdc] n2[/dev/sdb]" */
+char *cell_disk_nodes(const json_t *disk)
+{
+        struct buf b = { 0 };
+        const char *node;
+        json_t *disks, *d;
+        size_t i;
+        json_object_foreach(json_object_get(disk, "nodes"), node, disks)
+        {
+                buf_printf(&b, "%s%s[", b.n > 0 ? " " : "", node);
+                json_array_foreach(disks, i, d) buf_printf(
+                        &b, "%s%s", i > 0 ? ", " : "", json_string_value(json_object_get(d, "device")));
+                buf_put_str(&b, "]");
+        }
+        char *text = xstrdup(buf_cstr(&b));
+        buf_done(&b);
+        return text;
+}
+
 char *cell_pool_free(const json_t *pool) { return capacity(pool, "free_capacity"); }
 
 char *cell_pool_total(const json_t *pool) { return capacity(pool, "total_capacity"); }

@@ -70,6 +70,7 @@ static void drop_rows(struct tx *tx, const char *node_name, struct arena *a)
         struct obs_pool pool, pool_key = { .node_name = node_name };
         struct obs_rsc rsc, rsc_key = { .node_name = node_name };
         drop_all(tx, &obs_pool_type, &pool_key, &pool, a);
+        (void)row_del(tx, &obs_disks_type, &(struct obs_disks){ .node_name = node_name });
         drop_all(tx, &obs_rsc_type, &rsc_key, &rsc, a);
 }
 
@@ -111,6 +112,11 @@ int observed_report(struct tx *tx, const char *node_name, const struct sat_repor
                 struct obs_rsc r = report->resources[i];
                 SET(&r, obs_rsc, node_name, node_name);
                 if (r.rsc_name != NULL) row_put(tx, &obs_rsc_type, &r);
+        }
+        if (report->disks != NULL) {
+                struct obs_disks d = *report->disks;
+                SET(&d, obs_disks, node_name, node_name);
+                row_put(tx, &obs_disks_type, &d);
         }
         keep_error_reports(tx, node_name, report, a);
         if (HAS(report, sat_report, revision)) {

@@ -21,6 +21,7 @@ static void manager_free(struct manager *m)
         unit_table_done(&m->units);
         pool_set_done(&m->pools);
         arena_done(&m->node_arena);
+        arena_done(&m->disks_arena);
         free(m->dir);
         free(m->node_name);
         free(m->cluster_uuid);
@@ -75,6 +76,7 @@ static void on_tick(uv_timer_t *timer)
         save_tick(m);
         round_tick(m);
         scan_tick(m);
+        disks_tick(m);
 }
 
 static struct manager *manager_new(uv_loop_t *loop, struct env *env, const struct manager_config *c)
@@ -241,12 +243,14 @@ int manager_report(
         if (err == 0) err = put_pools(m, full, *gen, a, ret);
         if (err == 0) err = put_errors(m, full, *gen, a, ret);
         if (err != 0) return err;
+        bool disks = m->disks_gen != 0 && (full || m->disks_gen > *gen);
+        if (disks) SET(ret, sat_report, disks, &m->disks);
         if (full) SET(ret, sat_report, full, true);
         SET(ret, sat_report, revision, m->saved_revision);
 #ifdef NEXT_LEVEL
         if (m->next_note != NULL) SET(ret, sat_report, next_note, m->next_note);
 #endif
-        *ret_any = full || ret->resources_n > 0 || ret->pools_n > 0 || ret->dropped_n > 0 ||
+        *ret_any = full || disks || ret->resources_n > 0 || ret->pools_n > 0 || ret->dropped_n > 0 ||
                    ret->error_reports_n > 0;
         *gen = m->gen;
         return 0;

@@ -53,6 +53,12 @@ struct manager {
         bool mounts_changed;    /* since the last look at the pools that they caused */
         uint64_t mounts_due_ms; /* not earlier than that: a busy host mounts all the time */
 
+        /* Disks that nobody uses. */
+        struct arena disks_arena;
+        struct obs_disks disks;
+        uint64_t disks_gen, disks_due_ms; /* disks_gen 0: nobody has looked yet */
+        bool disks_looking;
+
         uint64_t gen, full_epoch;
         struct report_log reports;
         char damage[512];
@@ -81,6 +87,8 @@ void round_queue(struct manager *m, struct unit *u); /* it may differ from what 
 void round_start_ready(struct manager *m);
 void round_tick(struct manager *m);
 void round_stop_all(struct manager *m);
+/* scan_disks.c */
+void disks_tick(struct manager *m);
 /* scans.c */
 void scan_tick(struct manager *m);
 void scan_soon(struct manager *m); /* space has changed */

@@ -164,6 +164,21 @@ static void observe_pool(struct tx *tx, const char *node, const char *pool, cons
         (void)row_put(tx, &obs_pool_type, &o);
 }
 
+static void observe_disk(struct tx *tx, const char *node, const char *device, int64_t gib)
+{
+        struct obs_disks o = { 0 };
+        struct obs_disk d = { 0 };
+        SET(&d, obs_disk, device, device);
+        SET(&d, obs_disk, size, gib << 30);
+        SET(&d, obs_disk, rotational, true);
+        SET(&d, obs_disk, model, "M");
+        SET(&d, obs_disk, serial, "S");
+        SET(&d, obs_disk, wwn, "");
+        SET(&o, obs_disks, node_name, node);
+        SET_N(&o, obs_disks, disks, &d, 1);
+        (void)row_put(tx, &obs_disks_type, &o);
+}
+
 static void observe_rsc(
         struct ops_world *w, struct tx *tx, const char *rsc, const char *node, const char *state)
 {
@@ -272,6 +287,9 @@ bool ops_world_observe(struct ops_world *w, const char *method, const char *path
         bool known = true;
         if (strcmp(method, "NODE") == 0) observe_node(w, tx, path, body, true);
         else if (strcmp(method, "OFFLINE") == 0) observe_node(w, tx, path, body, false);
+        else if (strcmp(method, "DISK") == 0 && strchr(body, '/') != NULL)
+                observe_disk(tx, path, arena_strndup(&w->arena, body, strcspn(body, "/")),
+                        atoll(strchr(body, '/') + 1));
         else if (strcmp(method, "POOL") == 0 && n == 2) observe_pool(tx, part[0], part[1], body);
         else if (strcmp(method, "RSC") == 0 && n == 2) observe_rsc(w, tx, part[0], part[1], body);
         else known = false;

@@ -102,6 +102,20 @@ def life(bed, pool):
     wait_for('the space back', lambda: bed.pool(pool)['free_capacity'] >= free - 2 * MIB, 600, 0.5)
 
 
+def disks(bed):
+    """A disk that nobody uses is listed, with what it is; one with a signature is not."""
+    def listed():
+        return [d['device'] for d in bed.rest.get('/v1/physical-storage/n1').ok().json]
+    second = bed.guest.run('readlink -f /dev/disk/by-id/virtio-data1').strip()
+    wait_for('the second disk alone', lambda: listed() == [second], 600, 1)
+    one = bed.rest.get('/v1/physical-storage/n1').ok().json[0]
+    assert one['size'] == 2 << 30 and one['serial'] == 'data1', one
+    bed.guest.run(f'mkswap {second} >/dev/null')
+    wait_for('no disk', lambda: listed() == [], 600, 1)
+    bed.guest.run(f'wipefs -qa {second}')
+    wait_for('the second disk again', lambda: listed() == [second], 600, 1)
+
+
 def options(bed):
     """LvcreateOptions and LvcreateType reach lvcreate; what is not to be handed on is refused by name, and nothing is made."""
     bed.guest.run('vgextend -q vg0 /dev/disk/by-id/virtio-data1')
@@ -215,6 +229,7 @@ def run(suite, work, image, everything):
     try:
         for pool in ('thick', 'thin'):
             suite.check(f'create, write, grow, read, delete in pool {pool}', life, bed, pool)
+        suite.check('disks that nobody uses', disks, bed)
         suite.check('options of lvcreate', options, bed)
         suite.check('a device in use', in_use, bed)
         suite.check('a volume that is not ours', foreign, bed)
