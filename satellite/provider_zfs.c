@@ -102,7 +102,8 @@ static void take_row(const struct zfs_row *r, struct arena *a, struct dev *d)
         if (r->type != ZFS_VOLUME) return;
         struct zvol z;
         d->raw = d->marked && d->kind == provider_kind_ZFS && r->reserved_bytes == 0;
-        if (zvol_find(r->name, &z) != 0) return;
+        /* without its stable name it is not up yet, or not any more: attach() sees to that */
+        if (zvol_find(r->name, &z) != 0 || !z.linked) return;
         d->attached = true;
         d->in_use = z.in_use;
         d->device_kib = z.size_kib;
