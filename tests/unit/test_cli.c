@@ -106,6 +106,11 @@ static void test_arguments(void **state)
                 "[]");
         expect("c", "sp", "Aux/x", "{\"delete_props\":[\"Aux/x\"]}", "[]");
         expect("c", "sp", "x y --aux", "{\"override_props\":{\"Aux/x\":\"y\"}}", "[]");
+        expect("r", "td", "n1 res -s p --migrate-from n2",
+                "{\"storage_pool\":\"p\",\"migrate_from\":\"n2\",\"operation\":\"INTO_DRBD_DISKFUL\"}", "[]");
+        expect("r", "td", "n1 res -d", "{\"operation\":\"INTO_DRBD_DISKLESS\"}", "[]");
+        expect("n", "evac", "n1 --target a b", "{\"target\":[\"a\",\"b\"]}", "[]");
+        expect("n", "rst", "n1 --delete-res", "{\"delete_resources\":true}", "[]");
         expect("s", "c", "res snap", "{\"name\":\"snap\"}", "[]");
         expect("s", "c", "n1 n2 res snap", "{\"name\":\"snap\",\"nodes\":[\"n1\",\"n2\"]}", "[]");
         expect("s", "cm", "snap -r r1 r2 -n n1",
@@ -140,6 +145,7 @@ static void test_bad_arguments(void **state)
         expect("r", "c", "n1 res --auto-place 2", NULL, NULL);
         expect("rg", "spawn", "g res", NULL, NULL);
         expect("rg", "spawn", "g res nonsense", NULL, NULL);
+        expect("r", "td", "n1 res -d --migrate-from n2", NULL, NULL);
         expect("s", "c", "res", NULL, NULL);
         expect("s", "cm", "snap", NULL, NULL);
         expect("s", "rb", "res snap --zfs-rollback-strategy x", NULL, NULL);
