@@ -96,6 +96,7 @@ int after_clone(struct cli_call *call, struct http *http, struct http_answer *an
 int after_wait_sync(struct cli_call *call, struct http *http, struct http_answer *answer);
 
 /* Verbs of snapshots (cli/verbs_snap.c). */
+extern const struct cli_verb cli_move_verbs[];
 extern const struct cli_verb cli_snapshot_verbs[];
 
 #endif

@@ -22,6 +22,7 @@
 #define APP_GIVE_UP_MS 15000 /* something does not close: end anyway */
 #define APP_HAND_OVER_MS 100 /* a witness that leads: between two attempts */
 #define APP_RECONCILE_MS 20  /* between two looks */
+#define APP_TEND_MS 5000     /* what is due by the clock alone */
 #define APP_SAGA_MS 500      /* while a saga waits */
 #define APP_RECONCILE_DEADLINE_MS 15000
 #define APP_LOG_READ_BYTES ((size_t)8 << 20)

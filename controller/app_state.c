@@ -223,8 +223,10 @@ static void look(struct app *a)
         if (err != 0) log_error(APP_LOG, "reconcilers cannot read the state: %s", err_text(err));
         for (uint32_t i = 0; i < n && err == 0; i++) propose(a, &actions[i]);
         arena_done(&arena);
-        if (sagas && a->proposals == 0) /* their phases have deadlines */
-                (void)uv_timer_start(&a->reconcile_timer, on_reconcile_timer, APP_SAGA_MS, 0);
+        if (a->leading &&
+                a->proposals == 0) /* phases of sagas have deadlines; nodes may be away for too long */
+                (void)uv_timer_start(
+                        &a->reconcile_timer, on_reconcile_timer, sagas ? APP_SAGA_MS : APP_TEND_MS, 0);
         if (!reports) return;
         err = observed_write(a->observed, NULL, tidy, a);
         if (err != 0 && err != E_NOT_FOUND) log_error(APP_LOG, "observed store: %s", err_text(err));

@@ -1,6 +1,7 @@
 /* Evaluation of operations: from a request to a reply, see op.h. */
 #include "controller/op.h"
 
+#include "controller/op_quorum.h"
 #include "state/level.h"
 #include "wire/codec/codec.h"
 
@@ -238,6 +239,7 @@ static void run(struct op *op)
         op->query = &query;
         decode_body(op);
         if (!op_failed(op) && fits_level(op)) op->route->op(op);
+        if (!op_failed(op)) op_settle(op);
         op->params = NULL;
         op->query = NULL;
 }

@@ -35,8 +35,11 @@ struct op {
         uint32_t rcs_cap, waits_cap; /* of the arrays in reply */
         int err;                     /* sticky: E_INVALID once an error entry was added */
         const struct op_env *env;    /* NULL in some tests */
-        bool early;                  /* it looked for a satellite that is still to be tried */
-        bool doubtful;               /* it looked for one that is away, and being tried once more */
+        const char **settle;         /* definitions whose members have changed, see controller/op_quorum.h */
+        uint32_t settle_n, settle_cap;
+        bool settling;
+        bool early;    /* it looked for a satellite that is still to be tried */
+        bool doubtful; /* it looked for one that is away, and being tried once more */
 };
 
 /* Adds an entry. code: enum apirc_code (apirc.def: number and severity); operation and object bits come from

@@ -211,6 +211,7 @@ void op_int_rsc_step(struct op *op)
                 if ((r.flags & RSC_REMOVING) != 0) disk_removed(op, &r);
                 break;
         case rsc_step_kind_MIGRATED: migrated(op, &rd, &r); break;
+        case rsc_step_kind_EVACUATED: op_evacuated(op, &rd, &r); break;
         case rsc_step_kind_N: break;
         }
         op_rc(op, RC_MODIFIED, "Resource '%s' on node '%s' goes on.", r.rsc_name, r.node_name);

@@ -40,6 +40,10 @@ void op_drop_rsc(struct op *op, struct rsc_dfn *rd, const struct rsc *r);
 void op_set_role(struct op *op, struct rsc *r, bool tie_breaker, bool client);
 /* Brings a deactivated one up. false: refused. */
 bool op_activate(struct op *op, struct rsc *r);
+/* One that is evacuated goes, unless somebody uses it. */
+void op_evacuated(struct op *op, struct rsc_dfn *rd, const struct rsc *r);
+/* How many replicas its group wants. */
+int64_t op_replicas_wanted(struct op *op, const struct rsc_dfn *rd);
 /* Is its data whole, as far as its satellite says? */
 bool op_up_to_date(struct op *op, const struct rsc *r);
 

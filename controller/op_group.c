@@ -2,7 +2,7 @@
 #include <regex.h>
 #include <string.h>
 
-#include "controller/op_internal.h"
+#include "controller/op_quorum.h"
 
 /* ---- select filters ---- */
 
@@ -236,6 +236,7 @@ void op_rg_modify(struct op *op)
         if (!op_props_modify(op, PS_RD, &g.props, &mod, NULL)) return;
         MARK(&g, rsc_grp, props);
         row_put(op->tx, &rsc_grp_type, &g);
+        op_settle_group(op, g.name, &mod);
         rg_rc(op, RC_MODIFIED, g.name, "modified");
 }
 

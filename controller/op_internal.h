@@ -52,6 +52,7 @@ bool op_parse_number(const char *s, uint64_t *ret);
 /* Resources of a definition, volume definitions, in key order; the arrays are in the arena. */
 uint32_t op_list_rscs(struct op *op, const char *rsc, struct rsc **ret);
 uint32_t op_list_vds(struct op *op, const char *rsc, struct vlm_dfn **ret);
+uint32_t op_list_rscs_of_node(struct op *op, const char *node, struct rsc **ret);
 const struct strmap *op_ctrl_props(struct op *op);
 /* What the satellite of the node reported, or false. */
 bool op_observed_node(struct op *op, const char *node, struct obs_node *ret);

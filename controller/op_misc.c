@@ -1,7 +1,7 @@
 /* Controller properties, key-value store, error reports. */
 #include <string.h>
 
-#include "controller/op_internal.h"
+#include "controller/op_quorum.h"
 
 /* ---- controller properties ---- */
 
@@ -12,6 +12,7 @@ static bool modify_ctrl(struct op *op, const struct prop_mod *mod)
         if (!op_props_modify(op, PS_C, &c->props, mod, NULL)) return false;
         MARK(c, ctrl_props, props);
         row_put(op->tx, &ctrl_props_type, c);
+        op_settle_group(op, NULL, mod);
         return true;
 }
 

@@ -1,5 +1,5 @@
 /* Nodes: create, modify, delete, lost, reconnect, restore, evacuate. Addresses are in op_netif.c. */
-#include "controller/op_internal.h"
+#include "controller/op_disk.h"
 #include "controller/op_netif.h"
 
 static bool is_satellite(enum node_type t) { return t == node_type_SATELLITE || t == node_type_COMBINED; }
@@ -128,6 +128,7 @@ static bool may_delete(struct op *op, const struct node *n, const struct rsc *r)
         }
         for (uint32_t i = 0; i < peers_n; i++) {
                 if (op_same(peers[i].node_name, n->name)) continue;
+                if ((peers[i].flags & rsc_flag_TIE_BREAKER) == rsc_flag_TIE_BREAKER) continue;
                 if ((peers[i].flags & rsc_flag_DISKLESS) != 0) diskless++;
                 else disks++;
         }
@@ -138,7 +139,7 @@ static bool may_delete(struct op *op, const struct node *n, const struct rsc *r)
         return false;
 }
 
-static uint32_t rscs_of_node(struct op *op, const char *node, struct rsc **ret)
+uint32_t op_list_rscs_of_node(struct op *op, const char *node, struct rsc **ret)
 {
         struct idx_rsc_node key = { .node_name = node }, row;
         uint32_t n = 0;
@@ -169,11 +170,13 @@ void op_node_delete(struct op *op)
                         n.name);
                 return;
         }
-        uint32_t rscs_n = rscs_of_node(op, n.name, &rscs);
+        uint32_t rscs_n = op_list_rscs_of_node(op, n.name, &rscs);
         for (uint32_t i = 0; i < rscs_n; i++)
                 if (!may_delete(op, &n, &rscs[i])) return;
+        SET(&n, node, flags, n.flags | node_flag_DELETE); /* no place for a tie breaker any more */
+        row_put(op->tx, &node_type, &n);
         for (uint32_t i = 0; i < rscs_n; i++)
-                if (op_find_rd(op, rscs[i].rsc_name, &rd)) op_bury_rsc(op, &rd, &rscs[i]);
+                if (op_find_rd(op, rscs[i].rsc_name, &rd)) op_drop_rsc(op, &rd, &rscs[i]);
         struct tombstone key = { .node_name = n.name };
         if (row_count(op->tx, &tombstone_type, &key, 1) == 0) {
                 op_remove_node(op, &n);
@@ -181,8 +184,6 @@ void op_node_delete(struct op *op)
                 return;
         }
         /* The row goes with the last tombstone: until then the satellite must be told what to remove. */
-        SET(&n, node, flags, n.flags | node_flag_DELETE);
-        row_put(op->tx, &node_type, &n);
         node_rc(op, RC_DELETED, &n, "will be deleted as soon as its satellite has removed its resources");
 }
 
@@ -196,7 +197,7 @@ void op_node_lost(struct op *op)
                 op_rc_explain(op, rc, NULL, NULL, "Delete it instead, which removes its resources too.");
                 return;
         }
-        uint32_t rscs_n = rscs_of_node(op, n.name, &rscs);
+        uint32_t rscs_n = op_list_rscs_of_node(op, n.name, &rscs);
         for (uint32_t i = 0; i < rscs_n; i++) {
                 (void)row_del(op->tx, &rsc_type, &rscs[i]);
                 op_touch_rd(op, rscs[i].rsc_name);
@@ -212,58 +213,6 @@ void op_node_reconnect(struct op *op)
         SET(&n, node, revision, op->index);
         row_put(op->tx, &node_type, &n);
         node_rc(op, RC_MODIFIED, &n, "will be connected anew");
-}
-
-void op_node_restore(struct op *op)
-{
-        struct node n;
-        if (!op_need_node(op, op->params[0], &n)) return;
-        bool evicted = (n.flags & node_flag_EVICTED) == node_flag_EVICTED;
-        if (!evicted && (n.flags & node_flag_EVACUATE) == 0) {
-                op_rc(op, RC_FAIL_INVLD_REQUEST, "Node '%s' is neither evicted nor evacuated.", n.name);
-                return;
-        }
-        if (evicted) n.flags &= ~(uint64_t)node_flag_EVICTED;
-        SET(&n, node, flags, n.flags & ~(uint64_t)node_flag_EVACUATE);
-        row_put(op->tx, &node_type, &n);
-        node_rc(op, RC_MODIFIED, &n, "restored");
-}
-
-/* Without replication there is nothing that could move a volume: an empty node can be taken out of service.
- */
-static void take_out(struct op *op, uint64_t flags, const char *done)
-{
-        struct node n;
-        if (!op_need_node(op, op->params[0], &n)) return;
-        struct idx_rsc_node key = { .node_name = n.name };
-        uint64_t rscs = row_count(op->tx, &idx_rsc_node_type, &key, 1);
-        if (rscs != 0) {
-                struct api_rc *rc = op_rc(op, RC_FAIL_IMPL_ERROR,
-                        "Moving resources off a node is not implemented in this version, and node '%s' has "
-                        "%llu.",
-                        n.name, (unsigned long long)rscs);
-                op_rc_explain(op, rc, NULL, NULL, "Delete its resources first.");
-                return;
-        }
-        SET(&n, node, flags, n.flags | flags);
-        row_put(op->tx, &node_type, &n);
-        node_rc(op, RC_MODIFIED, &n, done);
-}
-
-void op_node_evacuate(struct op *op)
-{
-        take_out(op, node_flag_EVACUATE, "evacuated: nothing will be placed on it");
-}
-
-void op_node_evict(struct op *op)
-{
-        struct node n;
-        if (!op_need_node(op, op->params[0], &n)) return;
-        if (op_node_surely_online(op, n.name)) {
-                op_rc(op, RC_FAIL_EXISTS_NODE_CONN, "Node '%s' is connected.", n.name);
-                return;
-        }
-        take_out(op, node_flag_EVACUATE, "taken out of service: nothing will be placed on it");
 }
 
 /* ---- internal: what satellites tell ---- */
@@ -287,7 +236,8 @@ void op_int_satellite_confirm(struct op *op)
         }
         row_scan_close(&s);
         struct idx_rsc_node rkey = { .node_name = b->node_name };
-        if (left == 0 && op_find_node(op, b->node_name, &n) && (n.flags & node_flag_DELETE) != 0 &&
+        if (left == 0 && op_find_node(op, b->node_name, &n) &&
+                (n.flags & node_flag_EVICTED) == node_flag_DELETE &&
                 row_count(op->tx, &idx_rsc_node_type, &rkey, 1) == 0)
                 op_remove_node(op, &n);
         op_rc(op, RC_DELETED, "Node '%s' has removed %u deleted resources.", b->node_name, gone);

@@ -58,7 +58,7 @@ static struct place_node *find_node(struct place_ctx *c, const char *name)
 }
 
 /* Does it count as a replica? */
-static bool is_replica(const struct rsc *r)
+bool op_is_replica(const struct rsc *r)
 {
         if ((r->flags & (rsc_flag_DELETE | rsc_flag_EVACUATE)) != 0) return false;
         if ((r->flags & rsc_flag_EVICTED) == rsc_flag_EVICTED) return false;
@@ -83,7 +83,7 @@ static void mark_deployed(struct op *op, struct place_ctx *c, const char *rsc)
                 struct place_node *node = find_node(c, rscs[i].node_name);
                 struct stor_pool p;
                 if (node == NULL) continue;
-                if (!is_replica(&rscs[i])) {
+                if (!op_is_replica(&rscs[i])) {
                         if (!c->diskless && can_be_replica(&rscs[i])) continue;
                         node->why = "it has a resource of that name already";
                         continue;
@@ -333,7 +333,7 @@ static int wanted(struct op *op, const struct select_filter *f, const struct rsc
 {
         struct rsc *rscs;
         uint32_t deployed = 0, n = op_list_rscs(op, rd->name, &rscs);
-        for (uint32_t i = 0; i < n; i++) deployed += is_replica(&rscs[i]);
+        for (uint32_t i = 0; i < n; i++) deployed += op_is_replica(&rscs[i]);
         if (HAS(f, select_filter, additional_place_count) && f->additional_place_count > 0)
                 return (int)f->additional_place_count;
         int64_t total = HAS(f, select_filter, place_count) ? f->place_count : PLACE_COUNT_DEFAULT;

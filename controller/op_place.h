@@ -20,6 +20,8 @@ struct place_ctx {
 /* Fills the context but for the stack. rd and rg may be NULL. */
 void place_gather(struct op *op, struct place_ctx *c, const struct rsc_dfn *rd, const struct rsc_grp *rg,
         const struct select_filter *f);
+/* Does it count as a replica? */
+bool op_is_replica(const struct rsc *r);
 /* As place_run, with what is promised but not made yet taken into account. */
 int place_search(struct op *op, struct place_ctx *c, const struct select_filter *f, uint32_t count,
         uint64_t size_kib, bool diskless, struct place_result *ret, struct fail *fail) MUST_USE;

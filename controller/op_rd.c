@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "controller/op_crypt.h"
-#include "controller/op_internal.h"
+#include "controller/op_quorum.h"
 #include "wire/base/sabotage.h"
 
 #define DRBD_SECRET_BYTES 15
@@ -247,9 +247,11 @@ void op_rd_modify(struct op *op)
                 SET(&rd, rsc_dfn, drbd_peer_slots, b->drbd_peer_slots);
         }
         if (!op_props_modify(op, PS_RD, &rd.props, &mod, &matters)) return;
+        op_quorum_by_user(op, &rd, &mod);
         MARK(&rd, rsc_dfn, props);
         row_put(op->tx, &rsc_dfn_type, &rd);
         if (matters) op_touch_rd(op, rd.name);
+        op_settle_later(op, rd.name);
         rd_rc(op, RC_MODIFIED, RC_OP_MODIFY, &rd, "modified");
 }
 

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "controller/op_disk.h"
+#include "controller/op_quorum.h"
 #include "controller/saga.h"
 #include "wire/base/sabotage.h"
 #include "wire/def/layer_size.h"
@@ -398,6 +399,7 @@ static bool is_last_disk(struct op *op, const struct rsc *r)
         struct rsc *rscs;
         uint32_t n = op_list_rscs(op, r->rsc_name, &rscs), disks = 0, diskless = 0;
         for (uint32_t i = 0; i < n; i++) {
+                if ((rscs[i].flags & rsc_flag_TIE_BREAKER) == rsc_flag_TIE_BREAKER) continue;
                 if ((rscs[i].flags & rsc_flag_DISKLESS) != 0) diskless++;
                 else disks++;
         }
@@ -423,6 +425,9 @@ void op_rsc_delete(struct op *op)
                 op_rc_explain(op, rc, NULL, NULL, "Delete the diskless resources first.");
                 return;
         }
+        bool keep = query_bool(op->query, "keep_tiebreaker", false);
+        if (op_stays_as_tie_breaker(op, &rd, &r)) return;
+        if ((r.flags & rsc_flag_TIE_BREAKER) == rsc_flag_TIE_BREAKER && !keep) op_refuse_tie_breaker(op, &rd);
         op_drop_rsc(op, &rd, &r);
         rsc_rc(op, RC_DELETED, RC_OP_DELETE, r.rsc_name, r.node_name, "deleted");
 }

@@ -1,7 +1,7 @@
 /* Writing resources with everything that hangs on them, see op_internal.h. */
 #include <string.h>
 
-#include "controller/op_internal.h"
+#include "controller/op_quorum.h"
 
 void op_pool_usage(struct op *op, const char *node, const struct vlm *vlms, uint32_t n, int sign)
 {
@@ -35,6 +35,7 @@ void op_touch_rd(struct op *op, const char *rsc)
 {
         struct rsc *rscs;
         uint32_t n = op_list_rscs(op, rsc, &rscs);
+        op_settle_later(op, rsc);
         for (uint32_t i = 0; i < n; i++) {
                 SET(&rscs[i], rsc, revision, op->index);
                 row_put(op->tx, &rsc_type, &rscs[i]);

@@ -131,6 +131,7 @@ int reconcile_look(
         if (l.actions == NULL) return E_LIMIT;
         look_sagas(&l);
         tend_busy(&l);
+        tend_nodes(&l);
         look_tombstones(&l);
         look_reports(&l);
         *ret = l.actions;

@@ -2,9 +2,11 @@
 #include "controller/tend.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "controller/observed_rows.h"
+#include "controller/op_internal.h"
 #include "state/index.h"
 
 /* ---- what is known ---- */
@@ -76,6 +78,41 @@ static bool peers_are_ready(struct look *l, const struct rsc *r)
         return ready;
 }
 
+static bool in_use(struct look *l, const struct rsc *r)
+{
+        struct obs_rsc o;
+        /* Of a node that is online and has said nothing yet nobody knows. */
+        if (!observed(l, r, &o)) return status_of(l, r->node_name) == conn_status_ONLINE;
+        return o.in_use;
+}
+
+static int64_t replicas_wanted(struct look *l, const char *rsc_name)
+{
+        struct rsc_dfn rd, key = { .name = rsc_name };
+        struct rsc_grp g, gkey = { 0 };
+        if (row_get(l->args->wanted, &rsc_dfn_type, &key, l->arena, &rd) != 0) return PLACE_COUNT_DEFAULT;
+        gkey.name = rd.rsc_grp_name;
+        if (gkey.name == NULL || row_get(l->args->wanted, &rsc_grp_type, &gkey, l->arena, &g) != 0)
+                return PLACE_COUNT_DEFAULT;
+        bool set = g.select_filter != NULL && HAS(g.select_filter, select_filter, place_count);
+        return set ? g.select_filter->place_count : PLACE_COUNT_DEFAULT;
+}
+
+/* Nobody uses it, and as many others as the group wants have all the data. */
+static bool may_leave(struct look *l, const struct rsc *r)
+{
+        struct rsc x, key = { .rsc_name = r->rsc_name };
+        struct row_scan s;
+        int64_t good = 0;
+        if (in_use(l, r)) return false;
+        if ((r->flags & rsc_flag_DISKLESS) != 0) return true;
+        row_scan_open(&s, l->args->wanted, &rsc_type, &key, 1);
+        while (row_scan_next(&s, l->arena, &x))
+                good += (x.flags & rsc_flag_EVACUATE) == 0 && up_to_date(l, &x);
+        row_scan_close(&s);
+        return good >= MAX(replicas_wanted(l, r->rsc_name), 1);
+}
+
 static void look_one(struct look *l, const struct rsc *r)
 {
         if ((r->flags & RSC_ADDING) != 0) {
@@ -83,6 +120,8 @@ static void look_one(struct look *l, const struct rsc *r)
         } else if ((r->flags & RSC_REMOVING) != 0) {
                 if (status_of(l, r->node_name) == conn_status_ONLINE && carried_out(l, r, false))
                         propose_step(l, r, rsc_step_kind_DISK_REMOVED);
+        } else if ((r->flags & rsc_flag_EVACUATE) != 0) {
+                if (may_leave(l, r)) propose_step(l, r, rsc_step_kind_EVACUATED);
         } else if (strmap_get(&r->props, PROP_MIGRATE_FROM) != NULL) {
                 if (up_to_date(l, r)) propose_step(l, r, rsc_step_kind_MIGRATED);
         }
@@ -98,4 +137,78 @@ void tend_busy(struct look *l)
                 if (row_get(l->args->wanted, &rsc_type, &key, l->arena, &r) == 0) look_one(l, &r);
         }
         row_scan_close(&s);
+}
+
+/* ---- nodes that are away ---- */
+
+static const char *text_prop(struct look *l, const struct strmap *node, const char *key)
+{
+        struct ctrl_props c;
+        const char *v = node != NULL ? strmap_get(node, key) : NULL;
+        if (v == NULL && row_get_single(l->args->wanted, &ctrl_props_type, l->arena, &c) == 0)
+                v = strmap_get(&c.props, key);
+        return v;
+}
+
+static int64_t number_prop(struct look *l, const struct strmap *node, const char *key, int64_t fallback)
+{
+        const char *v = text_prop(l, node, key);
+        return v != NULL ? strtoll(v, NULL, 10) : fallback;
+}
+
+/* Does a neighbour still hear its DRBD? Then it runs, and only we do not reach it. */
+static bool has_neighbours(struct look *l, const char *node)
+{
+        struct row_scan s;
+        struct obs_rsc o;
+        bool found = false;
+        row_scan_open(&s, l->args->observed, &obs_rsc_type, NULL, 0);
+        while (!found && row_scan_next(&s, l->arena, &o)) {
+                if (!HAS(&o, obs_rsc, drbd) || strcmp(o.node_name, node) == 0) continue;
+                for (uint32_t i = 0; i < o.drbd->peers_n && !found; i++) {
+                        const struct obs_drbd_peer *p = &o.drbd->peers[i];
+                        found = p->connection != NULL && strcmp(p->connection, "Connected") == 0 &&
+                                op_same(p->name, node) && status_of(l, o.node_name) == conn_status_ONLINE;
+                }
+        }
+        row_scan_close(&s);
+        return found;
+}
+
+static bool is_due(struct look *l, const struct node *n, int64_t since_ms)
+{
+        int64_t after_min = number_prop(l, &n->props, "DrbdOptions/AutoEvictAfterTime", AUTO_EVICT_AFTER_MIN);
+        if ((n->flags & (node_flag_EVICTED | node_flag_EVACUATE)) != 0) return false;
+        if (!prop_bool(text_prop(l, &n->props, "DrbdOptions/AutoEvictAllowEviction"), true)) return false;
+        return l->args->wall_ms - since_ms >= after_min * 60000;
+}
+
+void tend_nodes(struct look *l)
+{
+        struct row_scan s;
+        struct node n, due = { 0 };
+        int64_t all = 0, away = 0, due_since = 0;
+        row_scan_open(&s, l->args->wanted, &node_type, NULL, 0);
+        while (row_scan_next(&s, l->arena, &n)) {
+                struct obs_node o;
+                if (n.type != node_type_SATELLITE && n.type != node_type_COMBINED) continue;
+                if ((n.flags & node_flag_EVICTED) == node_flag_EVICTED) continue;
+                all++;
+                if (observed_node_get(l->args->observed, n.name, l->arena, &o) != 0) continue;
+                if (o.connection_status != conn_status_OFFLINE || !HAS(&o, obs_node, since_ms)) continue;
+                away++;
+                if (due.name != NULL || !is_due(l, &n, o.since_ms)) continue;
+                due = n;
+                due_since = o.since_ms;
+        }
+        row_scan_close(&s);
+        if (due.name == NULL || !look_goes_on(l)) return;
+        int64_t most =
+                number_prop(l, NULL, "DrbdOptions/AutoEvictMaxDisconnectedNodes", AUTO_EVICT_MAX_PERCENT);
+        if (away * 100 > most * all || has_neighbours(l, due.name)) return;
+        struct node_evict_due body = { 0 };
+        SET(&body, node_evict_due, node_name, due.name);
+        SET(&body, node_evict_due, since_ms, due_since);
+        reconcile_propose(l, "/internal/node-evict", &node_evict_due_type, &body, "evict", due.name,
+                arena_printf(l->arena, "%lld", (long long)due_since));
 }

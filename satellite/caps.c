@@ -38,24 +38,6 @@ static void fill_providers(struct arena *a, struct sat_hello_reply *ret)
         MARK(ret, sat_hello_reply, unsupported_providers);
 }
 
-static void fill_layers(struct arena *a, struct sat_hello_reply *ret)
-{
-        const char **names = arena_alloc(a, layer_type_N * sizeof *names);
-        uint32_t n = 0;
-        for (unsigned k = 0; k < layer_type_N; k++) {
-                const char *name = enum_name(&layer_type_enum, k);
-                const struct layer *layer = layer_by_type((enum layer_type)k);
-                const char *missing = layer != NULL && layer->missing != NULL ? layer->missing(a) : NULL;
-                if (k == layer_type_STORAGE) names[n++] = name;
-                else if (layer == NULL)
-                        add_reason(&ret->unsupported_layers, name, arena_printf(a, not_built, name), a);
-                else if (missing != NULL) add_reason(&ret->unsupported_layers, name, missing, a);
-                else names[n++] = name;
-        }
-        SET_N(ret, sat_hello_reply, resource_layers, names, n);
-        MARK(ret, sat_hello_reply, unsupported_layers);
-}
-
 /* First line of a small file that begins with prefix, without prefix, quotes and newline. NULL when there is
  * none. */
 static const char *line_of(const char *path, const char *prefix, struct arena *a)
@@ -77,6 +59,26 @@ static const char *line_of(const char *path, const char *prefix, struct arena *a
         }
         fclose(f);
         return found;
+}
+
+static void fill_layers(struct arena *a, struct sat_hello_reply *ret)
+{
+        const char **names = arena_alloc(a, layer_type_N * sizeof *names);
+        uint32_t n = 0;
+        for (unsigned k = 0; k < layer_type_N; k++) {
+                const char *name = enum_name(&layer_type_enum, k);
+                const struct layer *layer = layer_by_type((enum layer_type)k);
+                const char *missing = layer != NULL && layer->missing != NULL ? layer->missing(a) : NULL;
+                if (k == layer_type_STORAGE) names[n++] = name;
+                else if (layer == NULL)
+                        add_reason(&ret->unsupported_layers, name, arena_printf(a, not_built, name), a);
+                else if (missing != NULL) add_reason(&ret->unsupported_layers, name, missing, a);
+                else names[n++] = name;
+        }
+        SET_N(ret, sat_hello_reply, resource_layers, names, n);
+        MARK(ret, sat_hello_reply, unsupported_layers);
+        const char *drbd = line_of("/sys/module/drbd/version", "", a);
+        if (drbd != NULL) SET(ret, sat_hello_reply, drbd_version, drbd);
 }
 
 void caps_fill(struct arena *a, struct sat_hello_reply *ret)

@@ -146,6 +146,9 @@ static void observe_node(
         SET_N(&why, str_list, items, reasons, 1);
         struct objmap unsupported = { .keys = keys, .vals = &why, .n = 1 };
         SET(&o, obs_node, node_name, name);
+        if (strstr(layers, "DRBD") != NULL)
+                SET(&o, obs_node, drbd_version, strstr(layers, "8.4") != NULL ? "8.4.11" : "9.2.12");
+        SET(&o, obs_node, since_ms, ops_world_now_ms(w));
         SET(&o, obs_node, connection_status, online ? conn_status_ONLINE : conn_status_OFFLINE);
         SET_N(&o, obs_node, storage_providers, providers, ARRAY_LEN(providers));
         SET_N(&o, obs_node, resource_layers, list, n);
@@ -278,7 +281,9 @@ bool ops_world_observe(struct ops_world *w, const char *method, const char *path
                 return true;
         }
         if (strcmp(method, "TEND") == 0) {
-                for (unsigned i = 0; i < TEND_ROUNDS && ops_world_tend(w, false) != 0; i++) continue;
+                for (unsigned i = 0; i < TEND_ROUNDS && ops_world_tend(w, strcmp(body, "twice") == 0) != 0;
+                        i++)
+                        continue;
                 return true;
         }
         const char **part = split(&w->arena, path, '/', &n);

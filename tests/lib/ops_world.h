@@ -29,7 +29,7 @@ void ops_world_close(struct ops_world *w);
  * refused, a read through its view. path may have a query. Returns what op_evaluate returned, 0 for reads. */
 int ops_world_call(struct ops_world *w, const char *method, const char *path, const char *body);
 /* What satellites report:
- *   NODE     "n1"       "STORAGE,DRBD" or ""   is online and can do these layers ("STORAGE" when empty)
+ *   NODE     "n1"       "STORAGE,DRBD" or ""   is online and can do these layers ("STORAGE" when empty); "8.4" among them: so old is its DRBD
  *   OFFLINE  "n1"       ""                     is not
  *   POOL     "n1/pool"  "free/total"           KiB
  *   DISK     "n1"       "device/GiB"           its only disk that nobody uses
@@ -43,7 +43,7 @@ int ops_world_call(struct ops_world *w, const char *method, const char *path, co
  *   FORGET   ""         ""                     a new leader, which has heard of no resource yet
  *   LATER    ""         "60"                   so many seconds have passed
  * and the leader's reconciler looks, and what it proposes is carried out, until it proposes nothing new:
- *   TEND     ""         ""
+ *   TEND     ""         "" | "twice"           everything is proposed twice, as by a leader that died and its successor
  * false when method is none of these. */
 bool ops_world_observe(struct ops_world *w, const char *method, const char *path, const char *body);
 /* The parts of it (tests/lib/ops_sats.c). rsc, node NULL: all. */

@@ -46,6 +46,8 @@ static void build(struct ops_world *w)
                 snprintf(path, sizeof path, "n%u/thin", i);
                 call(w, "POOL", path, "1000000/1000000");
         }
+        call(w, "POST", "/v1/controller/properties",
+                "{\"override_props\":{\"DrbdOptions/auto-add-quorum-tiebreaker\":\"false\"}}");
         call(w, "POST", "/v1/resource-definitions", "{\"resource_definition\":{\"name\":\"rr\"}}");
         call(w, "POST", "/v1/resource-definitions/rr/volume-definitions",
                 "{\"volume_definition\":{\"size_kib\":10240}}");
