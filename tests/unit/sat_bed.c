@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <strings.h>
 #include <sys/ioctl.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -181,6 +182,7 @@ void bed_spawn(struct bed *b, const char *fault)
         b->pid = fork();
         assert_true(b->pid >= 0);
         if (b->pid > 0) return;
+        (void)prctl(PR_SET_PDEATHSIG, SIGKILL); /* a test that fails leaves nothing behind */
         if (fault != NULL) setenv("OUTRIGGER_INJECT", fault, 1);
         execl(PROGRAM, PROGRAM, "--config=/dev/null", dir, "--listen", listen,
                 "--set=satellite.log_level=ERROR", "--allow-fault-injection", (char *)NULL);
