@@ -169,6 +169,7 @@ static void partition(struct sim *s)
         unsigned kind = sim_below(s, 5), a = sim_below(s, s->nodes_n);
         struct sim_node *l = sim_leader(s);
 
+        s->faults_n++;
         memset(s->cut, 0, sizeof(s->cut));
         if (kind == 4) {
                 if (l) partition_leader(s, l);
@@ -190,6 +191,7 @@ static void flap(struct sim *s)
         unsigned a = sim_below(s, s->nodes_n), b = sim_below(s, s->nodes_n);
 
         if (a == b || !s->nodes[a].up || !s->nodes[b].up) return;
+        s->faults_n++;
         net_break(s, a, b, sim_below(s, 2) == 0);
         net_connect(s, a, b);
 }

@@ -11,7 +11,7 @@
 
 struct totals {
         uint64_t passed, failed, commits, writes, reads, changes, installs, crashes, elections, lessons,
-                raises, lost, unknown, operations, refused;
+                raises, lost, drops, faults, unknown, operations, refused;
 };
 struct worker {
         volatile uint64_t seed; /* being run */
@@ -77,6 +77,8 @@ static void run_seed(const struct options *o, uint64_t seed, struct totals *t)
         t->lessons += s->lessons_n;
         t->raises += s->raises_n;
         t->lost += s->lost_n;
+        t->drops += s->drops_n;
+        t->faults += s->faults_n;
         t->unknown += s->unknown_n;
         t->operations += s->operations_n;
         t->refused += s->operations_refused_n;
@@ -193,6 +195,8 @@ static void print_totals(const struct options *o, struct totals *t)
                 t->lessons += w->lessons;
                 t->raises += w->raises;
                 t->lost += w->lost;
+                t->drops += w->drops;
+                t->faults += w->faults;
                 t->unknown += w->unknown;
                 t->operations += w->operations;
                 t->refused += w->refused;
@@ -205,6 +209,11 @@ static void print_totals(const struct options *o, struct totals *t)
                 (unsigned long long)t->crashes, (unsigned long long)t->changes,
                 (unsigned long long)t->installs, (unsigned long long)t->lessons,
                 (unsigned long long)t->raises, (unsigned long long)t->lost, seconds_since());
+        printf("%llu faults: %llu crashes, %llu logs gone bad, %llu cuts, ends of links, stops, jumps of "
+               "clocks "
+               "and damaged chunks; besides, %llu frames lost\n",
+                (unsigned long long)(t->crashes + t->lost + t->faults), (unsigned long long)t->crashes,
+                (unsigned long long)t->lost, (unsigned long long)t->faults, (unsigned long long)t->drops);
         if (t->operations)
                 printf("%llu operations evaluated, %llu refused\n", (unsigned long long)t->operations,
                         (unsigned long long)t->refused);

@@ -12,8 +12,11 @@ void net_send(struct sim_node *from, uint64_t to, enum raft_channel channel, str
         struct event *e;
         uint64_t at;
 
-        if (!n || !n->used || !from->link[n->slot] || s->cut[from->slot][n->slot]) return;
-        if (sim_chance(s, s->drop_permille)) return;
+        if (!n || !n->used || !from->link[n->slot]) return;
+        if (s->cut[from->slot][n->slot] || sim_chance(s, s->drop_permille)) {
+                s->drops_n++;
+                return;
+        }
         at = s->now + 1 + sim_below(s, s->delay_ms) + (sim_chance(s, 20) ? sim_below(s, 40) : 0) +
              frame.n / 100000;
         at = MAX(at, s->fifo[from->slot][n->slot][channel]);
@@ -46,7 +49,11 @@ void net_deliver(struct sim *s, const struct event *e)
 {
         struct sim_node *to = &s->nodes[e->b];
 
-        if (!to->up || to->id != e->to || s->cut[e->a][e->b]) return;
+        if (!to->up || to->id != e->to) return;
+        if (s->cut[e->a][e->b]) {
+                s->drops_n++;
+                return;
+        }
         if (e->x != UINT64_MAX && (e->x != s->generation[e->a][e->b] || !to->link[e->a])) return;
         driver_receive(to->driver, e->from, e->channel, BLOB(e->data, e->n));
         node_after(to);

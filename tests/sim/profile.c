@@ -76,7 +76,9 @@ void profile_clock(struct sim *s)
 {
         struct sim_node *n = &s->nodes[sim_below(s, s->nodes_n)];
 
-        if (s->clocks && sim_below(s, 3) == 0) n->wall_offset_ms = (int64_t)sim_below(s, 7200000) - 3600000;
+        if (!s->clocks || sim_below(s, 3)) return;
+        n->wall_offset_ms = (int64_t)sim_below(s, 7200000) - 3600000;
+        s->faults_n++;
 }
 
 /* Only where nothing but the content is: the frame is well formed, what it carries is not. */
@@ -85,6 +87,7 @@ void profile_damage(struct sim *s, struct event *e)
         if (e->channel != CHANNEL_BULK || e->n < 1000 || e->data[0] != raft_frame_SNAP_CHUNK) return;
         if (s->damage_n) s->damage_n--;
         else if (!s->damage || s->healed || !sim_chance(s, 150)) return;
+        s->faults_n++;
         e->data[e->n / 4 + sim_below(s, (unsigned)(e->n / 2))] ^= 1;
 }
 
@@ -93,6 +96,7 @@ bool profile_calm_wave(const struct sim *s) { return s->waves && s->now / 32 % 2
 void profile_pause(struct sim *s, struct sim_node *n)
 {
         if (!n->up || s->now < n->paused_until) return;
+        s->faults_n++;
         n->paused_until = s->now + (sim_below(s, 2) ? sim_below(s, s->election_ms) : sim_below(s, 1200));
         sim_note(s, "%llu is stopped until %llu", (unsigned long long)n->id,
                 (unsigned long long)n->paused_until);

@@ -164,6 +164,8 @@ struct sim {
         uint64_t operations_n, operations_refused_n; /* of the controller's own, evaluated */
         uint64_t reads_n, writes_n, refusals_n, unknown_n, changes_n, installs_n, crashes_n, elections_n,
                 lessons_n, raises_n, lost_n;
+        /* frames that were lost; cuts, ends of links, stops of a process, jumps of a clock, damaged chunks */
+        uint64_t drops_n, faults_n;
         /* the truth */
         struct committed *commits;
         struct applied_seen *applieds;
