@@ -1,5 +1,5 @@
-/* Layers of whole resources: steps by a table, random histories of a model of several volumes with interruptions between any two
- * steps, and what a round leaves out when a step fails. */
+/* Layers of whole resources: steps by a table, and random histories of a model of several volumes with interruptions between any two
+ * steps. What a round leaves out when a step fails is not tested here. */
 #include "tests/lib/test.h"
 
 #include <string.h>
