@@ -88,7 +88,10 @@ void rest_streams_tick(struct rest *r)
                 bool tcp = x->conn->listener != REST_UNIX;
                 if (tcp ? atomic_load(&r->leaving_tcp) : atomic_load(&r->leaving_all)) x->stop = true;
                 x->beat |= beat;
-                if (x->stop || x->beat || s->seen[x->kind] != changes) wake(x);
+                /* Another reader may have looked already. */
+                if (x->stop || x->beat || s->seen[x->kind] != changes ||
+                        events_pending(s->events[x->kind], &x->reader))
+                        wake(x);
         }
         pthread_mutex_unlock(&s->mutex);
 }
