@@ -12,6 +12,7 @@
 #define TESTS_LIB_REST_FAKE_H
 
 #include "controller/rest.h"
+#include "state/kv_mem.h"
 #include "wire/base/list.h"
 
 struct rest_fake {
@@ -26,6 +27,7 @@ struct rest_fake {
         bool no_term; /* answers name their index only, as when their entry has left the log */
         unsigned submits, reads, reports, waits, canceled;
         uint8_t last_id[REQUEST_ID_SIZE];
+        struct kv_mem *wanted; /* what views show; NULL = nothing. The test's. */
         bool closed;
 };
 

@@ -248,6 +248,42 @@ static void test_streams_end(void **state)
         }
 }
 
+/* A new client looks at the state before the tick that would wake those who wait: they are woken all the same. */
+static void test_streams_wake(void **state)
+{
+        static const char ask[] = "GET /v1/events/nodes HTTP/1.1\r\nHost: x\r\n\r\n";
+        struct bed b;
+        struct fail f = { 0 };
+        char text[4096] = "";
+        bed_init(&b);
+        b.fake.wanted = kv_mem_new();
+        if (rest_open(&b.config, &b.rest, &f) != 0) fail_msg("%s", f.text);
+        int waits = dial(&b, ask), looks = dial(&b, "");
+        await_text(&b, waits, ":\n\n");
+        turns(&b, 500); /* it has nothing to read and is suspended */
+        struct node n = { 0 };
+        SET(&n, node, name, "late");
+        struct tx *tx = kv_mem_write(b.fake.wanted);
+        row_put(tx, &node_type, &n);
+        assert_ok(kv_mem_commit(tx));
+        rest_on_change(b.rest);
+        assert_int_equal(send(looks, ask, strlen(ask), 0), strlen(ask)); /* no turn of the loop: no tick */
+        for (unsigned i = 0; i < 50000 && strstr(text, ":\n\n") == NULL; i++) {
+                ssize_t got = recv(looks, text, sizeof text - 1, MSG_DONTWAIT | MSG_PEEK);
+                text[MAX(got, 0)] = 0;
+                usleep(200);
+        }
+        assert_contains(text, "text/event-stream");
+        uint64_t began = env_real()->now_ms(env_real());
+        await_text(&b, waits, "node-create");
+        assert_true(env_real()->now_ms(env_real()) - began < 10000); /* the next beat would wake it, too */
+        close(waits);
+        close(looks);
+        rest_close(b.rest, 100, on_closed, &b);
+        bed_end(&b);
+        kv_mem_free(b.fake.wanted);
+}
+
 static void test_request_ids(void **state)
 {
         struct bed b;
@@ -459,6 +495,7 @@ int main(void)
                 cmocka_unit_test(test_close_from_drained),
                 cmocka_unit_test(test_reopen_keeps_port),
                 cmocka_unit_test(test_streams_end),
+                cmocka_unit_test(test_streams_wake),
                 cmocka_unit_test(test_request_ids),
                 cmocka_unit_test(test_index_and_term),
                 cmocka_unit_test(test_guard),
