@@ -73,10 +73,10 @@ static bool op_untried(void *arg, const char *node)
         return a->link == NULL || sat_link_untried(a->link, node);
 }
 
-static bool op_retried(void *arg, const char *node)
+static bool op_retried(void *arg, const char *node, int64_t wall_ms)
 {
         const struct app *a = arg;
-        return a->link != NULL && sat_link_retry(a->link, node);
+        return a->link != NULL && sat_link_retry(a->link, node, wall_ms);
 }
 
 static const struct member_hooks hooks = {

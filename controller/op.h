@@ -73,9 +73,10 @@ struct op_env {
         void *arg;
         /* May be NULL. Is this member still to try whether that satellite can be reached? Bounded in time. */
         bool (*untried)(void *arg, const char *node);
-        /* May be NULL. Is a satellite that is away being tried once more now? Begins to, unless it has just been tried.
+        /* May be NULL. Is a satellite that is away being tried once more now? Begins to, unless that has been done
+         * for a request of that wall clock or a later one, and not long ago.
          * Bounded in time. */
-        bool (*retried)(void *arg, const char *node);
+        bool (*retried)(void *arg, const char *node, int64_t wall_ms);
 };
 /* E_BUSY: it depends on a satellite that is still to be tried. What is refused while one is away waits for one more
  * try: it may have come back in a pause between two of them. */

@@ -190,7 +190,8 @@ bool op_node_online(struct op *op, const char *node)
         if (op_observed_node(op, node, &o) && o.connection_status == conn_status_ONLINE) return true;
         if (op->env == NULL) return false;
         if (op->env->untried != NULL && op->env->untried(op->env->arg, node)) op->early = true;
-        else if (op->env->retried != NULL && op->env->retried(op->env->arg, node)) op->doubtful = true;
+        else if (op->env->retried != NULL && op->env->retried(op->env->arg, node, op->req->wall_ms))
+                op->doubtful = true;
         return false;
 }
 

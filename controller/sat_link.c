@@ -246,10 +246,10 @@ bool sat_link_any_untried(const struct sat_link *l)
         return any;
 }
 
-bool sat_link_retry(struct sat_link *l, const char *node_name)
+bool sat_link_retry(struct sat_link *l, const char *node_name, int64_t wall_ms)
 {
         struct sat_session *s = find(l, node_name);
-        if (l->closing || s == NULL || !session_retry(s)) return false;
+        if (l->closing || s == NULL || !session_retry(s, wall_ms)) return false;
         /* Fails only for a handle that is closing. */
         if (s->state == SESSION_IDLE) (void)uv_timer_start(&l->tick, on_tick, 0, SAT_TICK_MS);
         return true;

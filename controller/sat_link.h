@@ -56,8 +56,9 @@ bool sat_link_untried(const struct sat_link *l, const char *node_name);
 /* The same of any satellite. */
 bool sat_link_any_untried(const struct sat_link *l);
 /* For a satellite that is not online: is it being dialed, since less than a second, or greeted, since less than five? One that
- * waits for its next dial is dialed now, unless the last one was begun less than half a second ago. */
-bool sat_link_retry(struct sat_link *l, const char *node_name);
+ * waits for its next dial is dialed now, unless that was done less than half a second ago for a request that came later (wall_ms).
+ */
+bool sat_link_retry(struct sat_link *l, const char *node_name, int64_t wall_ms);
 /* Leadership or term changed. A new leader dials those at once that are not online. */
 void sat_link_on_state(struct sat_link *l);
 typedef void sat_link_closed_fn(void *arg);

@@ -40,11 +40,12 @@ struct sat_session {
         char address_text[128];
         uint64_t node_revision; /* another one: the user wants the session to start anew */
         /* dialing */
-        uint64_t retry_ms;  /* IDLE: when to dial */
-        unsigned pause_ms;  /* before the next dial */
-        uint64_t dialed_ms; /* when the last dial began */
-        bool tried;         /* since try_ms it has been online, or a try has failed */
-        uint64_t try_ms;    /* made, or this member began to lead */
+        uint64_t retry_ms;     /* IDLE: when to dial */
+        unsigned pause_ms;     /* before the next dial */
+        int64_t asked_wall_ms; /* the newest request that a dial was begun for */
+        uint64_t dialed_ms;    /* when the last dial began */
+        bool tried;            /* since try_ms it has been online, or a try has failed */
+        uint64_t try_ms;       /* made, or this member began to lead */
         /* the connection; valid from DIALING to CLOSING */
         struct conn conn;
         uint64_t state_since_ms, last_heard_ms, next_ping_ms, ping_seq;
@@ -81,7 +82,7 @@ void session_tick(struct sat_session *s, uint64_t now_ms);
 /* Ends the connection, if any, and dials again now. */
 void session_redial(struct sat_session *s);
 /* sat_link_retry(); the caller sees to it that an idle session is looked at. */
-bool session_retry(struct sat_session *s);
+bool session_retry(struct sat_session *s, int64_t wall_ms);
 /* A new leader wants to know whether it can be reached. */
 void session_try(struct sat_session *s);
 /* Takes part in the flush? */

@@ -406,16 +406,18 @@ void session_try(struct sat_session *s)
         if (s->state == SESSION_IDLE) s->retry_ms = s->try_ms;
 }
 
-bool session_retry(struct sat_session *s)
+bool session_retry(struct sat_session *s, int64_t wall_ms)
 {
         uint64_t since_ms = now(s) - s->dialed_ms;
+        bool believed = wall_ms <= s->asked_wall_ms && since_ms < SAT_RETRIED_MS;
         switch (s->state) {
         case SESSION_IDLE:
                 if (!s->has_address || s->removed) return false;
-                if (s->retry_ms > now(s) && since_ms < SAT_RETRIED_MS) return false;
+                if (s->retry_ms > now(s) && believed) return false;
+                s->asked_wall_ms = MAX(s->asked_wall_ms, wall_ms);
                 s->retry_ms = MIN(s->retry_ms, now(s));
                 return true;
-        case SESSION_CLOSING: return !s->removed && since_ms >= SAT_RETRIED_MS;
+        case SESSION_CLOSING: return !s->removed && !believed;
         case SESSION_DIALING: return since_ms < SAT_AGAIN_MS;
         case SESSION_HELLO: /* it is there, be it slow: soon it is online */
         case SESSION_SYNC: return since_ms < SAT_TRY_MS;

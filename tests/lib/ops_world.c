@@ -40,7 +40,7 @@ static bool untried(void *arg, const char *node)
         return w->untried != NULL && strcmp(w->untried, node) == 0;
 }
 
-static bool retried(void *arg, const char *node)
+static bool retried(void *arg, const char *node, int64_t wall_ms)
 {
         struct ops_world *w = arg;
         return w->retried != NULL && strcmp(w->retried, node) == 0;
