@@ -26,9 +26,10 @@ int observed_hello(struct tx *tx, const char *node_name, const struct sat_hello_
         SET(&n, obs_node, version, h->version);
         SET(&n, obs_node, uname, h->uname);
         SET(&n, obs_node, os_variant, h->os_variant);
-        if (h->drbd_version != NULL) SET(&n, obs_node, drbd_version, h->drbd_version);
         SET(&n, obs_node, level_max, HAS(h, sat_hello_reply, level) ? h->level : LEVEL_FIRST);
         SET(&n, obs_node, level_min, HAS(h, sat_hello_reply, level_min) ? h->level_min : LEVEL_FIRST);
+        SET(&n, obs_node, drbd_kernel, h->drbd_kernel);
+        SET(&n, obs_node, drbd_utils, h->drbd_utils);
         return row_put(tx, &obs_node_type, &n);
 }
 

@@ -3,6 +3,7 @@
 
 #include "controller/op_internal.h"
 #include "controller/sat_drbd.h"
+#include "wire/def/drbd_rules.h"
 
 void op_drbd_replica(struct op *op, struct vlm_dfn *vd, const char *node, unsigned others, struct vlm *v)
 {
@@ -23,6 +24,33 @@ unsigned op_drbd_diskful(struct op *op, const char *rsc_name)
         uint32_t n = op_list_rscs(op, rsc_name, &rscs);
         for (uint32_t i = 0; i < n; i++) count += (rscs[i].flags & rsc_flag_DISKLESS) == 0;
         return count;
+}
+
+bool op_drbd_old(struct op *op, const char *node)
+{
+        struct obs_node o;
+        return op_observed_node(op, node, &o) && o.drbd_kernel != 0 && o.drbd_kernel < 0x090000;
+}
+
+bool op_drbd_admits(struct op *op, const struct rsc_dfn *rd, const char *node, uint64_t flags)
+{
+        struct rsc *rscs;
+        struct drbd_members m;
+        struct fail f = { 0 };
+        uint32_t n = op_list_rscs(op, rd->name, &rscs);
+        sat_drbd_members(rscs, n, &m);
+        if ((flags & rsc_flag_DISKLESS) == 0) m.diskful++;
+        else if ((flags & rsc_flag_TIE_BREAKER) == rsc_flag_TIE_BREAKER) m.tie_breakers++;
+        else m.diskless++;
+        m.old = op_drbd_old(op, node);
+        for (uint32_t i = 0; i < n && !m.old; i++) m.old = op_drbd_old(op, rscs[i].node_name);
+        if (drbd_members_check(&m, &f) == 0) return true;
+        struct api_rc *rc = op_rc(op, RC_FAIL_STLT_DOES_NOT_SUPPORT_LAYER,
+                "Node '%s' cannot become a member of resource '%s'.", node, rd->name);
+        op_rc_explain(op, rc, arena_strdup(op->arena, f.text), NULL,
+                "Install the module of DRBD 9 on the nodes of the resource, or use two nodes with disks.");
+        op_rc_ref(op, rc, "Node", node);
+        return false;
 }
 
 void op_drbd_touch_node(struct op *op, const char *node, const char *with)

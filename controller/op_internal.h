@@ -67,6 +67,7 @@ bool op_in_use(struct op *op, const struct rsc *r);
 
 /* ---- layers, providers ---- */
 bool op_has_layer(const char *const *stack, uint32_t n, const char *layer);
+#define RD_SLOTS(rd) (HAS(rd, rsc_dfn, drbd_peer_slots) ? (unsigned)(rd)->drbd_peer_slots : 0)
 #define RD_HAS_LAYER(rd, layer) op_has_layer((rd)->layer_stack, (rd)->layer_stack_n, layer)
 /* Checks a list of layer names and normalises it: upper case, STORAGE at the end (with a warning). false:
  * refused. */
@@ -110,6 +111,10 @@ void op_pool_usage(struct op *op, const char *node, const struct vlm *vlms, uint
 void op_touch_rd(struct op *op, const char *rsc);
 /* A new diskful replica v of vd on node; others: diskful ones that are there already. Stores vd; v is the caller's to store. */
 void op_drbd_replica(struct op *op, struct vlm_dfn *vd, const char *node, unsigned others, struct vlm *v);
+/* Has the node DRBD 8.4 (as its satellite reported)? */
+bool op_drbd_old(struct op *op, const char *node);
+/* May the node become a member, too, with these flags? 8.4 joins two with disks. false: refused. */
+bool op_drbd_admits(struct op *op, const struct rsc_dfn *rd, const char *node, uint64_t flags);
 /* How many resources of that name have disks. */
 unsigned op_drbd_diskful(struct op *op, const char *rsc_name);
 /* Something that peers have to know has changed: of a node, or (with: another node's name) of the connection of two. */

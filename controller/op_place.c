@@ -422,7 +422,7 @@ int op_place_rd(struct op *op, struct rsc_dfn *rd, const struct select_filter *f
         place_gather(op, &c, rd, &rg, f);
         uint32_t vds_n = op_list_vds(op, rd->name, &vds);
         for (uint32_t i = 0; i < vds_n; i++)
-                size_kib += stack_storage_kib(c.stack, c.stack_n, vds[i].size_kib);
+                size_kib += stack_storage_kib(c.stack, c.stack_n, vds[i].size_kib, RD_SLOTS(rd));
         if (count > 0) {
                 int err = place_search(op, &c, f, (uint32_t)count, size_kib, false, &res, &fail);
                 if (err != 0) return refuse(op, &c, f, rd, (uint32_t)count, size_kib, err, &fail, adjust);

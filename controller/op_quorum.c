@@ -12,7 +12,7 @@
 #define PROP_QUORUM_SET_BY "Internal/Drbd/QuorumSetBy"
 #define PROP_AUTO_ADD "DrbdOptions/auto-add-quorum-tiebreaker"
 #define BY_US "linstor"
-#define DRBD_QUORUM_PATCH 19 /* 9.0.x from which on diskless nodes vote */
+#define DRBD_QUORUM_KERNEL 0x090013 /* 9.0.19: diskless nodes vote from there on */
 
 struct settling {
         struct rsc_dfn rd;
@@ -46,12 +46,9 @@ enum drbd_knows { KNOWS_NOT_SAID, KNOWS_8, KNOWS_NO_QUORUM, KNOWS_QUORUM };
 static enum drbd_knows drbd_of(struct op *op, const char *node)
 {
         struct obs_node o;
-        unsigned a = 0, b = 0, c = 0;
-        if (!op_observed_node(op, node, &o) || o.drbd_version == NULL ||
-                sscanf(o.drbd_version, "%u.%u.%u", &a, &b, &c) < 2)
-                return KNOWS_NOT_SAID;
-        if (a < 9) return KNOWS_8;
-        return a > 9 || b > 0 || c >= DRBD_QUORUM_PATCH ? KNOWS_QUORUM : KNOWS_NO_QUORUM;
+        if (!op_observed_node(op, node, &o) || o.drbd_kernel == 0) return KNOWS_NOT_SAID;
+        if (o.drbd_kernel < 0x090000) return KNOWS_8;
+        return o.drbd_kernel >= DRBD_QUORUM_KERNEL ? KNOWS_QUORUM : KNOWS_NO_QUORUM;
 }
 
 /* Of a node that has not said which DRBD it has nothing is concluded, but that nothing new is begun with it. */

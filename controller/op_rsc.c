@@ -106,7 +106,8 @@ static bool equip_drbd(
                         rd->name, (long long)rd->drbd_peer_slots);
                 return false;
         }
-        return pick_node_id(op, rd, args->drbd_node_id, r) && pick_ports(op, n, rd, args, r);
+        return op_drbd_admits(op, rd, n->name, args->flags) && pick_node_id(op, rd, args->drbd_node_id, r) &&
+               pick_ports(op, n, rd, args, r);
 }
 
 /* ---- volumes ---- */
@@ -218,7 +219,8 @@ bool op_make_volumes(struct op *op, const struct node *n, const struct rsc_dfn *
                 struct rsc_args here = *args;
                 here.pool = args->source != NULL ? pool_of_source(args->source, vds[i].volume_number)
                                                  : args->pool;
-                uint64_t storage_kib = stack_storage_kib(rd->layer_stack, rd->layer_stack_n, vds[i].size_kib);
+                uint64_t storage_kib =
+                        stack_storage_kib(rd->layer_stack, rd->layer_stack_n, vds[i].size_kib, RD_SLOTS(rd));
                 sum_kib += storage_kib;
                 if (!pick_pool(op, n, rd, &vds[i], &here, &r->props, &p)) return false;
                 if (!pool_ok(op, rd, &p, diskless, sum_kib)) return false;

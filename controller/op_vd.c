@@ -117,7 +117,8 @@ static bool add_to_rscs(struct op *op, const struct rsc_dfn *rd, struct vlm_dfn 
                 SET(v, vlm, storage_pool_name, p.storage_pool_name);
                 SET(v, vlm, provider_kind, p.provider_kind);
                 SET(v, vlm, uuid, op_uuid(op));
-                SET(v, vlm, size_kib, stack_storage_kib(rd->layer_stack, rd->layer_stack_n, vd->size_kib));
+                SET(v, vlm, size_kib,
+                        stack_storage_kib(rd->layer_stack, rd->layer_stack_n, vd->size_kib, RD_SLOTS(rd)));
                 MARK(v, vlm, props);
                 if (RD_HAS_LAYER(rd, "DRBD") && (r->flags & rsc_flag_DISKLESS) == 0)
                         op_drbd_replica(op, vd, r->node_name, others++, v);
@@ -251,7 +252,8 @@ static bool resize(struct op *op, const struct rsc_dfn *rd, struct vlm_dfn *vd, 
                 for (uint32_t k = 0; k < r->volumes_n; k++)
                         if (vlms[k].volume_number == vd->volume_number)
                                 SET(&vlms[k], vlm, size_kib,
-                                        stack_storage_kib(rd->layer_stack, rd->layer_stack_n, size));
+                                        stack_storage_kib(
+                                                rd->layer_stack, rd->layer_stack_n, size, RD_SLOTS(rd)));
                 SET_N(r, rsc, volumes, vlms, r->volumes_n);
                 op_put_rsc(op, &old, r);
                 op_wait_rsc(op, r->node_name, r->rsc_name, false);

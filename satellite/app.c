@@ -8,6 +8,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "satellite/drbd_node.h"
+#include "satellite/layer_drbd.h"
 #include "satellite/state.h"
 #include "wire/base/log.h"
 #include "wire/base/mem.h"
@@ -83,6 +85,10 @@ int app_open(const struct app_config *c, struct app **ret, struct fail *f)
         struct app *a = xnew(struct app);
         a->lock_fd = -1;
         int err = state_lock(c->dir, &a->lock_fd, f);
+        if (err == 0) {
+                drbd_node_detect(c->dir);
+                drbd_layer_init();
+        }
         if (err == 0) err = load_identity(a, c, f);
         if (err == 0) err = open_sessions(a, c, f);
         if (err == 0) {

@@ -6,6 +6,7 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include "satellite/drbd_node.h"
 #include "satellite/layer.h"
 #include "wire/codec/codec.h"
 
@@ -77,8 +78,6 @@ static void fill_layers(struct arena *a, struct sat_hello_reply *ret)
         }
         SET_N(ret, sat_hello_reply, resource_layers, names, n);
         MARK(ret, sat_hello_reply, unsupported_layers);
-        const char *drbd = line_of("/sys/module/drbd/version", "", a);
-        if (drbd != NULL) SET(ret, sat_hello_reply, drbd_version, drbd);
 }
 
 void caps_fill(struct arena *a, struct sat_hello_reply *ret)
@@ -91,4 +90,8 @@ void caps_fill(struct arena *a, struct sat_hello_reply *ret)
         if (os != NULL) SET(ret, sat_hello_reply, os_variant, os);
         fill_providers(a, ret);
         fill_layers(a, ret);
+        const struct drbd_version *drbd = drbd_node_version();
+        if (drbd == NULL) return;
+        SET(ret, sat_hello_reply, drbd_kernel, drbd->kernel);
+        SET(ret, sat_hello_reply, drbd_utils, drbd->utils);
 }

@@ -209,6 +209,7 @@ struct host {
         const char *uname;
         uint64_t node_id;
         bool own, diskless, votes;
+        bool alone;     /* 8.4: nobody to connect with, so no address is needed */
         const char *ip; /* 8.4 */
         uint64_t port;
 };
@@ -223,7 +224,8 @@ static void on(struct writer *w, const struct host *h)
                 volume(w, v, h->own ? v->disk == NULL : h->diskless, h->own, h->votes);
         }
         indent(w, 2);
-        if (is_old(w)) address(w, NULL, h->ip, h->port);
+        if (is_old(w) && h->alone) address(w, NULL, "127.0.0.1", 7000);
+        else if (is_old(w)) address(w, NULL, h->ip, h->port);
         else buf_printf(w->out, "node-id %llu;\n", (unsigned long long)h->node_id);
         line(w, 1, "}");
 }
@@ -286,18 +288,20 @@ static void form_84(struct writer *w)
         }
         for (uint32_t i = 0; i < w->args->volumes_n; i++)
                 diskless = diskless || w->args->volumes[i].disk == NULL;
-        if (others != 1 || peer == NULL || diskless || peer->paths_n > 1) {
+        if (others > 1 || (others == 1 && peer == NULL) || diskless || (peer != NULL && peer->paths_n > 1)) {
                 refuse(w, E_UNSUPPORTED, "DRBD 8.4 cannot run it",
                         "DRBD 8.4 joins two nodes with disks over one path: no third node, no diskless one.",
                         "Give the resource two diskful nodes, or install the module of DRBD 9 on its nodes.");
                 return;
         }
-        net(w, &peer->options);
-        section(w, 1, "disk", DRBD_NS_DISK, &d->common, &peer->options);
+        net(w, peer != NULL ? &peer->options : NULL);
+        section(w, 1, "disk", DRBD_NS_DISK, &d->common, peer != NULL ? &peer->options : NULL);
         on(w, &(struct host){ .uname = d->uname,
                       .own = true,
-                      .ip = peer->paths[0].local_address,
-                      .port = peer->paths[0].local_port });
+                      .alone = peer == NULL,
+                      .ip = peer != NULL ? peer->paths[0].local_address : NULL,
+                      .port = peer != NULL ? peer->paths[0].local_port : 0 });
+        if (peer == NULL) return;
         on(w, &(struct host){ .uname = peer->uname,
                       .ip = peer->paths[0].peer_address,
                       .port = peer->paths[0].peer_port });

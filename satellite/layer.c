@@ -3,6 +3,7 @@
 #include "wire/codec/codec.h"
 
 static const struct layer *const built[layer_type_N] = {
+        [layer_type_DRBD] = &layer_drbd,
         [layer_type_LUKS] = &layer_luks,
 };
 static const struct layer *replaced[layer_type_N];

@@ -97,6 +97,8 @@ struct layer_vol {
         uint64_t below_kib;     /* 0 = unknown */
         const struct strmap
                 *props; /* effective properties of the volume; NULL when it is not wanted any more */
+        const struct sat_vlm *vlm;  /* the same */
+        const struct sat_rsc *want; /* and its resource */
 };
 
 struct layer {
@@ -119,6 +121,7 @@ struct layer {
 
 #define LUKS_PATH_PREFIX "/dev/mapper/Linstor-Crypt-" /* and the name of the backing */
 #define LUKS_PATH_SIZE (sizeof LUKS_PATH_PREFIX + BACKING_ID_MAX)
+extern const struct layer layer_drbd;
 extern const struct layer layer_luks;
 
 /* NULL when this build cannot drive the kind, and for STORAGE. */

@@ -6,7 +6,6 @@
  *
  * Erasing goes from the end of the header to its beginning (luks_erase.c), so that what is left of it is found for as long as there
  * is anything. libcryptsetup and libdevmapper are not for several threads: one call at a time. */
-#include <blkid.h>
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -27,6 +26,7 @@
 #include "satellite/layer.h"
 #include "satellite/luks_erase.h"
 #include "satellite/luks_options.h"
+#include "satellite/signature.h"
 #include "wire/codec/codec.h"
 #include "wire/def/layer_size.h"
 
@@ -108,27 +108,12 @@ static void luks_close(struct luks *x)
 
 enum header { HEADER_NONE, HEADER_OURS, HEADER_RAW, HEADER_FOREIGN };
 
-/* What else is on the device, in words; NULL: nothing that is known. */
-static const char *signature(const char *path)
-{
-        static const char unknown[] = "something that libblkid cannot look at";
-        blkid_probe pr = blkid_new_probe_from_filename(path);
-        if (pr == NULL) return unknown;
-        blkid_probe_enable_superblocks(pr, 1);
-        blkid_probe_enable_partitions(pr, 1);
-        int found = blkid_do_safeprobe(pr);
-        blkid_free_probe(pr);
-        if (found == 1) return NULL;
-        if (found == -2) return "signatures of several kinds";
-        return found == 0 ? "a file system, a partition table or another signature" : unknown;
-}
-
 static enum header read_header(struct luks *x, const struct layer_vol *v, const char **ret_found)
 {
         *ret_found = NULL;
         if (crypt_load(x->cd, CRYPT_LUKS, NULL) != 0) {
                 x->said[0] = '\0';
-                *ret_found = signature(v->below_path);
+                *ret_found = signature_of(v->below_path);
                 return *ret_found == NULL ? HEADER_NONE : HEADER_FOREIGN;
         }
         int max = crypt_keyslot_max(crypt_get_type(x->cd));

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "satellite/drbd_node.h"
 #include "satellite/manager_internal.h"
 #include "wire/codec/codec.h"
 
@@ -66,7 +67,38 @@ void manager_touch(struct manager *m, struct unit *u)
                 manager_notify(m);
                 return;
         }
-        if (row_refresh_unit(u, m->node_name, &m->gen)) manager_notify(m);
+        if (row_refresh_unit(u, drbd_watch_find(m->drbd, u->name), m->node_name, &m->gen)) manager_notify(m);
+}
+
+/* ---- DRBD ---- */
+
+static void on_drbd_changed(void *arg, const char *rsc_name)
+{
+        struct manager *m = arg;
+        struct unit *u = rsc_name == NULL ? NULL : unit_find(&m->units, rsc_name);
+        if (m->closing) return;
+        if (u != NULL) manager_touch(m, u);
+        if (rsc_name != NULL) return;
+        manager_well(m, "drbd", "events2");
+        UNIT_FOREACH(u, &m->units) manager_touch(m, u);
+}
+
+static void on_drbd_failed(void *arg, const struct trouble *t)
+{
+        struct manager *m = arg;
+        if (!m->closing) manager_failed(m, "drbd", "events2", t);
+}
+
+static void on_drbd_closed(void *arg) { manager_settle(arg); }
+
+static void open_drbd(struct manager *m)
+{
+        const struct drbd_watch_hooks hooks = {
+                .changed = on_drbd_changed, .failed = on_drbd_failed, .closed = on_drbd_closed, .arg = m
+        };
+        if (drbd_node_version() == NULL) return;
+        m->drbd = drbd_watch_open(m->loop, drbd_watch_program(), &hooks);
+        m->live++;
 }
 
 static void on_tick(uv_timer_t *timer)
@@ -109,6 +141,7 @@ int manager_open(uv_loop_t *loop, struct env *env, const struct manager_config *
         m->live = 2;
         int err = save_load(m, f);
         if (err == 0) err = uv_timer_start(&m->tick, on_tick, 0, TICK_MS);
+        if (err == 0) open_drbd(m);
         if (err != 0) {
                 manager_close(m, NULL);
                 return err;
@@ -125,6 +158,8 @@ void manager_close(struct manager *m, manager_closed_fn *closed)
         m->closing = true;
         m->closed = closed;
         round_stop_all(m);
+        if (m->drbd != NULL) drbd_watch_close(m->drbd);
+        m->drbd = NULL;
         m->tick.data = m->soon.data = m;
         uv_close((uv_handle_t *)&m->tick, on_timer_closed);
         uv_close((uv_handle_t *)&m->soon, on_timer_closed);
@@ -166,7 +201,9 @@ static int put_units(struct manager *m, bool full, uint64_t after, struct arena 
         UNIT_FOREACH(u, &m->units)
         {
                 if (err != 0 || (!full && u->row_gen <= after)) continue;
-                if (!u->dropped) err = row_of_unit(u, m->node_name, a, &rows[rows_n++]);
+                if (!u->dropped)
+                        err = row_of_unit(
+                                u, drbd_watch_find(m->drbd, u->name), m->node_name, a, &rows[rows_n++]);
                 else if (!full) dropped[dropped_n++] = u->name;
         }
         if (rows_n > 0) SET_N(r, sat_report, resources, rows, rows_n);

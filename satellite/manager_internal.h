@@ -3,6 +3,7 @@
 #ifndef SATELLITE_MANAGER_INTERNAL_H
 #define SATELLITE_MANAGER_INTERNAL_H
 
+#include "satellite/drbd_watch.h"
 #include "satellite/manager.h"
 #include "satellite/pool.h"
 #include "satellite/reports.h"
@@ -44,6 +45,8 @@ struct manager {
         int save_err;
         uint64_t save_retry_ms;
         uint64_t save_soon_ms; /* 0, or when what may wait is to be saved */
+
+        struct drbd_watch *drbd; /* NULL: no DRBD here */
 
         struct list ready; /* units to be worked on */
         struct list jobs;  /* rounds that run */

@@ -187,8 +187,9 @@ static int resolve(struct planner *p, const struct sat_vlm *v, struct target *re
         }
         const struct sat_rsc *r = p->in->want;
         uint32_t layers = HAS(r, sat_rsc, layer_stack) ? r->layer_stack_n : 0;
+        unsigned slots = HAS(r, sat_rsc, drbd) ? (unsigned)r->drbd->peer_slots : 0;
         ret->size_kib =
-                round_up(stack_storage_kib(r->layer_stack, layers, v->size_kib), prov->allocation_kib);
+                round_up(stack_storage_kib(r->layer_stack, layers, v->size_kib, slots), prov->allocation_kib);
         return 0;
 }
 

@@ -62,7 +62,8 @@ struct step {
         const struct strmap *props;  /* the same: effective ones of the volume, NULL when it is not wanted */
         const struct dev *src, *old; /* SNAPSHOT, RESTORE, REPLACE: as observed */
         bool quiet;                  /* SNAPSHOT: nothing writes to src meanwhile */
-        const struct sat_rsc *want;  /* HOLD, LET_GO, SETTLE */
+        const struct sat_vlm *vlm;   /* the same */
+        const struct sat_rsc *want;  /* the same; HOLD, LET_GO, SETTLE */
         const char *saga;
         enum layer_type whole;          /* SETTLE, DISSOLVE */
         const struct layer_seat *seats; /* SETTLE: what is below is found when it runs */

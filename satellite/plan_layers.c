@@ -4,12 +4,14 @@
 #include "satellite/plan_internal.h"
 #include "wire/codec/codec.h"
 
-static void add(struct planner *p, enum step_kind kind, const struct dev *d, uint32_t layer,
-        const struct strmap *props)
+static void add(
+        struct planner *p, enum step_kind kind, const struct dev *d, uint32_t layer, const struct sat_vlm *v)
 {
         struct step *s = plan_add_step(p, kind, d->volume_number, d);
         s->layer = layer;
-        s->props = props;
+        s->vlm = v;
+        s->props = v == NULL ? NULL : &v->props;
+        s->want = v == NULL ? NULL : p->in->want;
 }
 
 static const char *name_of(const struct layer_dev *l) { return enum_name(&layer_type_enum, l->type); }
@@ -61,15 +63,15 @@ static void make_one(struct planner *p, struct rise *r, uint32_t i)
         r->stuck = r->stuck || is_stuck(p, r->d, l);
         if (r->stuck) return;
         bool there = l->open || (l->looked ? l->exists : l->made);
-        if (!there) add(p, STEP_MAKE, r->d, i, &r->v->props);
-        if (!l->open && !layer_is_whole(l->type)) add(p, STEP_OPEN, r->d, i, &r->v->props);
+        if (!there) add(p, STEP_MAKE, r->d, i, r->v);
+        if (!l->open && !layer_is_whole(l->type)) add(p, STEP_OPEN, r->d, i, r->v);
 }
 
 static void stretch_one(struct planner *p, struct rise *r, uint32_t i)
 {
         const struct layer_dev *l = &r->d->layers[i];
         if (r->stuck || !l->open || (!r->grew && !l->lags)) return;
-        add(p, STEP_STRETCH, r->d, i, &r->v->props);
+        add(p, STEP_STRETCH, r->d, i, r->v);
         r->grew = true;
 }
 

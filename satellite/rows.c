@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "satellite/drbd_rows.h"
 #include "wire/codec/codec.h"
 
 #define ROW_ARENA_BYTES ((size_t)16 << 20)
@@ -215,7 +216,33 @@ static int put_own_reports(const struct unit *u, struct arena *a, struct obs_rsc
         return 0;
 }
 
-int row_of_unit(const struct unit *u, const char *node_name, struct arena *a, struct obs_rsc *ret)
+/* Volumes without storage here have the devices of the layer of the whole resource. */
+static void put_tops(const struct unit *u, struct obs_rsc *r)
+{
+        for (uint32_t i = 0; i < u->wholes_n; i++)
+                for (uint32_t k = 0; k < u->wholes[i].tops_n; k++) {
+                        const struct layer_top *top = &u->wholes[i].tops[k];
+                        for (uint32_t j = 0; j < r->volumes_n; j++) {
+                                struct obs_vlm *v = &r->volumes[j];
+                                if (v->volume_number != top->volume_number ||
+                                        HAS(v, obs_vlm, backing_device) || HAS(v, obs_vlm, device_path))
+                                        continue;
+                                SET(v, obs_vlm, device_path, top->device_path);
+                                SET(v, obs_vlm, usable_kib, top->size_kib);
+                        }
+                }
+}
+
+/* What DRBD says, for a resource that has the layer; the layer's devices are up as long as the kernel has them. */
+static int put_drbd(
+        const struct unit *u, const struct drbd_resource *drbd, struct arena *a, struct obs_rsc *r)
+{
+        if (drbd == NULL || u->want == NULL || !HAS(u->want, sat_rsc, drbd)) return 0;
+        return drbd_rows_fill(drbd, u->want->drbd, a, r);
+}
+
+int row_of_unit(const struct unit *u, const struct drbd_resource *drbd, const char *node_name,
+        struct arena *a, struct obs_rsc *ret)
 {
         *ret = (struct obs_rsc){ 0 };
         SET(ret, obs_rsc, node_name, node_name);
@@ -228,6 +255,8 @@ int row_of_unit(const struct unit *u, const char *node_name, struct arena *a, st
         SET(ret, obs_rsc, in_use, in_use);
         if (u->orphan) SET(ret, obs_rsc, orphan, true);
         int err = put_volumes(u, a, ret);
+        put_tops(u, ret);
+        if (err == 0) err = put_drbd(u, drbd, a, ret);
         if (err == 0) err = put_own_reports(u, a, ret);
         if (err == 0) err = put_gone(u, a, ret);
         if (err == 0) err = put_snaps(u, a, ret);
@@ -274,12 +303,12 @@ static bool replace(struct buf *row, struct buf *fresh)
         return !same;
 }
 
-bool row_refresh_unit(struct unit *u, const char *node_name, uint64_t *gen)
+bool row_refresh_unit(struct unit *u, const struct drbd_resource *drbd, const char *node_name, uint64_t *gen)
 {
         struct arena a = { .limit_bytes = ROW_ARENA_BYTES };
         struct buf fresh = { 0 };
         struct obs_rsc row;
-        int err = row_of_unit(u, node_name, &a, &row);
+        int err = row_of_unit(u, drbd, node_name, &a, &row);
         if (err == 0) err = enc_msgpack(&obs_rsc_type, &row, &fresh);
         bool changed = err == 0 && replace(&u->row, &fresh);
         if (err != 0) buf_done(&fresh);

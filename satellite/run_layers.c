@@ -57,7 +57,9 @@ static int look_below(const struct dev *dev, uint32_t upto, struct dev *d, struc
         *v = (struct layer_vol){ .dev = d,
                 .below_path = d->attached ? d->device_path : NULL,
                 .below_kib = d->attached ? d->device_kib : 0,
-                .props = v->props };
+                .props = v->props,
+                .vlm = v->vlm,
+                .want = v->want };
         for (uint32_t i = 0; i < upto; i++) {
                 struct layer_dev l = { .type = dev->layers[i].type, .made = dev->layers[i].made };
                 probe_one(v, a, &l);
@@ -80,7 +82,7 @@ int run_layer_step(const struct step *s, struct trouble *t)
         const struct layer *kind = layer_by_type(s->dev.layers[s->layer].type);
         struct arena a = { 0 };
         struct dev d;
-        struct layer_vol v = { .props = s->props };
+        struct layer_vol v = { .props = s->props, .vlm = s->vlm, .want = s->want };
         int err = look_below(&s->dev, s->layer, &d, &a, &v, t);
         if (err == 0 && v.below_path == NULL)
                 err = s->kind == STEP_CLOSE ? 0 : is_down(&s->dev, s->dev.layers[s->layer].type, t);

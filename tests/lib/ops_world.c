@@ -147,7 +147,7 @@ static void observe_node(
         struct objmap unsupported = { .keys = keys, .vals = &why, .n = 1 };
         SET(&o, obs_node, node_name, name);
         if (strstr(layers, "DRBD") != NULL)
-                SET(&o, obs_node, drbd_version, strstr(layers, "8.4") != NULL ? "8.4.11" : "9.2.12");
+                SET(&o, obs_node, drbd_kernel, strstr(layers, "8.4") != NULL ? 0x08040b : 0x09020c);
         SET(&o, obs_node, since_ms, ops_world_now_ms(w));
         SET(&o, obs_node, connection_status, online ? conn_status_ONLINE : conn_status_OFFLINE);
         SET_N(&o, obs_node, storage_providers, providers, ARRAY_LEN(providers));

@@ -475,7 +475,10 @@ static void test_old_limits(void **state)
         (void)state;
         struct bed b;
         for (unsigned i = 0; i < 5; i++) {
-                bed_init(&b, i == 0 ? 2 : i == 1 ? 0 : 1, 1, V84);
+                bed_init(&b, i == 0 ? 2 : 1, 1, V84);
+                if (i == 1) {
+                        b.peers[0].paths_n = 0; /* not joined */
+                }
                 if (i == 2) SET(&b.peers[0], sat_drbd_peer, diskless, true);
                 if (i == 3) b.vols[0].disk = NULL;
                 if (i == 4) SET_N(&b.peers[0], sat_drbd_peer, paths, b.paths[0], 2);
@@ -484,6 +487,9 @@ static void test_old_limits(void **state)
                 assert_contains(b.t.correction, "DRBD 9");
                 bed_done(&b);
         }
+        bed_init(&b, 0, 1, V84); /* alone is fine */
+        assert_ok(drbd_res_write(&b.args, &b.out, NULL, &b.t));
+        bed_done(&b);
 }
 
 /* ---- seeds ---- */

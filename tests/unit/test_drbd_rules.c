@@ -297,7 +297,10 @@ static void test_limits(void **state)
         (void)state;
         struct fail f = { 0 };
         assert_ok(drbd_members_check(&(struct drbd_members){ .diskful = 2, .old = true }, &f));
-        assert_ok(drbd_members_check(&(struct drbd_members){ .diskful = 1, .diskless = 1, .old = true }, &f));
+        assert_ok(drbd_members_check(&(struct drbd_members){ .diskful = 1, .old = true }, &f));
+        assert_err(drbd_members_check(&(struct drbd_members){ .diskful = 1, .diskless = 1, .old = true }, &f),
+                E_LIMIT);
+        assert_contains(f.text, "no diskless");
         assert_ok(drbd_members_check(&(struct drbd_members){ .diskful = 5, .diskless = 9 }, &f));
         assert_err(drbd_members_check(&(struct drbd_members){ .diskful = 3, .old = true }, &f), E_LIMIT);
         assert_contains(f.text, "8.4");

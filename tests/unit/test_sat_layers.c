@@ -31,6 +31,8 @@ static void test_sizes(void **state)
                 { { "LUKS" }, 4, 16388 },
                 { { "luks", "storage" }, 4, 16388 },
                 { { "WRITECACHE", "LUKS", "STORAGE" }, 4096, 4096 + 16384 },
+                { { "DRBD", "STORAGE" }, 1024, 1024 + 40 },
+                { { "DRBD", "LUKS", "STORAGE" }, 1024, 1024 + 40 + 16384 },
                 { { "nonsense", "STORAGE" }, 8, 8 },
                 { { "LUKS", "STORAGE" }, UINT64_MAX - 16384, UINT64_MAX },
                 { { NULL }, 8, 8 },
@@ -39,13 +41,13 @@ static void test_sizes(void **state)
                 const char *const *stack = rows[i].stack;
                 uint32_t n = 0;
                 while (n < 4 && stack[n] != NULL) n++;
-                assert_int_equal(stack_storage_kib(stack, n, rows[i].net), rows[i].storage);
-                assert_int_equal(stack_net_kib(stack, n, rows[i].storage), rows[i].net);
+                assert_int_equal(stack_storage_kib(stack, n, rows[i].net, 0), rows[i].storage);
+                assert_int_equal(stack_net_kib(stack, n, rows[i].storage, 0), rows[i].net);
         }
         const char *const luks[] = { "LUKS", "STORAGE" };
-        assert_true(stack_storage_kib(luks, 2, UINT64_MAX - 16383) == UINT64_MAX);
-        assert_int_equal(stack_net_kib(luks, 2, 16383), 0);
-        assert_int_equal(stack_net_kib(luks, 2, 16384), 0);
+        assert_true(stack_storage_kib(luks, 2, UINT64_MAX - 16383, 0) == UINT64_MAX);
+        assert_int_equal(stack_net_kib(luks, 2, 16383, 0), 0);
+        assert_int_equal(stack_net_kib(luks, 2, 16384, 0), 0);
 }
 
 /* ---- steps ---- */
@@ -114,7 +116,7 @@ static const struct row rows[] = {
                 "erase detach remove", "" },
         { "two layers, upper one emptied", "LUKS,BCACHE", 1024, 0, 17408, 17408, "BlemoLlm", false, "",
                 "990" },
-        { "a layer that nobody built", "DRBD", 1024, 0, 0, 0, "", false, "", "988" },
+        { "a layer that nobody built", "NVME", 1024, 0, 0, 0, "", false, "", "988" },
 };
 
 static int no_probe(const struct layer_vol *v, struct arena *a, struct layer_dev *d, struct trouble *t)
@@ -383,7 +385,7 @@ static void test_random(void **state)
                         assert_int_equal(m.layers[1].open, what != 1);
                         if (kept) assert_int_equal(m.held[1], held); /* the data of before */
                         if (what != 1) {
-                                assert_true(m.d.size_kib >= stack_storage_kib(stack, 3, net));
+                                assert_true(m.d.size_kib >= stack_storage_kib(stack, 3, net, 0));
                                 assert_int_equal(m.layers[1].size_kib, m.d.size_kib);
                         }
                 }

@@ -154,7 +154,10 @@ enum drbd_tb drbd_tie_breaker(const struct drbd_tb_input *in)
 int drbd_members_check(const struct drbd_members *m, struct fail *f)
 {
         unsigned all = m->diskful + m->diskless + m->tie_breakers;
-        if (!m->old || all <= DRBD_84_DISKFUL_MAX) return 0;
+        if (!m->old || (all <= DRBD_84_DISKFUL_MAX && m->diskful == all)) return 0;
+        if (m->diskful != all)
+                return fail_set(f, E_LIMIT,
+                        "DRBD 8.4 has no diskless members (install DRBD 9 on the resource's nodes)");
         return fail_set(f, E_LIMIT,
                 "DRBD 8.4 joins two nodes at most, and %u are asked for (install DRBD 9 on the resource's "
                 "nodes)",

@@ -1,36 +1,46 @@
 #include "wire/def/layer_size.h"
 
 #include "wire/codec/codec.h"
+#include "wire/def/drbd_rules.h"
 
 /* What a layer takes of the device below. */
 static uint64_t metadata_kib(enum layer_type type) { return type == layer_type_LUKS ? LUKS_HEADER_KIB : 0; }
 
-uint64_t layer_below_kib(enum layer_type type, uint64_t net_kib)
+uint64_t layer_below_kib(enum layer_type type, uint64_t net_kib, unsigned slots)
 {
+        const struct drbd_md md = { .gen = DRBD_GEN_9, .peers = slots };
+        uint64_t gross;
+        if (type == layer_type_DRBD)
+                return drbd_gross_kib(&md, MAX(net_kib, (uint64_t)DRBD_NET_KIB_MIN), 0, &gross) == 0
+                               ? gross
+                               : UINT64_MAX;
         uint64_t more = metadata_kib(type);
         return net_kib > UINT64_MAX - more ? UINT64_MAX : net_kib + more;
 }
 
-uint64_t layer_net_kib(enum layer_type type, uint64_t below_kib)
+uint64_t layer_net_kib(enum layer_type type, uint64_t below_kib, unsigned slots)
 {
+        const struct drbd_md md = { .gen = DRBD_GEN_9, .peers = slots };
+        uint64_t usable;
+        if (type == layer_type_DRBD) return drbd_usable_kib(&md, below_kib, &usable) == 0 ? usable : 0;
         uint64_t less = metadata_kib(type);
         return below_kib < less ? 0 : below_kib - less;
 }
 
-uint64_t stack_storage_kib(const char *const *stack, uint32_t n, uint64_t net_kib)
+uint64_t stack_storage_kib(const char *const *stack, uint32_t n, uint64_t net_kib, unsigned slots)
 {
         for (uint32_t i = 0; i < n; i++) {
                 int type = enum_parse(&layer_type_enum, stack[i]);
-                if (type >= 0) net_kib = layer_below_kib((enum layer_type)type, net_kib);
+                if (type >= 0) net_kib = layer_below_kib((enum layer_type)type, net_kib, slots);
         }
         return net_kib;
 }
 
-uint64_t stack_net_kib(const char *const *stack, uint32_t n, uint64_t storage_kib)
+uint64_t stack_net_kib(const char *const *stack, uint32_t n, uint64_t storage_kib, unsigned slots)
 {
         for (uint32_t i = n; i-- > 0;) {
                 int type = enum_parse(&layer_type_enum, stack[i]);
-                if (type >= 0) storage_kib = layer_net_kib((enum layer_type)type, storage_kib);
+                if (type >= 0) storage_kib = layer_net_kib((enum layer_type)type, storage_kib, slots);
         }
         return storage_kib;
 }

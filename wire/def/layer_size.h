@@ -11,14 +11,15 @@
 /* A LUKS2 header as libcryptsetup makes it: two copies of the metadata and the area of the keyslots. */
 #define LUKS_HEADER_KIB 16384u
 
-/* Size of the device below that gives `net_kib` in the device of the layer; UINT64_MAX when that cannot be told in 64 bits.
+/* slots: peers that DRBD's metadata is made for; 0 = DRBD_PEER_SLOTS_DEFAULT. Its metadata is counted as DRBD 9's; that of 8.4 is smaller.
+ * Size of the device below that gives `net_kib` in the device of the layer; UINT64_MAX when that cannot be told in 64 bits.
  * A layer without metadata on the device below gives net_kib. */
-uint64_t layer_below_kib(enum layer_type type, uint64_t net_kib);
+uint64_t layer_below_kib(enum layer_type type, uint64_t net_kib, unsigned slots);
 /* The other way round: what is left of a device of below_kib. 0: nothing. */
-uint64_t layer_net_kib(enum layer_type type, uint64_t below_kib);
+uint64_t layer_net_kib(enum layer_type type, uint64_t below_kib, unsigned slots);
 /* Through a whole stack, top first, with or without STORAGE at its end: the size of the storage's device. Names that are no layer
  * take nothing. */
-uint64_t stack_storage_kib(const char *const *stack, uint32_t n, uint64_t net_kib);
-uint64_t stack_net_kib(const char *const *stack, uint32_t n, uint64_t storage_kib);
+uint64_t stack_storage_kib(const char *const *stack, uint32_t n, uint64_t net_kib, unsigned slots);
+uint64_t stack_net_kib(const char *const *stack, uint32_t n, uint64_t storage_kib, unsigned slots);
 
 #endif

@@ -1,0 +1,38 @@
+/* DRBD on this node: which versions there are, where our configuration is, and the calls of its programs that several parts need.
+ *
+ * Files, in the satellite's directory: drbd/NAME.conf (what drbdadm is given; its first line names the resource's uuid) includes
+ * drbd/res/NAME.res (drbd_res.h). /etc/drbd.d/outrigger.res includes all of the latter, for people and for DRBD's handlers.
+ *
+ * Threads: drbd_node_detect() before any other thread starts; the rest in any, and all of it but drbd_node_version() and
+ * drbd_node_missing() blocks. Ownership: what is returned is static or the caller's. */
+#ifndef SATELLITE_DRBD_NODE_H
+#define SATELLITE_DRBD_NODE_H
+
+#include "satellite/drbd_events.h"
+#include "satellite/drbd_res.h"
+#include "satellite/exec.h"
+
+#define DRBD_PATH_SIZE 4096
+
+/* Loads the module if it is not loaded yet, and asks for versions. dir: the satellite's. */
+void drbd_node_detect(const char *dir);
+/* NULL: DRBD cannot be used. */
+const struct drbd_version *drbd_node_version(void);
+/* Why it cannot, with the remedy; NULL: it can. */
+const char *drbd_node_missing(void);
+/* In a few words, for people: "8.4.11, drbd-utils 9.22.0"; empty without DRBD. */
+const char *drbd_node_text(void);
+
+/* Is the name fit for files? E_INVALID. */
+int drbd_node_paths(const char *rsc_name, char conf[DRBD_PATH_SIZE], char res[DRBD_PATH_SIZE]) MUST_USE;
+/* Writes text to path: a temporary file, synced, renamed. */
+int drbd_node_write(const char *path, const struct buf *text, struct trouble *t) MUST_USE;
+/* The directories, and the include below /etc/drbd.d. */
+int drbd_node_prepare(struct trouble *t) MUST_USE;
+
+/* What the kernel has of one resource now; *e is empty when it has nothing. The caller ends *e. */
+int drbd_node_now(const char *rsc_name, struct drbd_events *e, struct trouble *t) MUST_USE;
+/* Runs a program with up to 12 arguments, NULL at the end; its output, both streams, is in the trouble when it fails. */
+int drbd_node_run(struct trouble *t, const char *program, ...) __attribute__((sentinel));
+
+#endif
