@@ -10,7 +10,7 @@ from scenario_drbd import tool
 
 MIB = 1024  # KiB
 POINTS = re.findall(r'^INJECT\((DRBD_\w+),', (TOP / 'wire/def/inject.def').read_text(), re.M)
-WRITER = ('(while :; do date +%s.%N >>/mnt/a/log && sync /mnt/a/log || break; sleep 0.2; done) >/dev/null 2>&1 & echo $! >/run/writer')
+WRITER = '{ (while :; do date +%s.%N >>/mnt/a/log && sync /mnt/a/log || break; sleep 0.2; done) >/dev/null 2>&1 & echo $! >/run/writer; }'
 
 
 class Bed:
@@ -132,13 +132,13 @@ def made(bed):
 
 def moved(bed):
     one, two = bed.guests
-    one.run('drbdsetup primary data && mkfs.ext4 -q /dev/drbd1000 && mount /dev/drbd1000 /mnt/a && head -c 12M /dev/urandom >/mnt/a/data && '
+    one.run('drbdadm -c /run/outrigger/satellite/drbd/data.conf primary data && mkfs.ext4 -q /dev/drbd1000 && mount /dev/drbd1000 /mnt/a && head -c 12M /dev/urandom >/mnt/a/data && '
             f'sha256sum </mnt/a/data >/mnt/a/sum && sync && {WRITER}')
     bed.agree('data', both('Primary'))
     answer = bed.rest.call('DELETE', '/v1/resource-definitions/data')
     assert answer.status != 200, answer.text  # in use
-    one.run('kill $(cat /run/writer); sleep 1; wc -l </mnt/a/log >/mnt/a/lines; umount /mnt/a && drbdsetup secondary data')
-    two.run('drbdsetup primary data && mount /dev/drbd1000 /mnt/a && test "$(sha256sum </mnt/a/data)" = "$(cat /mnt/a/sum)" && '
+    one.run('kill $(cat /run/writer); sleep 1; wc -l </mnt/a/log >/mnt/a/lines; umount /mnt/a && drbdadm -c /run/outrigger/satellite/drbd/data.conf secondary data')
+    two.run('drbdadm -c /run/outrigger/satellite/drbd/data.conf primary data && mount /dev/drbd1000 /mnt/a && test "$(sha256sum </mnt/a/data)" = "$(cat /mnt/a/sum)" && '
             f'test "$(wc -l </mnt/a/log)" = "$(cat /mnt/a/lines)" && {WRITER}')
     bed.agree('data', both(second='Primary'))
 
@@ -179,7 +179,7 @@ def grown(bed):
 
 
 def deleted(bed):
-    bed.guests[1].run('kill $(cat /run/writer); sleep 1; umount /mnt/a; drbdsetup secondary data')
+    bed.guests[1].run('kill $(cat /run/writer); sleep 1; umount /mnt/a; drbdadm -c /run/outrigger/satellite/drbd/data.conf secondary data')
     bed.agree('data', both())
     bed.rest.call('DELETE', '/v1/resource-definitions/data').ok()
     gone(bed, 'data')
