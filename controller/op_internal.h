@@ -100,8 +100,8 @@ const char *op_prop_chain(const char *key, ...) __attribute__((sentinel));
 /* Flags of a request: "NAME" sets, "-NAME" clears. false: refused. */
 bool op_flags_modify(struct op *op, const struct flags_desc *d, uint64_t allowed, const char *const *names,
         uint32_t n, uint64_t *flags);
-/* Puts a resource: stamps the revision, keeps the sums of its pools. old: as stored before, NULL for a new
- * one. */
+/* Puts a resource: stamps the revision, keeps the sums of its pools, chooses pools for what its layers need beside its volumes
+ * (op_extra.h), which may refuse the operation. old: as stored before, NULL for a new one. */
 void op_put_rsc(struct op *op, const struct rsc *old, struct rsc *r);
 /* Removes a resource and leaves its tombstone; the answer waits until its node has removed it. */
 void op_bury_rsc(struct op *op, const struct rsc_dfn *rd, const struct rsc *r);

@@ -231,6 +231,7 @@ void op_int_satellite_confirm(struct op *op)
                         continue;
                 }
                 op_pool_usage(op, t.node_name, t.volumes, t.volumes_n, -1);
+                op_pool_usage(op, t.node_name, t.extras, t.extras_n, -1);
                 (void)row_del(op->tx, &tombstone_type, &t);
                 gone++;
         }

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "controller/op_disk.h"
+#include "controller/op_extra.h"
 #include "controller/op_place.h"
 #include "wire/def/layer_size.h"
 
@@ -222,6 +223,14 @@ static uint64_t pending_kib(struct op *op, const char *node, const char *pool)
                                         op_given(o.volumes[k].device_path);
                         if (!made) sum += r.volumes[i].size_kib;
                 }
+                for (uint32_t i = 0; i < r.extras_n; i++) {
+                        bool made = false;
+                        if (!op_same(op_text(r.extras[i].storage_pool_name), pool)) continue;
+                        for (uint32_t k = 0; seen && k < o.extras_n; k++)
+                                made |= o.extras[k].volume_number == r.extras[i].volume_number &&
+                                        op_given(o.extras[k].device_path);
+                        if (!made) sum += r.extras[i].size_kib;
+                }
         }
         row_scan_close(&s);
         return sum;
@@ -275,6 +284,56 @@ int place_search(struct op *op, struct place_ctx *c, const struct select_filter 
                 if (!again) return 0;
         }
         return fail_set(fail, E_NOT_FOUND, "no set of pools has enough space that is not promised to others");
+}
+
+/* ---- caches ---- */
+
+static struct place_pool *find_pool(struct place_ctx *c, uint32_t node, const char *name)
+{
+        for (uint32_t i = 0; i < c->pools_n; i++)
+                if (c->pools[i].node == node && op_same(c->pools[i].name, name)) return &c->pools[i];
+        return NULL;
+}
+
+/* What the layers need beside a volume, on one node. */
+static void need_on(struct op *op, struct place_ctx *c, uint32_t node, const struct extra_want *w)
+{
+        struct place_node *n = &c->nodes[node];
+        struct place_pool *p = w->pool != NULL ? find_pool(c, node, w->pool) : NULL;
+        if (w->pool == NULL)
+                n->why = arena_printf(op->arena, "no property %s names a storage pool", w->pool_prop);
+        else if (p == NULL || p->kind == provider_kind_DISKLESS)
+                n->why = arena_printf(op->arena, "it has no storage pool '%s' (%s)", w->pool, w->pool_prop);
+        else if (place_estimate(p) < w->size_kib)
+                n->why = arena_printf(op->arena, "its storage pool '%s' (%s) has no room for %llu KiB",
+                        w->pool, w->pool_prop, (unsigned long long)w->size_kib);
+        else p->extra_kib += w->size_kib;
+}
+
+/* Rules out nodes without pools for what the layers need beside the volumes, and counts that where it goes. */
+static void place_extras(struct op *op, struct place_ctx *c, const struct rsc_grp *rg,
+        const struct rsc_dfn *rd, const struct vlm_dfn *vds, uint32_t n)
+{
+        struct extra_want wants[EXTRA_N];
+        if (!op_extra_needed(c->stack, c->stack_n)) return;
+        for (uint32_t i = 0; i < n; i++)
+                for (uint32_t node = 0; node < c->nodes_n; node++) {
+                        struct vlm_grp vg = { .rsc_grp_name = rd->rsc_grp_name,
+                                .volume_number = vds[i].volume_number };
+                        if (row_get(op->tx, &vlm_grp_type, &vg, op->arena, &vg) != 0)
+                                vg = (struct vlm_grp){ 0 };
+                        struct extra_levels l = { .vd = &vds[i].props,
+                                .rd = c->rd_props,
+                                .vg = &vg.props,
+                                .rg = &rg->props,
+                                .node = &c->rows[node].props,
+                                .ctrl = c->ctrl };
+                        uint64_t kib = stack_storage_kib(c->stack, c->stack_n, vds[i].size_kib, RD_SLOTS(rd));
+                        uint32_t wants_n = op_extra_wants(c->stack, c->stack_n, &l, kib, wants);
+                        for (uint32_t k = 0;
+                                k < wants_n && c->nodes[node].why == NULL && !c->nodes[node].deployed; k++)
+                                need_on(op, c, node, &wants[k]);
+                }
 }
 
 /* ---- explanations ---- */
@@ -423,6 +482,7 @@ int op_place_rd(struct op *op, struct rsc_dfn *rd, const struct select_filter *f
         uint32_t vds_n = op_list_vds(op, rd->name, &vds);
         for (uint32_t i = 0; i < vds_n; i++)
                 size_kib += stack_storage_kib(c.stack, c.stack_n, vds[i].size_kib, RD_SLOTS(rd));
+        place_extras(op, &c, &rg, rd, vds, vds_n);
         if (count > 0) {
                 int err = place_search(op, &c, f, (uint32_t)count, size_kib, false, &res, &fail);
                 if (err != 0) return refuse(op, &c, f, rd, (uint32_t)count, size_kib, err, &fail, adjust);

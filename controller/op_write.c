@@ -1,6 +1,7 @@
 /* Writing resources with everything that hangs on them, see op_internal.h. */
 #include <string.h>
 
+#include "controller/op_extra.h"
 #include "controller/op_quorum.h"
 
 void op_pool_usage(struct op *op, const char *node, const struct vlm *vlms, uint32_t n, int sign)
@@ -25,8 +26,13 @@ void op_pool_usage(struct op *op, const char *node, const struct vlm *vlms, uint
 
 void op_put_rsc(struct op *op, const struct rsc *old, struct rsc *r)
 {
-        if (old != NULL) op_pool_usage(op, old->node_name, old->volumes, old->volumes_n, -1);
+        if (!op_extra_fit(op, r)) return; /* nothing of a refused operation is written */
+        if (old != NULL) {
+                op_pool_usage(op, old->node_name, old->volumes, old->volumes_n, -1);
+                op_pool_usage(op, old->node_name, old->extras, old->extras_n, -1);
+        }
         op_pool_usage(op, r->node_name, r->volumes, r->volumes_n, 1);
+        op_pool_usage(op, r->node_name, r->extras, r->extras_n, 1);
         SET(r, rsc, revision, op->index);
         row_put(op->tx, &rsc_type, r);
 }
@@ -51,6 +57,7 @@ void op_bury_rsc(struct op *op, const struct rsc_dfn *rd, const struct rsc *r)
         SET(&t, tombstone, rsc_name, r->rsc_name);
         SET(&t, tombstone, uuid, op_text(r->uuid));
         SET_N(&t, tombstone, volumes, r->volumes, r->volumes_n);
+        if (r->extras_n != 0) SET_N(&t, tombstone, extras, r->extras, r->extras_n);
         SET_N(&t, tombstone, layer_stack, rd->layer_stack, rd->layer_stack_n);
         if (RD_HAS_LAYER(rd, "DRBD")) {
                 struct vlm_dfn *vds;

@@ -6,6 +6,7 @@
 
 #include "controller/sat_drbd.h"
 #include "controller/sat_props.h"
+#include "wire/def/layer_extra.h"
 
 /* Grows by doubling in the arena; the old array is left to it. Aborts at the arena's limit. */
 static void *grown(struct arena *a, void *array, uint32_t n, size_t size)
@@ -137,6 +138,27 @@ static int put_volume(struct tx *tx, const struct sat_props *props, const struct
         return PUSH(a, sr->volumes, sr->volumes_n, sv) ? 0 : E_LIMIT;
 }
 
+/* Devices that layers have beside the volumes; size 0 for those that are to go. */
+static bool put_extras(const char *rsc_name, const struct vlm *extras, uint32_t n, bool gone, struct arena *a,
+        struct sat_vlm **ret, uint32_t *ret_n)
+{
+        for (uint32_t i = 0; i < n; i++) {
+                const struct vlm *v = &extras[i];
+                const struct layer_extra_desc *d = layer_extra_desc(extra_of(v->volume_number));
+                struct sat_vlm sv = { 0 };
+                SET(&sv, sat_vlm, volume_number, v->volume_number);
+                SET(&sv, sat_vlm, size_kib, gone ? 0 : v->size_kib);
+                SET(&sv, sat_vlm, storage_pool_name, v->storage_pool_name);
+                SET(&sv, sat_vlm, provider_kind, v->provider_kind);
+                SET(&sv, sat_vlm, backing_id,
+                        arena_printf(a, "%s%s_%05llu", rsc_name, d != NULL ? d->suffix : "",
+                                (unsigned long long)extra_volume(v->volume_number)));
+                SET(&sv, sat_vlm, uuid, v->uuid);
+                if (!PUSH(a, *ret, *ret_n, sv)) return false;
+        }
+        return true;
+}
+
 static void put_stack(const struct rsc_dfn *rd, struct arena *a, struct sat_rsc *sr)
 {
         if (rd->layer_stack_n > 0) {
@@ -168,6 +190,9 @@ static int put_rsc(struct tx *tx, const struct sat_props *props, const struct rs
                 err = put_volume(tx, props, &rd, r, &r->volumes[i], a, &sr);
         if (err == 0) err = sat_drbd_put(tx, &rd, r, a, &sr);
         if (err != 0) return err;
+        if (!put_extras(r->rsc_name, r->extras, r->extras_n, false, a, &sr.extras, &sr.extras_n))
+                return E_LIMIT;
+        if (sr.extras_n != 0) MARK(&sr, sat_rsc, extras);
         MARK(&sr, sat_rsc, volumes);
         MARK(w, sat_wanted, resources);
         return PUSH(a, w->resources, w->resources_n, sr) ? 0 : E_LIMIT;
@@ -215,6 +240,8 @@ static int put_gone(const struct tombstone *t, struct arena *a, struct sat_wante
                 if (v->uuid != NULL) SET(&sv, sat_vlm, uuid, v->uuid);
                 if (!PUSH(a, g.volumes, g.volumes_n, sv)) return E_LIMIT;
         }
+        if (!put_extras(t->rsc_name, t->extras, t->extras_n, true, a, &g.extras, &g.extras_n)) return E_LIMIT;
+        if (g.extras_n != 0) MARK(&g, sat_gone, extras);
         MARK(&g, sat_gone, volumes);
         MARK(w, sat_wanted, gone);
         return PUSH(a, w->gone, w->gone_n, g) ? 0 : E_LIMIT;

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "controller/view_internal.h"
+#include "wire/def/layer_extra.h"
 
 /* Rows that several resources share: resources come sorted by their definition. */
 struct rsc_cache {
@@ -150,6 +151,8 @@ static void fill_own_layer(const struct obs_vlm *o, const struct obs_layer *l, s
                 SET(ret, layer_vlm, allocated_size_kib, (int64_t)l->allocated_kib);
         if (HAS(l, obs_layer, usable_kib)) SET(ret, layer_vlm, usable_size_kib, (int64_t)l->usable_kib);
         if (l->type == layer_type_LUKS) SET(ret, layer_vlm, opened, l->open);
+        if (view_given(l->cache_path)) SET(ret, layer_vlm, device_path_cache, l->cache_path);
+        if (view_given(l->meta_path)) SET(ret, layer_vlm, device_meta_cache, l->meta_path);
         if (view_given(o->disk_state)) SET(ret, layer_vlm, disk_state, o->disk_state);
 }
 
@@ -239,6 +242,49 @@ static struct drbd_rsc *make_drbd(const struct rsc_cache *c, const struct rsc *r
                 SET(l, rsc_layer, member_, x);           \
         } while (0)
 
+/* The devices of one kind that a layer has beside the volumes, as a layer of their own. */
+static void fill_extra(const struct rsc *r, const struct obs_rsc *o, enum layer_extra extra, struct arena *a,
+        struct rsc_layer *ret)
+{
+        struct storage_rsc *x = arena_new(a, struct storage_rsc);
+        struct layer_vlm *vlms = arena_alloc(a, (r->extras_n + 1) * sizeof *vlms);
+        uint32_t n = 0;
+        for (uint32_t i = 0; i < r->extras_n; i++) {
+                uint64_t number = r->extras[i].volume_number;
+                if (extra_of(number) != extra) continue;
+                struct layer_vlm *v = &vlms[n++];
+                SET(v, layer_vlm, volume_number, extra_volume(number));
+                for (uint32_t k = 0; o != NULL && k < o->extras_n; k++) {
+                        const struct obs_vlm *seen = &o->extras[k];
+                        if (seen->volume_number != number) continue;
+                        if (view_given(seen->device_path)) SET(v, layer_vlm, device_path, seen->device_path);
+                        if (view_given(seen->disk_state)) SET(v, layer_vlm, disk_state, seen->disk_state);
+                        if (HAS(seen, obs_vlm, allocated_kib))
+                                SET(v, layer_vlm, allocated_size_kib, (int64_t)seen->allocated_kib);
+                        if (HAS(seen, obs_vlm, usable_kib))
+                                SET(v, layer_vlm, usable_size_kib, (int64_t)seen->usable_kib);
+                }
+        }
+        SET_N(x, storage_rsc, storage_volumes, vlms, n);
+        *ret = (struct rsc_layer){ 0 };
+        SET(ret, rsc_layer, type, "STORAGE");
+        SET(ret, rsc_layer, resource_name_suffix, layer_extra_desc(extra)->suffix);
+        SET(ret, rsc_layer, storage, x);
+}
+
+/* Below a layer: the layer below, and what it has beside that. */
+static void put_children(const struct rsc *r, const struct obs_rsc *o, int type,
+        const struct rsc_layer *below, struct arena *a, struct rsc_layer *l)
+{
+        struct rsc_layer *list = arena_alloc(a, (EXTRA_N + 1) * sizeof *list);
+        uint32_t n = 0;
+        if (below != NULL) list[n++] = *below;
+        for (unsigned e = 0; r->extras_n != 0 && e < EXTRA_N; e++)
+                if ((int)layer_extra_desc((enum layer_extra)e)->layer == type)
+                        fill_extra(r, o, (enum layer_extra)e, a, &list[n++]);
+        if (n != 0) SET_N(l, rsc_layer, children, list, n);
+}
+
 /* One level of the tree for the i-th layer of the stack, with those below it. */
 static struct rsc_layer *make_layers(
         const struct rsc_cache *c, const struct rsc *r, const struct obs_rsc *o, struct arena *a)
@@ -255,7 +301,7 @@ static struct rsc_layer *make_layers(
                                 a, &vlms[k]);
                 int type = enum_parse(&layer_type_enum, stack[i]);
                 SET(l, rsc_layer, type, stack[i]);
-                if (below != NULL) SET_N(l, rsc_layer, children, below, 1);
+                put_children(r, o, type, below, a, l);
                 if (type == layer_type_DRBD) SET(l, rsc_layer, drbd, make_drbd(c, r, o, vlms, a));
                 else if (type == layer_type_LUKS) LAYER_OBJ(luks_rsc, luks, luks_volumes);
                 else if (type == layer_type_NVME) LAYER_OBJ(nvme_rsc, nvme, nvme_volumes);

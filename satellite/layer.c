@@ -3,8 +3,10 @@
 #include "wire/codec/codec.h"
 
 static const struct layer *const built[layer_type_N] = {
+        [layer_type_CACHE] = &layer_cache,
         [layer_type_DRBD] = &layer_drbd,
         [layer_type_LUKS] = &layer_luks,
+        [layer_type_WRITECACHE] = &layer_writecache,
 };
 static const struct layer *replaced[layer_type_N];
 
@@ -58,11 +60,30 @@ const struct layer_dev *dev_layer(const struct dev *d, enum layer_type type)
         return NULL;
 }
 
+void layers_lend_extras(struct dev *d, struct arena *a)
+{
+        for (unsigned e = 0; e < EXTRA_N; e++) {
+                const struct layer_dev *l = dev_layer(d, layer_extra_desc((enum layer_extra)e)->layer);
+                const char *path = l == NULL ? NULL : e == EXTRA_CACHE_META ? l->meta_path : l->cache_path;
+                if (path == NULL) continue;
+                struct dev *x = arena_new(a, struct dev);
+                x->exists = x->attached = true;
+                x->device_path = path;
+                d->extras[e] = x;
+        }
+}
+
 void layers_remember(struct layer_dev *to, uint32_t to_n, const struct layer_dev *from, uint32_t from_n)
 {
         for (uint32_t i = 0; i < to_n; i++)
                 for (uint32_t k = 0; k < from_n; k++)
                         if (to[i].type == from[k].type) to[i].made = to[i].made || from[k].made;
+}
+
+const char *layer_extra_path(const struct layer_vol *v, enum layer_extra extra)
+{
+        const struct dev *x = v->dev->extras[extra];
+        return x != NULL && x->attached ? x->device_path : NULL;
 }
 
 static const struct layer_dev *top_of(const struct dev *d)

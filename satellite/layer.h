@@ -16,6 +16,10 @@
  * is nothing left to do, and leaves alone what is not ours. Where the device below is down nothing can be seen (`looked` false):
  * then the planner goes by what is remembered, and make() finds out for itself whether there is something to make.
  *
+ * A layer may need devices beside the one below: caches. They are volumes of their own (dev.extras), made and attached before the
+ * layers of their volume, detached and removed after them. close() of a volume that is kept leaves nothing in a cache that the
+ * device below lacks.
+ *
  * A layer of a whole resource (DRBD, NVMe: one configuration for all its volumes) has three functions of its own in the place of
  * open and close; the rest stays about single volumes.
  *
@@ -45,14 +49,16 @@ struct layer_dev {
         /* Remembered. */
         bool made; /* it was there once */
         /* Seen. */
-        bool looked;       /* the device below is up and was looked at; else nothing below is valid */
-        bool exists;       /* its metadata is there */
-        bool raw;          /* it is not, but its making was interrupted: make() goes on with that */
-        bool foreign;      /* something else is on the device below: `found` */
-        bool open;         /* its device is there */
-        bool in_use;       /* somebody has it open */
-        bool lags;         /* open, and smaller than the device below allows */
-        uint64_t size_kib; /* of its device, when open */
+        bool looked;        /* the device below is up and was looked at; else nothing below is valid */
+        bool exists;        /* its metadata is there */
+        bool raw;           /* it is not, but its making was interrupted: make() goes on with that */
+        bool foreign;       /* something else is on the device below: `found` */
+        bool open;          /* its device is there */
+        bool in_use;        /* somebody has it open */
+        bool lags;          /* open, and smaller than the device below allows; or not as it should be */
+        const char *broken; /* open, but it has met errors that do not go away by themselves: what it says */
+        const char *cache_path, *meta_path; /* of caches: what they cache on */
+        uint64_t size_kib;                  /* of its device, when open */
         const char *device_path;
         const char *found;
 };
@@ -95,11 +101,13 @@ struct layer_vol {
         bool made;              /* remembered */
         const char *below_path; /* the device of the layer below; NULL when it is down */
         uint64_t below_kib;     /* 0 = unknown */
-        const struct strmap
-                *props; /* effective properties of the volume; NULL when it is not wanted any more */
+        const struct strmap *
+                props; /* effective properties of the volume; NULL when it is not wanted any more: its data need not be kept */
         const struct sat_vlm *vlm;  /* the same */
         const struct sat_rsc *want; /* and its resource */
 };
+/* The device of that kind beside the volume; NULL when it is down. */
+const char *layer_extra_path(const struct layer_vol *v, enum layer_extra extra);
 
 struct layer {
         enum layer_type type;
@@ -121,8 +129,10 @@ struct layer {
 
 #define LUKS_PATH_PREFIX "/dev/mapper/Linstor-Crypt-" /* and the name of the backing */
 #define LUKS_PATH_SIZE (sizeof LUKS_PATH_PREFIX + BACKING_ID_MAX)
+extern const struct layer layer_cache;
 extern const struct layer layer_drbd;
 extern const struct layer layer_luks;
+extern const struct layer layer_writecache;
 
 /* NULL when this build cannot drive the kind, and for STORAGE. */
 const struct layer *layer_by_type(enum layer_type type);
@@ -132,6 +142,8 @@ void layer_replace(enum layer_type type, const struct layer *layer);
  * what goes beyond LAYERS_MAX are left out: the planner refuses such a resource as a whole. E_TOO_LARGE. */
 int layers_of_stack(const char *const *stack, uint32_t n, struct arena *a, struct layer_dev **ret,
         uint32_t *ret_n) MUST_USE;
+/* For a device that is looked at alone: gives it what its layers were last seen to have beside it. */
+void layers_lend_extras(struct dev *d, struct arena *a);
 /* Takes over what `from` remembers of layers of the same kinds. */
 void layers_remember(struct layer_dev *to, uint32_t to_n, const struct layer_dev *from, uint32_t from_n);
 

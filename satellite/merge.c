@@ -236,6 +236,7 @@ static int check(const struct sat_wanted *w, struct fail *f)
                         return fail_set(
                                 f, E_INVALID, "resource \"%.64s\" has no valid name or uuid", r->rsc_name);
                 err = check_volumes(r->volumes, r->volumes_n, r->rsc_name, f);
+                if (err == 0) err = check_volumes(r->extras, r->extras_n, r->rsc_name, f);
         }
         for (uint32_t i = 0; err == 0 && i < w->gone_n; i++)
                 if (!backing_id_valid(w->gone[i].rsc_name) || w->gone[i].uuid[0] == '\0')

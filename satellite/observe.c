@@ -74,7 +74,7 @@ static void stack_of(struct looker *l, const struct dev *remembered, struct dev 
         }
         d->layers = NULL;
         d->layers_n = 0;
-        if (d->snap_name != NULL) return; /* never used by itself */
+        if (d->snap_name != NULL || extra_is(d->volume_number)) return; /* never used by itself */
         if (!known) layers_copy(l->a, remembered, d);
         else if (layers_of_stack(stack, n, l->a, &d->layers, &d->layers_n) != 0) l->err = E_TOO_LARGE;
         else if (uuid_same(d->uuid, remembered->uuid) && dev_is_volume(d, remembered->vlm_uuid))
@@ -105,7 +105,25 @@ static void look(struct looker *l, const struct dev *remembered)
                 d->vlm_uuid = remembered->vlm_uuid;
         }
         stack_of(l, remembered, d);
-        layers_probe(d, l->a);
+}
+
+/* Does the device belong beside the volume d? One that is not made yet has no owner. */
+static bool is_beside(const struct dev *d, unsigned extra, const struct dev *x)
+{
+        if (x->volume_number != EXTRA_NUMBER(extra, d->volume_number) || x->snap_name != NULL) return false;
+        return uuid_same(x->uuid, d->uuid) || x->uuid == NULL || d->uuid == NULL;
+}
+
+static void find_beside(struct looker *l, struct dev *d)
+{
+        memset(d->extras, 0, sizeof d->extras);
+        if (d->snap_name != NULL || extra_is(d->volume_number)) return;
+        for (unsigned e = 0; e < EXTRA_N; e++)
+                for (uint32_t i = 0; i < l->n; i++) {
+                        const struct dev *x = &l->devs[i];
+                        if (!is_beside(d, e, x)) continue;
+                        if (d->extras[e] == NULL || (x->exists && !d->extras[e]->exists)) d->extras[e] = x;
+                }
 }
 
 /* uuid: whose they are if nothing says otherwise, for places that cannot be looked at; NULL for wanted ones.
@@ -145,18 +163,25 @@ static void look_at_sources(struct looker *l, const struct plan_input *in)
 int observe_resource(struct plan_input *in, struct arena *a)
 {
         struct looker l = { .in = in, .a = a, .cap = in->devs_n };
-        if (in->want != NULL) l.cap += 2 * in->want->volumes_n;
+        if (in->want != NULL) l.cap += 2 * in->want->volumes_n + in->want->extras_n;
         for (uint32_t i = 0; i < in->snaps_n; i++) l.cap += in->snaps[i].volumes_n;
-        for (uint32_t i = 0; i < in->gone_n; i++) l.cap += in->gone[i].volumes_n;
+        for (uint32_t i = 0; i < in->gone_n; i++) l.cap += in->gone[i].volumes_n + in->gone[i].extras_n;
         l.devs = arena_array(a, struct dev, l.cap);
         if (l.devs == NULL && l.cap > 0) return E_TOO_LARGE;
         for (uint32_t i = 0; i < in->devs_n; i++) look(&l, &in->devs[i]);
-        for (uint32_t i = 0; i < in->gone_n; i++)
+        for (uint32_t i = 0; i < in->gone_n; i++) {
                 look_at_volumes(&l, in, in->gone[i].uuid, in->gone[i].volumes, in->gone[i].volumes_n);
+                look_at_volumes(&l, in, in->gone[i].uuid, in->gone[i].extras, in->gone[i].extras_n);
+        }
         if (in->want != NULL) look_at_volumes(&l, in, NULL, in->want->volumes, in->want->volumes_n);
+        if (in->want != NULL) look_at_volumes(&l, in, NULL, in->want->extras, in->want->extras_n);
         for (uint32_t i = 0; i < in->snaps_n; i++)
                 look_at_volumes(&l, in, NULL, in->snaps[i].volumes, in->snaps[i].volumes_n);
         if (in->want != NULL) look_at_sources(&l, in);
+        for (uint32_t i = 0; i < l.n; i++) {
+                find_beside(&l, &l.devs[i]);
+                if (!l.devs[i].unknown) layers_probe(&l.devs[i], l.a);
+        }
         in->devs = l.devs;
         in->devs_n = l.n;
         return l.err != 0 ? l.err : wholes_look(in, a);

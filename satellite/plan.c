@@ -25,6 +25,8 @@ struct step *plan_add_step(struct planner *p, enum step_kind kind, uint64_t grou
 {
         assert(p->out->steps_n < p->steps_cap);
         struct step *s = &p->out->steps[p->out->steps_n++];
+        /* What a volume's layers need beside it goes with the volume. */
+        if (group < GROUP_WHOLE) group = extra_volume(group);
         *s = (struct step){ .kind = kind, .group = group, .dev = *d };
         return s;
 }
@@ -46,10 +48,12 @@ struct trouble *plan_add_trouble(struct planner *p, int64_t volume)
 int plan_volume_trouble(
         struct planner *p, uint64_t volume, struct trouble **ret, enum trouble_code code, const char *text)
 {
-        *ret = plan_add_trouble(p, (int64_t)volume);
-        trouble_set(*ret, E_INVALID, code, "Resource %s, volume %llu: %s", p->in->rsc_name,
-                (unsigned long long)volume, text);
-        (*ret)->volume = (int64_t)volume;
+        const struct layer_extra_desc *x = extra_is(volume) ? layer_extra_desc(extra_of(volume)) : NULL;
+        *ret = plan_add_trouble(p, (int64_t)extra_volume(volume));
+        trouble_set(*ret, E_INVALID, code, "Resource %s, volume %llu%s%s: %s", p->in->rsc_name,
+                (unsigned long long)extra_volume(volume), x != NULL ? ", " : "", x != NULL ? x->part : "",
+                text);
+        (*ret)->volume = (int64_t)extra_volume(volume);
         return E_INVALID;
 }
 
@@ -148,11 +152,12 @@ static uint64_t round_up(uint64_t size_kib, uint64_t granule_kib)
 }
 
 /* Finds out where a wanted volume belongs and how large it is to be. 0, or E_INVALID with a trouble added. */
-static int resolve(struct planner *p, const struct sat_vlm *v, struct target *ret)
+static int resolve(struct planner *p, const struct sat_vlm *v, bool extra, struct target *ret)
 {
         struct trouble *t;
         *ret = (struct target){ .v = v };
-        if (v->volume_number > 65535)
+        if (extra_is(v->volume_number) != extra ||
+                (extra && layer_extra_desc(extra_of(v->volume_number)) == NULL))
                 return plan_volume_trouble(p, v->volume_number, &t, TROUBLE_INVALID_VOLUME_NUMBER,
                         "volume numbers end at 65535.");
         if (v->size_kib == 0 || v->size_kib > SIZE_KIB_MAX)
@@ -188,8 +193,8 @@ static int resolve(struct planner *p, const struct sat_vlm *v, struct target *re
         const struct sat_rsc *r = p->in->want;
         uint32_t layers = HAS(r, sat_rsc, layer_stack) ? r->layer_stack_n : 0;
         unsigned slots = HAS(r, sat_rsc, drbd) ? (unsigned)r->drbd->peer_slots : 0;
-        ret->size_kib =
-                round_up(stack_storage_kib(r->layer_stack, layers, v->size_kib, slots), prov->allocation_kib);
+        uint64_t kib = extra ? v->size_kib : stack_storage_kib(r->layer_stack, layers, v->size_kib, slots);
+        ret->size_kib = round_up(kib, prov->allocation_kib);
         return 0;
 }
 
@@ -244,7 +249,7 @@ static void plan_present(struct planner *p, const struct target *g, const struct
                 return;
         }
         if (!active) {
-                plan_layers_down(p, &(struct fall){ .d = d, .detach = d->attached });
+                plan_layers_down(p, &(struct fall){ .d = d, .detach = d->attached, .props = &g->v->props });
                 return;
         }
         changed |= d->device_kib != d->size_kib;
@@ -328,6 +333,7 @@ static void plan_create(struct planner *p, const struct target *g, const struct 
                 .layers = plan_layers_fresh(p, d),
                 .layers_n = d->layers_n,
         };
+        memcpy(fresh.extras, d->extras, sizeof fresh.extras);
         if (HAS(g->v, sat_vlm, source_id)) {
                 plan_from_source(p, g->v, &fresh, d, g->size_kib, active);
                 return;
@@ -342,6 +348,8 @@ static const struct sat_vlm *wanted_volume(const struct sat_rsc *r, uint64_t num
 {
         for (uint32_t i = 0; i < r->volumes_n; i++)
                 if (r->volumes[i].volume_number == number) return &r->volumes[i];
+        for (uint32_t i = 0; i < r->extras_n; i++)
+                if (r->extras[i].volume_number == number) return &r->extras[i];
         return NULL;
 }
 
@@ -398,8 +406,11 @@ static bool plan_down_first(struct planner *p)
         for (uint32_t i = 0; up && i < in->devs_n; i++) {
                 const struct dev *d = &in->devs[i];
                 if (!uuid_same(d->uuid, in->want->uuid) || d->unknown) continue;
+                const struct sat_vlm *v = wanted_volume(in->want, d->volume_number);
                 if (!is_dropped(in, d) || plan_is_replaced(in, d))
-                        plan_layers_down(p, &(struct fall){ .d = d, .detach = d->attached });
+                        plan_layers_down(p, &(struct fall){ .d = d,
+                                                    .detach = d->attached,
+                                                    .props = v != NULL ? &v->props : NULL });
         }
         return up;
 }
@@ -415,11 +426,10 @@ static void find_orphans(struct planner *p)
                 if (!d->exists && !d->attached) continue;
                 p->out->orphan = true;
                 if (in->want != NULL) continue; /* said as a foreign device where it is in the way */
-                struct trouble *t = plan_add_trouble(p, (int64_t)d->volume_number);
-                trouble_set(t, E_NOT_FOUND, TROUBLE_WARN_STORAGE,
-                        "Resource %s, volume %llu: the cluster does not know it.", in->rsc_name,
-                        (unsigned long long)d->volume_number);
-                t->volume = (int64_t)d->volume_number;
+                struct trouble *t;
+                plan_volume_trouble(
+                        p, d->volume_number, &t, TROUBLE_WARN_STORAGE, "the cluster does not know it.");
+                t->err = E_NOT_FOUND;
                 trouble_cause(t,
                         "%s was made here for uuid %s, but is neither wanted nor deleted. It is kept as it "
                         "is.",
@@ -431,9 +441,22 @@ static void find_orphans(struct planner *p)
         }
 }
 
+static void plan_volumes(
+        struct planner *p, const struct sat_vlm *volumes, uint32_t n, bool extras, bool active)
+{
+        for (uint32_t i = 0; i < n; i++) {
+                const struct sat_vlm *v = &volumes[i];
+                struct target g;
+                if (wanted_volume(p->in->want, v->volume_number) != v)
+                        continue; /* named twice: the first counts */
+                if (plan_is_backed(p->in->want, v) && resolve(p, v, extras, &g) == 0)
+                        plan_volume(p, &g, active);
+        }
+}
+
 int plan_resource(const struct plan_input *in, struct arena *a, struct plan *ret)
 {
-        uint32_t volumes = in->want == NULL ? 0 : in->want->volumes_n;
+        uint32_t volumes = in->want == NULL ? 0 : in->want->volumes_n + in->want->extras_n;
         uint32_t snap_steps, snap_troubles;
         plan_snap_room(in, &snap_steps, &snap_troubles);
         struct planner p = { .in = in,
@@ -460,13 +483,8 @@ int plan_resource(const struct plan_input *in, struct arena *a, struct plan *ret
         bool active = plan_is_active(in), down_first = plan_down_first(&p);
         plan_fall(&p);
         if (down_first) return 0;
-        for (uint32_t i = 0; i < volumes; i++) {
-                const struct sat_vlm *v = &in->want->volumes[i];
-                struct target g;
-                if (wanted_volume(in->want, v->volume_number) != v)
-                        continue; /* named twice: the first counts */
-                if (plan_is_backed(in->want, v) && resolve(&p, v, &g) == 0) plan_volume(&p, &g, active);
-        }
+        plan_volumes(&p, in->want->volumes, in->want->volumes_n, false, active);
+        plan_volumes(&p, in->want->extras, in->want->extras_n, true, active);
         if (!active) plan_whole_down(&p, false);
         plan_fall(&p);
         if (active) plan_rise(&p);

@@ -22,6 +22,7 @@ struct rise {
 struct fall {
         const struct dev *d;
         bool erase, detach, remove; /* afterwards */
+        const struct strmap *props; /* NULL: its data is not needed any more */
 };
 
 struct planner {

@@ -47,9 +47,24 @@ void plan_layers_up(struct planner *p, const struct dev *d, const struct sat_vlm
         *r = (struct rise){ .d = arena_memdup(p->arena, d, sizeof *d), .v = v, .grew = grew };
 }
 
+static void is_broken(struct planner *p, const struct dev *d, const struct layer_dev *l)
+{
+        struct trouble *t;
+        plan_volume_trouble(p, d->volume_number, &t, TROUBLE_POOL, "its device is failing.");
+        trouble_cause(t, "Layer %s, %s: %s.", name_of(l),
+                l->device_path != NULL ? l->device_path : "its device", l->broken);
+        trouble_fix(t,
+                "Look into the kernel log, and mend or replace the disk of the cache. What was only in "
+                "the cache is lost with it: restore the volume from another replica or a backup.");
+}
+
 /* What is wrong with the layer of one volume, if anything. */
 static bool is_stuck(struct planner *p, const struct dev *d, const struct layer_dev *l)
 {
+        if (l->open && l->broken != NULL) {
+                is_broken(p, d, l);
+                return true;
+        }
         if (l->open || !l->looked) return false;
         if (l->foreign) is_foreign(p, d, l);
         else if (l->made && !l->exists && !l->raw) is_emptied(p, d, l);
@@ -137,7 +152,7 @@ static void lower_one(struct planner *p, const struct fall *f, uint32_t i)
         const struct layer_dev *l = &d->layers[i];
         /* What a closed layer holds cannot be reached, and goes with that layer. */
         bool reachable = i == 0 || d->layers[i - 1].open;
-        if (l->open && !layer_is_whole(l->type)) add(p, STEP_CLOSE, d, i, NULL);
+        if (l->open && !layer_is_whole(l->type)) add(p, STEP_CLOSE, d, i, f->props);
         if (f->erase && reachable && leaves_traces(l)) add(p, STEP_ERASE, d, i, NULL);
 }
 

@@ -10,7 +10,7 @@
 #define SATELLITE_PROVIDER_H
 
 #include "satellite/trouble.h"
-#include "wire/def/types.h"
+#include "wire/def/layer_extra.h"
 
 #define BACKING_ID_MAX 200               /* characters */
 #define SIZE_KIB_MAX (UINT64_C(1) << 50) /* an exbibyte: what one volume may have */
@@ -52,6 +52,8 @@ struct dev {
         /* What is stacked on it, bottom up (satellite/layer.h); none: its device is the volume's. */
         struct layer_dev *layers;
         uint32_t layers_n;
+        /* What its layers need beside it (wire/def/layer_extra.h): devices of the same list, whose numbers say so. NULL: none. */
+        const struct dev *extras[EXTRA_N];
 };
 
 struct pool_info {

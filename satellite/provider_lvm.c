@@ -26,7 +26,7 @@
 #define LVM_DEADLINE_MS 120000u
 #define LVM_NO_SCAN                                                                            \
         "devices{filter=[\"r|^/dev/drbd|\",\"r|^/dev/zd|\",\"r|^/dev/nbd|\",\"r|^/dev/mapper/" \
-        "Linstor-Crypt-|\"]}"
+        "(Linstor-Crypt|linstor_(write)?cache)[-_]|\",\"r|^/dev/bcache|\"]}"
 #define ARGS_MAX 32
 #define CREATE_ARGS_MAX (ARGS_MAX + 2 * LVM_WORDS_MAX)
 #define OPEN_MS 500

@@ -51,6 +51,8 @@ static int put_layers(const struct dev *d, struct arena *a, struct obs_vlm *v)
                 if (HAS(below, obs_layer, device_path))
                         SET(to, obs_layer, backing_device, below->device_path);
                 SET(to, obs_layer, open, from->open);
+                if (from->cache_path != NULL) SET(to, obs_layer, cache_path, from->cache_path);
+                if (from->meta_path != NULL) SET(to, obs_layer, meta_path, from->meta_path);
                 SET(to, obs_layer, allocated_kib, below->usable_kib);
                 if (from->open) {
                         SET(to, obs_layer, usable_kib, from->size_kib);
@@ -109,7 +111,7 @@ static int put_volumes(const struct unit *u, struct arena *a, struct obs_rsc *r)
         int err = 0;
         for (uint32_t i = 0; err == 0 && i < n; i++) {
                 if (u->want == NULL) {
-                        if (u->devs[i].snap_name == NULL)
+                        if (u->devs[i].snap_name == NULL && !extra_is(u->devs[i].volume_number))
                                 err = put_volume(u, u->devs[i].volume_number, &u->devs[i], true, a, &v[m++]);
                         continue;
                 }
@@ -118,6 +120,22 @@ static int put_volumes(const struct unit *u, struct arena *a, struct obs_rsc *r)
                 err = put_volume(u, w->volume_number, backed ? dev_of(u, w) : NULL, backed, a, &v[m++]);
         }
         if (m > 0) SET_N(r, obs_rsc, volumes, v, m);
+        return err;
+}
+
+/* What layers have beside the volumes; what is wrong with it is reported with the volume. */
+static int put_extras(const struct unit *u, struct arena *a, struct obs_rsc *r)
+{
+        uint32_t n = u->want != NULL ? u->want->extras_n : 0;
+        if (n == 0) return 0;
+        struct obs_vlm *v = arena_array(a, struct obs_vlm, n);
+        int err = v == NULL ? E_TOO_LARGE : 0;
+        for (uint32_t i = 0; err == 0 && i < n; i++) {
+                const struct sat_vlm *w = &u->want->extras[i];
+                bool backed = plan_is_backed(u->want, w);
+                err = put_volume(u, w->volume_number, backed ? dev_of(u, w) : NULL, backed, a, &v[i]);
+        }
+        if (err == 0) SET_N(r, obs_rsc, extras, v, n);
         return err;
 }
 
@@ -256,6 +274,7 @@ int row_of_unit(const struct unit *u, const struct drbd_resource *drbd, const ch
         if (u->orphan) SET(ret, obs_rsc, orphan, true);
         int err = put_volumes(u, a, ret);
         put_tops(u, ret);
+        if (err == 0) err = put_extras(u, a, ret);
         if (err == 0) err = put_drbd(u, drbd, a, ret);
         if (err == 0) err = put_own_reports(u, a, ret);
         if (err == 0) err = put_gone(u, a, ret);

@@ -13,6 +13,7 @@ static const char *copy_str(struct arena *a, const char *s) { return s == NULL ?
 void dev_copy(struct arena *a, const struct dev *d, struct dev *ret)
 {
         *ret = *d;
+        memset(ret->extras, 0, sizeof ret->extras); /* of another list; observe_resource() finds them */
         ret->rsc_name = copy_str(a, d->rsc_name);
         ret->uuid = copy_str(a, d->uuid);
         ret->vlm_uuid = copy_str(a, d->vlm_uuid);
@@ -205,7 +206,7 @@ static uint32_t do_steps(struct run *r, struct plan *p)
                 if (t->err == 0)
                         trouble_set(t, err, TROUBLE_UNKNOWN, "%s: %s.", step_name(p->steps[i].kind),
                                 err_text(err));
-                if (!is_join(&p->steps[i])) t->volume = (int64_t)p->steps[i].dev.volume_number;
+                if (!is_join(&p->steps[i])) t->volume = (int64_t)extra_volume(p->steps[i].dev.volume_number);
                 if (p->steps[i].dev.snap_name != NULL) trouble_of_snapshot(t, p->steps[i].dev.snap_name);
                 if (r->err == 0) r->err = err;
                 undone[i] = true;

@@ -13,6 +13,9 @@ void layers_copy(struct arena *a, const struct dev *d, struct dev *ret)
         for (uint32_t i = 0; i < ret->layers_n; i++) {
                 ret->layers[i].device_path = copy_str(a, d->layers[i].device_path);
                 ret->layers[i].found = copy_str(a, d->layers[i].found);
+                ret->layers[i].broken = copy_str(a, d->layers[i].broken);
+                ret->layers[i].cache_path = copy_str(a, d->layers[i].cache_path);
+                ret->layers[i].meta_path = copy_str(a, d->layers[i].meta_path);
         }
 }
 
@@ -41,6 +44,21 @@ void layers_probe(struct dev *d, struct arena *a)
         for (uint32_t i = 0; i < d->layers_n; i++) probe_one(&v, a, &d->layers[i]);
 }
 
+/* Looks again at the devices beside the volume: steps before may have made them. */
+static void look_beside(const struct dev *dev, struct dev *d, struct arena *a)
+{
+        for (unsigned e = 0; e < EXTRA_N; e++) {
+                const struct dev *old = dev->extras[e];
+                d->extras[e] = NULL;
+                if (old == NULL) continue;
+                struct dev *x = arena_new(a, struct dev);
+                struct trouble t;
+                *x = *old;
+                if (provider_by_kind(x->kind)->probe(x, a, &t) != 0) continue;
+                if (!x->marked || uuid_same(x->uuid, dev->uuid)) d->extras[e] = x;
+        }
+}
+
 /* Finds the device below layer `upto` of dev; *d becomes a copy that was looked at. */
 static int look_below(const struct dev *dev, uint32_t upto, struct dev *d, struct arena *a,
         struct layer_vol *v, struct trouble *t)
@@ -54,6 +72,7 @@ static int look_below(const struct dev *dev, uint32_t upto, struct dev *d, struc
         d->vlm_uuid = dev->vlm_uuid;
         d->rsc_name = dev->rsc_name;
         d->volume_number = dev->volume_number;
+        look_beside(dev, d, a);
         *v = (struct layer_vol){ .dev = d,
                 .below_path = d->attached ? d->device_path : NULL,
                 .below_kib = d->attached ? d->device_kib : 0,

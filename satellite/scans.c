@@ -39,6 +39,7 @@ static void on_scan(uv_work_t *req)
                         if (!dev_same_place(known, d->kind, d->place, d->backing_id)) continue;
                         if (!uuid_same(known->uuid, d->uuid) || !dev_is_volume(known, d->vlm_uuid)) continue;
                         layers_copy(&s->arena, known, d);
+                        layers_lend_extras(d, &s->arena);
                         layers_probe(d, &s->arena);
                 }
         }
@@ -69,7 +70,7 @@ static bool layers_drifted(struct dev *known, const struct dev *d)
                 struct layer_dev *was = &known->layers[i];
                 const struct layer_dev *is = &d->layers[i];
                 drifted |= was->open != is->open || was->lags != is->lags || was->exists != is->exists ||
-                           was->size_kib != is->size_kib;
+                           was->size_kib != is->size_kib || (was->broken != NULL) != (is->broken != NULL);
                 was->in_use = is->in_use;
         }
         return drifted;

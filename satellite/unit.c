@@ -168,6 +168,10 @@ bool unit_wants_dev(const struct unit *u, const struct dev *d)
                 if (u->want->volumes[i].volume_number == d->volume_number)
                         return plan_is_backed(u->want, &u->want->volumes[i]) &&
                                dev_is_volume(d, u->want->volumes[i].uuid);
+        for (uint32_t i = 0; i < u->want->extras_n; i++)
+                if (u->want->extras[i].volume_number == d->volume_number)
+                        return plan_is_backed(u->want, &u->want->extras[i]) &&
+                               dev_is_volume(d, u->want->extras[i].uuid);
         return false;
 }
 

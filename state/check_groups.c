@@ -134,6 +134,8 @@ static bool visit_user(void *arg, struct checked_row *row, struct arena *a)
                 const struct tombstone *d = obj;
                 add_volumes(s, t == &rsc_type ? r->volumes : d->volumes,
                         t == &rsc_type ? r->volumes_n : d->volumes_n);
+                add_volumes(s, t == &rsc_type ? r->extras : d->extras,
+                        t == &rsc_type ? r->extras_n : d->extras_n);
         }
         buf_done(&key);
         return true;
@@ -249,6 +251,8 @@ void check_groups_of(struct checker *c, const struct type_desc *t, const void *o
                 for (uint32_t i = 0; i < o->volumes_n; i++)
                         if (text(o->volumes[i].storage_pool_name)[0] != '\0')
                                 check_usage(c, o->node_name, o->volumes[i].storage_pool_name);
+                for (uint32_t i = 0; i < o->extras_n; i++)
+                        check_usage(c, o->node_name, o->extras[i].storage_pool_name);
         } else if (t == &request_row_type) {
                 check_request(c, obj);
         } else if (t == &request_slot_type) {

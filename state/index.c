@@ -101,6 +101,8 @@ static void index_rsc_idx_pool_rsc(const struct rsc *o, struct emitter *e)
 {
         emit_pools(e, STR_OF(o, rsc, node_name), STR_OF(o, rsc, rsc_name), "", o->volumes,
                 COUNT_OF(o, rsc, volumes));
+        emit_pools(e, STR_OF(o, rsc, node_name), STR_OF(o, rsc, rsc_name), "", o->extras,
+                COUNT_OF(o, rsc, extras));
 }
 
 static void index_tombstone_idx_port(const struct tombstone *o, struct emitter *e)
@@ -114,6 +116,8 @@ static void index_tombstone_idx_pool_rsc(const struct tombstone *o, struct emitt
 {
         emit_pools(e, STR_OF(o, tombstone, node_name), STR_OF(o, tombstone, rsc_name),
                 STR_OF(o, tombstone, uuid), o->volumes, COUNT_OF(o, tombstone, volumes));
+        emit_pools(e, STR_OF(o, tombstone, node_name), STR_OF(o, tombstone, rsc_name),
+                STR_OF(o, tombstone, uuid), o->extras, COUNT_OF(o, tombstone, extras));
 }
 
 static void index_tombstone_idx_tombstone_rsc(const struct tombstone *o, struct emitter *e)

@@ -75,8 +75,8 @@ uint64_t place_estimate(const struct place_pool *p)
 {
         if (p->kind == provider_kind_DISKLESS) return UINT64_MAX;
         if (p->free_kib < 0 || p->total_kib < 0) return 0;
-        double free_kib = (double)p->free_kib * p->ratio_free - (double)p->pending_kib;
-        double total = (double)p->total_kib * p->ratio_total - (double)p->reserved_kib;
+        double free_kib = (double)p->free_kib * p->ratio_free - (double)p->pending_kib - (double)p->extra_kib;
+        double total = (double)p->total_kib * p->ratio_total - (double)p->reserved_kib - (double)p->extra_kib;
         double least = free_kib < total ? free_kib : total;
         if (least <= 0) return 0;
         return least >= 9e18 ? (uint64_t)INT64_MAX : (uint64_t)least;

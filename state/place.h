@@ -41,6 +41,7 @@ struct place_pool {
         const char *shared_space;       /* NULL or "": its own */
         int64_t free_kib, total_kib;    /* -1 = not known */
         uint64_t pending_kib;           /* promised to volumes that are not made yet: not in free_kib */
+        uint64_t extra_kib;             /* that the replica takes here beside its volumes, for caches */
         uint64_t reserved_kib;          /* sum of the sizes of all its volumes */
         double ratio_free, ratio_total; /* oversubscription */
         uint64_t min_free_kib;          /* a thin pool must have that much */

@@ -24,7 +24,7 @@ static int no_look(const struct layer_rsc *r, struct arena *a, struct layer_whol
         return E_UNSUPPORTED;
 }
 static int no_join(const struct layer_rsc *r, struct trouble *t) { return E_UNSUPPORTED; }
-static const struct layer lower = { .type = layer_type_BCACHE,
+static const struct layer lower = { .type = layer_type_CACHE,
         .probe = no_probe,
         .make = no_step,
         .open = no_step,
@@ -41,11 +41,11 @@ static const struct layer whole = { .type = layer_type_NVME,
 
 static void replace_layers(bool on)
 {
-        layer_replace(layer_type_BCACHE, on ? &lower : NULL);
+        layer_replace(layer_type_CACHE, on ? &lower : NULL);
         layer_replace(layer_type_NVME, on ? &whole : NULL);
 }
 
-static const char *stack[] = { "LUKS", "NVME", "BCACHE", "STORAGE" };
+static const char *stack[] = { "LUKS", "NVME", "CACHE", "STORAGE" };
 enum { BELOW, WHOLE, ABOVE, LAYERS };
 
 /* ---- a model of a node: two incarnations of one resource, three volumes each, at the same places ---- */
@@ -72,7 +72,7 @@ static void model_init(struct model *m)
         for (unsigned i = 0; i < VOLUMES; i++) {
                 struct place *q = &m->places[i];
                 snprintf(q->id, sizeof q->id, "r_%05u", i);
-                q->layers[BELOW].type = layer_type_BCACHE;
+                q->layers[BELOW].type = layer_type_CACHE;
                 q->layers[WHOLE].type = layer_type_NVME;
                 q->layers[ABOVE].type = layer_type_LUKS;
                 q->d = (struct dev){ .rsc_name = "r",

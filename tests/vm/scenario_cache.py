@@ -1,0 +1,191 @@
+"""WRITECACHE and CACHE on a real kernel: stacks are created, written, grown, deleted; caches are volumes of another pool, counted
+there, and gone with their volume; killed between any two steps; a node that lost power; a cache whose disk fails."""
+import concurrent.futures
+import re
+
+from lib_e2e import wait_for
+from rig import TOP
+from scenario_lvm import MIB, Bed
+
+POINTS = re.findall(r'^INJECT\((CACHE_\w+),', (TOP / 'wire/def/inject.def').read_text(), re.M)
+PROPS = {'Writecache/PoolName': 'fast', 'Writecache/Size': '20%', 'Cache/CachePool': 'fast', 'Cache/Cachesize': '32768',
+         'Cache/OpMode': 'writeback', 'Cache/Blocksize': '128'}
+PREFIX = {'WRITECACHE': 'linstor_writecache_', 'CACHE': 'linstor_cache_', 'LUKS': 'Linstor-Crypt-'}
+EXTRAS = {'WRITECACHE': ['.cache'], 'CACHE': ['.dmcache_cache', '.dmcache_meta']}
+MODULES = 'for m in dm-writecache dm-cache dm-cache-smq dm-crypt; do modprobe $m; done'
+
+
+def fast_pool(bed):
+    """A second group, on a disk that can be made to fail."""
+    bed.guest.run(f'{MODULES}; dmsetup create fastdisk --table "0 $(($(blockdev --getsz /dev/disk/by-id/virtio-data1) - 2048)) linear '
+                  '/dev/disk/by-id/virtio-data1 2048" && vgcreate -q fast /dev/mapper/fastdisk')
+    bed.rest.call('POST', '/v1/nodes/n1/storage-pools', {
+        'storage_pool_name': 'fast', 'provider_kind': 'LVM', 'props': {'StorDriver/StorPoolName': 'fast'}}).ok()
+    wait_for('the pool', lambda: bed.pool('fast').get('free_capacity', 0) > 0, 60, 0.5)
+    bed.rest.call('POST', '/v1/encryption/passphrase', {'new_passphrase': 'correct horse battery staple'}).ok()
+
+
+def place(bed, name, stack, ok=True, props=PROPS):
+    bed.rest.call('PUT', f'/v1/resource-definitions/{name}', {'override_props': props}).ok()
+    answer = bed.rest.call('POST', f'/v1/resource-definitions/{name}/resources', [
+        {'resource': {'name': name, 'node_name': 'n1', 'props': {'StorPoolName': 'thick'}}, 'layer_list': stack}])
+    return answer.ok() if ok else answer
+
+
+def left_over(bed):
+    """Nothing of ours is on the node."""
+    lvs = bed.guest.run('lvs --noheadings -o vg_name,lv_name').split()
+    mapped = bed.guest.run('dmsetup ls')
+    return [x for x in lvs if '_0000' in x] + [x for x in mapped.split() if x.lower().startswith('linstor')]
+
+
+def delete(bed, name):
+    """When nobody has it open: udev looks at devices that were written."""
+    def free():
+        r = bed.rest.get(f'/v1/view/resources?resources={name}').ok().json
+        return not (r and r[0].get('state', {}).get('in_use'))
+    wait_for(f'{name} to be free', free, 90, 0.5)
+    bed.delete(name)
+
+
+def life(bed, stack):
+    name = 'c-' + stack[0].lower() + str(len(stack))
+    bed.define(name, 60 * MIB)
+    free = bed.pool('fast')['free_capacity']
+    place(bed, name, stack)
+    path = bed.device(name, 60 * MIB)
+    assert path == f'/dev/mapper/{PREFIX[stack[0]]}{name}_00000', path
+    bed.guest.run(f'head -c 40M /dev/urandom >/run/data; dd if=/run/data of={path} bs=1M oflag=direct 2>/dev/null')
+    layer = bed.rest.get(f'/v1/view/resources?resources={name}').ok().json[0]['layer_object']
+    own = layer[stack[0].lower()][f'{stack[0].lower()}_volumes'][0]
+    suffixes = [c.get('resource_name_suffix', '') for c in layer['children']]
+    assert layer['type'] == stack[0] and suffixes == ['', *EXTRAS[stack[0]]], layer
+    assert own['device_path_cache'] == f'/dev/fast/{name}{EXTRAS[stack[0]][0]}_00000', own
+    for child, suffix in zip(layer['children'][1:], EXTRAS[stack[0]]):
+        v = child['storage']['storage_volumes'][0]
+        assert v['device_path'] == f'/dev/fast/{name}{suffix}_00000' and v['volume_number'] == 0, child
+    wait_for('less free space', lambda: bed.pool('fast')['free_capacity'] < free, 60, 0.5)
+    refused = bed.rest.call('DELETE', '/v1/nodes/n1/storage-pools/fast')
+    assert refused.status == 500 and 'is used by 1' in refused.text, refused.text
+    bed.rest.call('PUT', f'/v1/resource-definitions/{name}/volume-definitions/0', {'size_kib': 100 * MIB}).ok()
+    path = bed.device(name, 100 * MIB)
+    bed.guest.run(f'echo 3 >/proc/sys/vm/drop_caches; cmp -n $((40 << 20)) /run/data {path}')
+    bed.guest.run(f'dd if=/run/data of={path} bs=1M seek=60 oflag=direct 2>/dev/null; sync; echo 3 >/proc/sys/vm/drop_caches;'
+                  f'cmp -n $((40 << 20)) -i 0:$((60 << 20)) /run/data {path}')
+    return name, path
+
+
+def whole_life(bed, stack):
+    name, _ = life(bed, stack)
+    delete(bed, name)
+    wait_for(f'{name} to be gone', lambda: not left_over(bed), 120, 0.5)
+
+
+def restarted(bed, stack):
+    """The satellite is killed, the devices are taken down, the satellite comes back: the data is there; what was only in the cache too."""
+    name, path = life(bed, stack)
+    bed.satellite.stop('KILL')
+    mapped = path.rsplit('/', 1)[1]
+    bed.guest.run(f'dmsetup remove {mapped}; lvchange -an vg0/{name}_00000; vgchange -q -an fast')
+    bed.satellite.start()
+    wait_for('the node', bed.online, 60, 0.3)
+    wait_for('the device', lambda: bed.guest.try_run(f'test -b {path}')[0] == 0, 120, 0.5)
+    bed.guest.run(f'cmp -n $((40 << 20)) -i 0:$((60 << 20)) /run/data {path}')
+    delete(bed, name)
+    wait_for(f'{name} to be gone', lambda: not left_over(bed), 120, 0.5)
+
+
+def refusals(bed):
+    """Stacks that LINSTOR refuses; no pool named; a pool that is not there; too small a pool."""
+    bed.define('no', 60 * MIB)
+    for stack in (['LUKS', 'WRITECACHE', 'STORAGE'], ['CACHE', 'CACHE', 'STORAGE'], ['STORAGE', 'CACHE'], ['BCACHE', 'CACHE', 'STORAGE']):
+        answer = place(bed, 'no', stack, ok=False)
+        assert answer.status == 500 and 'cannot be stacked' in answer.text, (stack, answer.text)
+    bed.rest.call('PUT', '/v1/resource-definitions/no', {'delete_namespaces': ['Writecache', 'Cache']}).ok()
+    answer = place(bed, 'no', ['WRITECACHE', 'STORAGE'], ok=False, props={})
+    assert answer.status == 404 and 'Writecache/PoolName' in answer.text, answer.text
+    answer = place(bed, 'no', ['WRITECACHE', 'STORAGE'], ok=False, props={'Writecache/PoolName': 'nowhere'})
+    assert answer.status == 404 and 'nowhere' in answer.text, answer.text
+    answer = place(bed, 'no', ['WRITECACHE', 'STORAGE'], ok=False, props={'Writecache/PoolName': 'fast', 'Writecache/Size': '9000000'})
+    assert answer.status == 500 and '9000000 KiB' in answer.text, answer.text
+    answer = bed.rest.call('POST', '/v1/resource-definitions/no/autoplace', {
+        'select_filter': {'place_count': 1, 'storage_pool': 'thick'}, 'layer_list': ['WRITECACHE', 'STORAGE']})
+    assert answer.status >= 400 and 'has no room' in answer.text, answer.text
+    bed.delete('no')
+
+
+def foreign(bed):
+    """A volume that has the name of the cache's is not touched."""
+    bed.guest.run('lvcreate -q -y -L 8M -n taken.cache_00000 fast && echo mine | dd of=/dev/fast/taken.cache_00000 conv=sync 2>/dev/null')
+    bed.define('taken', 20 * MIB)
+    answer = place(bed, 'taken', ['WRITECACHE', 'STORAGE'], ok=False)
+    assert 'something else' in answer.text, answer.text
+    assert bed.guest.run('head -c 4 /dev/fast/taken.cache_00000') == 'mine'
+    delete(bed, 'taken')
+    wait_for('the rest to be gone', lambda: 'taken_00000' not in bed.guest.run('lvs --noheadings -o lv_name').split(), 120, 0.5)
+    bed.guest.run('lvremove -qfy fast/taken.cache_00000')
+
+
+def killed_at(bed, point, stack):
+    """The satellite dies at one point of a cached volume's life and is started again: the life goes on, nothing is left over."""
+    bed.satellite.stop('KILL')
+    bed.satellite.start(inject=point.lower())
+    wait_for('the node', bed.online, 60, 0.3)
+    name = 'k-' + point.lower().replace('_', '-')
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        def history():
+            place(bed, name, stack, ok=False)
+            bed.rest.call('PUT', f'/v1/resource-definitions/{name}/volume-definitions/0', {'size_kib': 40 * MIB})
+            wait_for(f'{name} to have its size', lambda: bed.volume(name).get('device_path') and
+                     bed.volume(name).get('usable_size_kib', 0) >= 40 * MIB, 600, 1)
+            delete(bed, name)
+        bed.define(name, 20 * MIB)
+        done = pool.submit(history)
+        if point != 'CACHE_OPENED':  # that comes after a restart only
+            wait_for(f'death at {point}', lambda: not bed.satellite.running(), 600, 0.5)
+            bed.satellite.start()
+        done.result()
+    wait_for(f'{name} to be gone', lambda: not left_over(bed), 600, 1)
+
+
+def failed_cache(bed):
+    """The disk of the cache fails under a running device: the volume's state says so, the node's and the other pool's do not."""
+    bed.define('dead', 20 * MIB)
+    place(bed, 'dead', ['WRITECACHE', 'STORAGE'])
+    path = bed.device('dead', 20 * MIB)
+    bed.guest.run('s=$(blockdev --getsz /dev/mapper/fastdisk); dmsetup suspend --noflush fastdisk; echo 0 $s error | dmsetup load fastdisk;'
+                  f'dmsetup resume fastdisk; dd if=/dev/urandom of={path} bs=1M count=8 oflag=direct 2>/dev/null; sync {path}; true')
+    bed.satellite.stop('TERM')
+    bed.satellite.start()
+    wait_for('the node', bed.online, 60, 0.3)
+    reports = wait_for('the report', lambda: bed.volume('dead').get('reports'), 120, 0.5)
+    state = bed.volume('dead')['state']['disk_state']
+    assert state == 'Failed', (state, reports)
+    print(f'    reported: {reports[0]["message"]} {reports[0].get("cause")}')
+    assert bed.pool('thick')['free_capacity'] > 0 and not bed.pool('thick').get('reports')
+    bed.guest.run('s=$(blockdev --getsz /dev/mapper/fastdisk); echo 0 $s linear /dev/disk/by-id/virtio-data1 2048 | dmsetup load fastdisk;'
+                  'dmsetup resume fastdisk')
+    delete(bed, 'dead')
+    wait_for('dead to be gone', lambda: not left_over(bed), 240, 1)
+
+
+def run(suite, work, image, everything):
+    bed = suite.check('a guest, a satellite, two pools', Bed, work, image)
+    if bed is None:
+        return
+    try:
+        suite.check('a pool for caches', fast_pool, bed)
+        suite.check('refused', refusals, bed)
+        stacks = [['WRITECACHE', 'STORAGE'], ['CACHE', 'STORAGE'], ['WRITECACHE', 'LUKS', 'STORAGE'], ['CACHE', 'WRITECACHE', 'STORAGE']]
+        for stack in stacks:
+            suite.check(f'create, write, grow, read, delete {",".join(stack)}', whole_life, bed, stack)
+        for stack in stacks[:2]:
+            suite.check(f'down and up again, {",".join(stack)}', restarted, bed, stack)
+        suite.check('a volume of the same name', foreign, bed)
+        for point in POINTS if everything else POINTS[:1]:
+            suite.check(f'killed at {point}', killed_at, bed, point, ['CACHE', 'STORAGE'])
+        suite.check('the disk of a cache fails', failed_cache, bed)
+        if suite.failed:
+            print(bed.satellite.log()[-6000:])
+    finally:
+        bed.close()

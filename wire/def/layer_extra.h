@@ -1,0 +1,39 @@
+/* The devices that a layer needs beside the one below it (wire/def/layer_extra.def): caches and their metadata.
+ *
+ * An extra device is a volume whose number says what it is for: EXTRA_NUMBER(extra, volume). Real volumes' numbers end below. It
+ * has a uuid, a pool and a size of its own, which it keeps: a cache need not grow with its volume.
+ *
+ * Sizes in KiB. Pure. Threads: any. */
+#ifndef WIRE_DEF_LAYER_EXTRA_H
+#define WIRE_DEF_LAYER_EXTRA_H
+
+#include "wire/def/types.h"
+
+#define EXTRA(name, layer, suffix, part, pool, size, dflt) EXTRA_##name,
+enum layer_extra {
+#include "wire/def/layer_extra.def"
+        EXTRA_N
+};
+
+#define EXTRA_NUMBER(extra, volume) ((uint64_t)((extra) + 1) << 16 | (volume))
+/* Is it the number of an extra device? Of which volume, and which device? */
+static inline bool extra_is(uint64_t number) { return number >> 16 != 0; }
+static inline uint64_t extra_volume(uint64_t number) { return number & 0xffff; }
+static inline enum layer_extra extra_of(uint64_t number) { return (enum layer_extra)((number >> 16) - 1); }
+
+struct layer_extra_desc {
+        enum layer_type layer;
+        const char *suffix; /* of the resource's name, in names of backings and in the API */
+        const char *part;   /* in texts */
+        const char *pool_prop, *size_prop, *size_default;
+};
+/* NULL when extra is none. */
+const struct layer_extra_desc *layer_extra_desc(enum layer_extra extra);
+/* How large an extra device is made for a volume of data_kib. text: the size property's value, or NULL; block_sectors: of dm-cache,
+ * 0 = default; cache_kib: of the cache that the metadata is for. */
+uint64_t layer_extra_kib(enum layer_extra extra, const char *text, uint64_t data_kib, uint64_t block_sectors,
+        uint64_t cache_kib);
+
+#define CACHE_BLOCK_SECTORS 4096u /* of dm-cache, unless Cache/Blocksize says otherwise */
+
+#endif
