@@ -249,7 +249,7 @@ static void plan_present(struct planner *p, const struct target *g, const struct
                 return;
         }
         if (!active) {
-                plan_layers_down(p, &(struct fall){ .d = d, .detach = d->attached, .props = &g->v->props });
+                plan_layers_down(p, &(struct fall){ .d = d, .detach = d->attached, .v = g->v });
                 return;
         }
         changed |= d->device_kib != d->size_kib;
@@ -408,9 +408,7 @@ static bool plan_down_first(struct planner *p)
                 if (!uuid_same(d->uuid, in->want->uuid) || d->unknown) continue;
                 const struct sat_vlm *v = wanted_volume(in->want, d->volume_number);
                 if (!is_dropped(in, d) || plan_is_replaced(in, d))
-                        plan_layers_down(p, &(struct fall){ .d = d,
-                                                    .detach = d->attached,
-                                                    .props = v != NULL ? &v->props : NULL });
+                        plan_layers_down(p, &(struct fall){ .d = d, .detach = d->attached, .v = v });
         }
         return up;
 }

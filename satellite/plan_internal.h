@@ -22,7 +22,8 @@ struct rise {
 struct fall {
         const struct dev *d;
         bool erase, detach, remove; /* afterwards */
-        const struct strmap *props; /* NULL: its data is not needed any more */
+        const struct sat_vlm
+                *v; /* wanted as that, on the way down only; NULL: its data is not needed any more */
 };
 
 struct planner {

@@ -152,7 +152,7 @@ static void lower_one(struct planner *p, const struct fall *f, uint32_t i)
         const struct layer_dev *l = &d->layers[i];
         /* What a closed layer holds cannot be reached, and goes with that layer. */
         bool reachable = i == 0 || d->layers[i - 1].open;
-        if (l->open && !layer_is_whole(l->type)) add(p, STEP_CLOSE, d, i, f->props);
+        if (l->open && !layer_is_whole(l->type)) add(p, STEP_CLOSE, d, i, f->v);
         if (f->erase && reachable && leaves_traces(l)) add(p, STEP_ERASE, d, i, NULL);
 }
 
