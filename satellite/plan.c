@@ -8,8 +8,8 @@
 #include "wire/def/layer_size.h"
 
 static const char *const step_names[STEP_N] = { "adopt", "create", "attach", "grow", "shrink", "refresh",
-        "detach", "remove", "make", "open", "stretch", "close", "erase", "settle", "dissolve", "hold",
-        "let go", "snapshot", "restore", "replace" };
+        "detach", "remove", "make", "open", "stretch", "close", "erase", "format", "settle", "dissolve",
+        "hold", "let go", "snapshot", "restore", "replace" };
 
 const char *step_name(enum step_kind kind) { return step_names[kind]; }
 

@@ -40,6 +40,7 @@ enum step_kind {
         STEP_STRETCH, /* its device takes over the size of the one below */
         STEP_CLOSE,   /* take its device down */
         STEP_ERASE,   /* its metadata */
+        STEP_FORMAT,  /* the file system on top of all, once (satellite/format.h) */
         /* Of one layer of a whole resource. They wait for all steps of volumes before them, and those after for them. */
         STEP_SETTLE,   /* bring it in line */
         STEP_DISSOLVE, /* take it down */

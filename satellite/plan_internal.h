@@ -5,7 +5,7 @@
 
 #include "satellite/plan.h"
 
-#define PLAN_STEPS_MAX (5 + 3 * LAYERS_MAX) /* for one device */
+#define PLAN_STEPS_MAX (6 + 3 * LAYERS_MAX) /* for one device */
 /* Groups beside those of volumes, whose numbers are small. */
 #define GROUP_SNAP UINT64_MAX
 #define GROUP_LET_GO (UINT64_MAX - 1)

@@ -1,6 +1,7 @@
 /* Steps for what is stacked on a backing device; the rules are in satellite/layer.h. */
 #include <string.h>
 
+#include "satellite/format.h"
 #include "satellite/plan_internal.h"
 #include "wire/codec/codec.h"
 
@@ -110,6 +111,18 @@ static bool all_rise(const struct planner *p)
         return true;
 }
 
+/* The file system that the properties ask for. Not on what was made from a snapshot, not on what is in use, and not above a layer of
+ * the whole resource, whose device belongs to one node at a time. */
+static void format_one(struct planner *p, const struct rise *r)
+{
+        const struct dev *d = r->d;
+        if (r->stuck || d->formatted || HAS(r->v, sat_vlm, source_id) || !format_wanted(&r->v->props)) return;
+        if (d->attached && dev_top_in_use(d)) return;
+        for (uint32_t i = 0; i < d->layers_n; i++)
+                if (layer_is_whole(d->layers[i].type)) return;
+        add(p, STEP_FORMAT, d, d->layers_n, &r->v->props);
+}
+
 void plan_rise(struct planner *p)
 {
         struct layer_dev *l;
@@ -128,6 +141,7 @@ void plan_rise(struct planner *p)
                 for (uint32_t k = 0; k < p->rises_n; k++)
                         if (i < p->rises[k].d->layers_n) stretch_one(p, &p->rises[k], i);
         }
+        for (uint32_t k = 0; k < p->rises_n; k++) format_one(p, &p->rises[k]);
 }
 
 /* May it have left something on the device below that has to be erased? Where nobody could look: it may. */

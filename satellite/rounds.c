@@ -38,7 +38,8 @@ static bool same_record(const struct dev *a, const struct dev *b)
 {
         bool same_volume = a->vlm_uuid == NULL ? b->vlm_uuid == NULL : uuid_same(a->vlm_uuid, b->vlm_uuid);
         return dev_same_place(a, b->kind, b->place, b->backing_id) && uuid_same(a->uuid, b->uuid) &&
-               same_volume && a->volume_number == b->volume_number && layers_same_record(a, b);
+               same_volume && a->volume_number == b->volume_number && a->formatted == b->formatted &&
+               layers_same_record(a, b);
 }
 
 /* Is every made device of `of` in `in` as well, with the same size? */
@@ -71,7 +72,7 @@ static bool take_devs(struct unit *u, const struct run *r, bool *ret_urgent)
                         continue; /* another one's, in our way */
                 if (d.exists) {
                         d.made = true;
-                        if (!d.marked || layers_any_made(&d)) *ret_urgent = true;
+                        if (!d.marked || layers_any_made(&d) || d.formatted) *ret_urgent = true;
                         d.last_size_kib = d.size_kib;
                 }
                 if (d.exists || d.attached || (d.unknown && d.made) ||

@@ -94,6 +94,7 @@ static int do_step(const struct step *s, struct trouble *t)
         case STEP_STRETCH:
         case STEP_CLOSE:
         case STEP_ERASE: return run_layer_step(s, t);
+        case STEP_FORMAT: return run_format_step(s, t);
         case STEP_SETTLE:
         case STEP_DISSOLVE: return run_whole_step(s, t);
         case STEP_HOLD: return hold_set(s->want, true, t);
@@ -143,8 +144,10 @@ static int remember_made(struct run *r, const struct plan *p, const bool *done)
                 for (uint32_t i = 0; i < p->steps_n; i++) {
                         const struct step *s = &p->steps[i];
                         bool owned = makes(s->kind) || s->kind == STEP_ADOPT;
-                        if (!done[i] || (!owned && s->kind != STEP_MAKE)) continue;
+                        if (!done[i] || (!owned && s->kind != STEP_MAKE && s->kind != STEP_FORMAT)) continue;
                         if (!dev_same_place(&devs[k], s->dev.kind, s->dev.place, s->dev.backing_id)) continue;
+                        if (makes(s->kind)) devs[k].formatted = s->kind != STEP_CREATE;
+                        if (s->kind == STEP_FORMAT) devs[k].formatted = true;
                         layers_remember(devs[k].layers, devs[k].layers_n, s->dev.layers, s->dev.layers_n);
                         if (!owned) continue;
                         devs[k].vlm_uuid = s->dev.vlm_uuid;

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "satellite/format.h"
 #include "wire/codec/codec.h"
 
 static const char *copy_str(struct arena *a, const char *s) { return s == NULL ? NULL : arena_strdup(a, s); }
@@ -110,6 +111,18 @@ int run_layer_step(const struct step *s, struct trouble *t)
         else if (err == 0 && s->kind == STEP_STRETCH) err = kind->grow(&v, t);
         else if (err == 0 && s->kind == STEP_CLOSE) err = kind->close(&v, t);
         else if (err == 0 && s->kind == STEP_ERASE) err = kind->erase(&v, t);
+        arena_done(&a);
+        return err;
+}
+
+int run_format_step(const struct step *s, struct trouble *t)
+{
+        struct arena a = { 0 };
+        struct dev d;
+        struct layer_vol v = { .props = s->props };
+        int err = look_below(&s->dev, s->dev.layers_n, &d, &a, &v, t);
+        if (err == 0 && v.below_path == NULL) err = is_down(&s->dev, layer_type_STORAGE, t);
+        if (err == 0) err = format_device(v.below_path, s->props, s->dev.layers_n == 0, t);
         arena_done(&a);
         return err;
 }

@@ -16,6 +16,8 @@ void layers_probe(struct dev *d, struct arena *a);
 void wholes_copy(struct arena *a, const struct layer_whole *from, uint32_t n, struct layer_whole **ret);
 /* Looks at the layers of whole resources that devs, want or gone of the input have: fills in wholes. E_TOO_LARGE. */
 int wholes_look(struct plan_input *in, struct arena *a) MUST_USE;
+/* FORMAT. */
+int run_format_step(const struct step *s, struct trouble *t) MUST_USE;
 /* SETTLE and DISSOLVE. */
 int run_whole_step(const struct step *s, struct trouble *t) MUST_USE;
 /* MAKE and what follows, of one volume. */

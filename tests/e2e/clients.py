@@ -132,10 +132,12 @@ def csi(cluster):
     assert c.call('GET', f'/v1/resource-definitions/{vol}')['props']['Aux/csi.storage.k8s.io/pvc/name'] == 'claim'
     too_many = c.call('POST', f'/v1/resource-definitions/{vol}/autoplace', {'select_filter': {'place_count': 9}}, 500)
     assert any(rc['ret_code'] & 0xffff == 996 for rc in too_many), too_many
-    # Publish: the device is there
+    # Publish: the device is there, with the file system that the node service expects
     c.call('POST', f'/v1/resource-definitions/{vol}/resources/s2/make-available', {'diskful': False})
     device = [r for r in c.call('GET', f'/v1/view/resources?resources={vol}') if r['node_name'] == 's2'][0]['volumes'][0]['device_path']
     assert os.path.exists(device) and size_of(device) >= 16 << 20
+    kind = subprocess.run(['blkid', '-p', '-o', 'value', '-s', 'TYPE', device], capture_output=True, text=True).stdout.strip()
+    assert kind == 'ext4', kind
     # Snapshot, restore, clone, expand
     assert c.call('GET', f'/v1/view/snapshots?resources={vol}') == []
     c.call('GET', '/v1/remotes')

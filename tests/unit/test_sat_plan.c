@@ -26,13 +26,14 @@ struct want {
         uint64_t size_kib;
         bool may_shrink;
         const char *vlm_uuid;
+        bool fs, copied; /* a file system is asked for; it is made from a snapshot */
 };
 struct have {
         const char *uuid; /* NULL ends the list; "" = nobody's */
         unsigned nr;
         const char *pool, *id;
         uint64_t size_kib, device_kib; /* size 0: does not exist; device 0: not attached */
-        char flags[4];                 /* m made, u unknown, l lost, r raw, g extents of 4 MiB */
+        char flags[4]; /* m made, u unknown, l lost, r raw, g extents of 4 MiB, f formatted, b busy */
         const char *vlm_uuid;
 };
 struct row {
@@ -220,10 +221,27 @@ static const struct row rows[] = {
         { "made before volumes had uuids", UUID_A, .want = { { 0, "thick", 16, false, VLM_1 } },
                 .have = { { UUID_A, 0, "thick", "r_00000", 8, 8, "m" } },
                 .steps = "adopt:0 grow:0:16 refresh:0", .troubles = "" },
+        { "a file system comes last", UUID_A,
+                .want = { { 0, "thick", 8, false, NULL, true }, { 1, "thick", 8 } },
+                .have = { { "?", 0, "thick", "r_00000" }, { "?", 1, "thick", "r_00001" } },
+                .steps = "create:0:8 attach:0 create:1:8 attach:1 format:0", .troubles = "" },
+        { "a file system once", UUID_A, .want = { { 0, "thick", 16, false, NULL, true } },
+                .have = { { UUID_A, 0, "thick", "r_00000", 8, 8, "mf" } }, .steps = "grow:0:16 refresh:0",
+                .troubles = "" },
+        { "no file system on what is in use", UUID_A, .want = { { 0, "thick", 8, false, NULL, true } },
+                .have = { { UUID_A, 0, "thick", "r_00000", 8, 8, "mb" } }, .steps = "", .troubles = "" },
+        { "no file system on a copy", UUID_A, .want = { { 0, "thick", 8, false, NULL, true, true } },
+                .have = { { UUID_A, 0, "thick", "r_00000", 8, 8, "m" } }, .steps = "", .troubles = "" },
+        { "no file system on what is down", UUID_A, rsc_flag_INACTIVE,
+                .want = { { 0, "thick", 8, false, NULL, true } }, .have = { { "?", 0, "thick", "r_00000" } },
+                .steps = "create:0:8", .troubles = "" },
         { "one bad volume does not hold up the other", UUID_A,
                 .want = { { 0, "broken", 8 }, { 1, "thick", 8 } }, .have = { { "?", 1, "thick", "r_00001" } },
                 .steps = "create:1:8 attach:1", .troubles = "990" },
 };
+
+static const char *file_system_kv[] = { "FileSystem/Type", "ext4" };
+#define file_system ((struct strmap){ .n = 1, .kv = file_system_kv })
 
 static struct sat_rsc *make_want(struct arena *a, const struct row *r)
 {
@@ -240,6 +258,8 @@ static struct sat_rsc *make_want(struct arena *a, const struct row *r)
                         SET(&v[n], sat_vlm, provider_kind, provider_kind_DISKLESS);
                 if (r->want[n].vlm_uuid != NULL) SET(&v[n], sat_vlm, uuid, r->want[n].vlm_uuid);
                 if (r->want[n].may_shrink) SET(&v[n], sat_vlm, may_shrink, true);
+                if (r->want[n].fs) SET(&v[n], sat_vlm, props, file_system);
+                if (r->want[n].copied) SET(&v[n], sat_vlm, source_id, "r_00000_snap");
         }
         SET(want, sat_rsc, rsc_name, "r");
         SET(want, sat_rsc, uuid, r->uuid);
@@ -272,6 +292,8 @@ static uint32_t make_devs(struct arena *a, const struct row *r, struct dev *out)
                         .attached = h->device_kib > 0,
                         .size_kib = h->size_kib,
                         .device_kib = h->device_kib,
+                        .formatted = strchr(h->flags, 'f') != NULL,
+                        .in_use = strchr(h->flags, 'b') != NULL,
                         .device_path = "/dev/loop7",
                         .backing_path = arena_printf(a, "%s/%s.img", p->place, h->id),
                         .made = strchr(h->flags, 'm') != NULL,
@@ -401,6 +423,7 @@ static void apply(struct model *m, const struct step *s)
                 case STEP_CREATE:
                         assert_false(d->exists);
                         d->exists = d->made = true;
+                        d->formatted = false;
                         d->size_kib = s->size_kib;
                         d->uuid = s->dev.uuid;
                         d->vlm_uuid = s->dev.vlm_uuid;
@@ -433,6 +456,10 @@ static void apply(struct model *m, const struct step *s)
                         d->uuid = d->vlm_uuid = NULL;
                         d->size_kib = 0;
                         return;
+                case STEP_FORMAT:
+                        assert_true(d->attached && !d->formatted);
+                        d->formatted = true;
+                        return;
                 case STEP_MAKE:
                 case STEP_OPEN:
                 case STEP_STRETCH:
@@ -464,6 +491,7 @@ static void random_want(struct test_rng *rng, struct sat_rsc *want, struct sat_v
                 v[n].uuid = vlm_uuids[test_rng_below(rng, 3)];
                 if (v[n].uuid != NULL) MARK(&v[n], sat_vlm, uuid);
                 SET(&v[n], sat_vlm, may_shrink, test_rng_below(rng, 2) == 0);
+                if (test_rng_below(rng, 3) == 0) SET(&v[n], sat_vlm, props, file_system);
                 n++;
         }
         SET(want, sat_rsc, rsc_name, "r");
