@@ -120,7 +120,7 @@ static void format_one(struct planner *p, const struct rise *r)
         if (d->attached && dev_top_in_use(d)) return;
         for (uint32_t i = 0; i < d->layers_n; i++)
                 if (layer_is_whole(d->layers[i].type)) return;
-        add(p, STEP_FORMAT, d, d->layers_n, &r->v->props);
+        add(p, STEP_FORMAT, d, d->layers_n, r->v);
 }
 
 void plan_rise(struct planner *p)
