@@ -205,7 +205,7 @@ static void restore_rsc(struct op *op, struct rsc *r, bool delete)
         uint64_t flags = r->flags & ~(uint64_t)rsc_flag_EVACUATE;
         bool evicted = (flags & rsc_flag_EVICTED) == rsc_flag_EVICTED;
         if (!op_find_rd(op, r->rsc_name, &rd)) return;
-        if (delete &&(evicted || flags != r->flags)) return op_drop_rsc(op, &rd, r);
+        if (delete && (evicted || flags != r->flags)) return op_drop_rsc(op, &rd, r);
         if (evicted) flags &= ~(uint64_t)rsc_flag_EVICTED;
         if ((flags & rsc_flag_INACTIVE_BEFORE_EVICTION) != 0) flags |= rsc_flag_INACTIVE;
         flags &= ~(uint64_t)rsc_flag_INACTIVE_BEFORE_EVICTION;

@@ -32,6 +32,9 @@
 static inline bool op_same(const char *a, const char *b) { return strcasecmp(a, b) == 0; }
 static inline bool op_given(const char *s) { return s != NULL && s[0] != '\0'; }
 static inline const char *op_text(const char *s) { return s != NULL ? s : ""; }
+/* Keeps an error report of the controller. exception: the class of the error; message: what, why, what to do. Both
+ * must live as long as the operation. */
+void op_report(struct op *op, const char *exception, const char *message);
 bool op_in_list(const char *name, const char *const *list, uint32_t n); /* any case */
 
 /* ---- finding objects; silent forms: op_find_*, with an error entry: op_need_* ---- */

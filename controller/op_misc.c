@@ -78,29 +78,48 @@ static void drop_oldest(struct op *op, uint32_t room)
         row_scan_close(&s);
 }
 
+static const char *report_name(struct op *op, const struct error_report *r)
+{
+        struct report_counter c = { 0 };
+        uint32_t hash = 0;
+        (void)row_get_single(op->tx, &report_counter_type, op->arena, &c);
+        for (const char *p = op_text(r->node_name); *p != '\0'; p++) hash = hash * 31 + (uint8_t)*p;
+        const char *name = arena_printf(op->arena, "ErrorReport-%08X-%05X-%06llu",
+                (unsigned)(op_now_ms(op) / 1000), hash & 0xFFFFF, (unsigned long long)(c.next % 1000000));
+        SET(&c, report_counter, next, c.next + 1);
+        row_put(op->tx, &report_counter_type, &c);
+        return name;
+}
+
+static void keep_report(struct op *op, struct error_report *r)
+{
+        if (!op_given(r->filename) || strlen(r->filename) > 128)
+                SET(r, error_report, filename, report_name(op, r));
+        if (!HAS(r, error_report, error_time)) SET(r, error_report, error_time, op->req->wall_ms);
+        row_put(op->tx, &error_report_type, r);
+}
+
+void op_report(struct op *op, const char *exception, const char *message)
+{
+        struct error_report r = { 0 };
+        drop_oldest(op, 1);
+        SET(&r, error_report, node_name, "Controller");
+        SET(&r, error_report, module, "CONTROLLER");
+        SET(&r, error_report, exception, exception);
+        SET(&r, error_report, exception_message, message);
+        SET(&r, error_report, text, message);
+        keep_report(op, &r);
+}
+
 void op_int_error_report(struct op *op)
 {
         const struct error_reports_body *b = OP_BODY(op, error_reports_body);
-        struct report_counter c = { 0 };
         uint32_t n = MIN(b->reports_n, REPORTS_MAX);
         drop_oldest(op, n);
-        (void)row_get_single(op->tx, &report_counter_type, op->arena, &c);
         for (uint32_t i = 0; i < n; i++) {
                 struct error_report r = b->reports[i];
-                if (!op_given(r.filename) || strlen(r.filename) > 128) {
-                        uint32_t hash = 0;
-                        for (const char *p = op_text(r.node_name); *p != '\0'; p++)
-                                hash = hash * 31 + (uint8_t)*p;
-                        SET(&r, error_report, filename,
-                                arena_printf(op->arena, "ErrorReport-%08X-%05X-%06llu",
-                                        (unsigned)(op_now_ms(op) / 1000), hash & 0xFFFFF,
-                                        (unsigned long long)(c.next % 1000000)));
-                        SET(&c, report_counter, next, c.next + 1);
-                }
-                if (!HAS(&r, error_report, error_time)) SET(&r, error_report, error_time, op->req->wall_ms);
-                row_put(op->tx, &error_report_type, &r);
+                keep_report(op, &r);
         }
-        row_put(op->tx, &report_counter_type, &c);
         op_rc(op, RC_CREATED, "%u error reports kept.", n);
 }
 

@@ -1,7 +1,9 @@
 /* The steps of sagas, see saga.h. */
 #include <string.h>
 
+#include "controller/apirc.h"
 #include "controller/saga.h"
+#include "state/overlay.h"
 
 /* ---- what hangs on a saga ---- */
 
@@ -85,13 +87,42 @@ static void swap(struct op *op, const char *rsc_name, const char *snap_name)
         }
 }
 
-static void copy(struct op *op, const struct saga *s)
+static void keep_change(void *arg, struct blob key, struct blob value, bool deleted)
+{
+        if (deleted) (void)tx_del(arg, key);
+        else (void)tx_put(arg, key, value);
+}
+
+/* Resources of the clone, all or none. What is refused now will be refused again: the saga ends with that reason,
+ * unless a satellite has to be dialed first, for then the whole step is proposed again.
+ * NULL: done; else the reason. */
+static const char *copy(struct op *op, const struct saga *s)
 {
         struct snap_dfn d;
         struct rsc_dfn rd;
-        if (op_find_snap_dfn(op, s->items[0].rsc_name, s->items[0].snap_name, &d) &&
-                op_find_rd(op, s->target, &rd))
-                (void)op_restore_rscs(op, &d, &rd, NULL, 0);
+        struct tx *outer = op->tx;
+        const char *why = NULL;
+        uint32_t rcs_n = op->reply->rcs_n, waits_n = op->reply->waits_n, settle_n = op->settle_n;
+        if (!op_find_snap_dfn(op, s->items[0].rsc_name, s->items[0].snap_name, &d) ||
+                !op_find_rd(op, s->target, &rd))
+                return NULL;
+        struct overlay *o = overlay_new(outer);
+        op->tx = overlay_tx(o);
+        bool done = op_restore_rscs(op, &d, &rd, NULL, 0) && !op_failed(op);
+        int err = op->tx->err;
+        op->tx = outer;
+        if (done) overlay_visit(o, keep_change, outer);
+        overlay_free(o);
+        if (err != 0) (void)tx_fail(outer, err);
+        if (done || err != 0 || op->early || op->doubtful) return NULL;
+        for (uint32_t i = rcs_n; i < op->reply->rcs_n && why == NULL; i++)
+                if (apirc_severity(op->reply->rcs[i].ret_code) == APIRC_ERROR)
+                        why = op->reply->rcs[i].message;
+        op->reply->rcs_n = rcs_n;
+        op->reply->waits_n = waits_n;
+        op->settle_n = settle_n;
+        op->err = 0;
+        return why != NULL ? why : "Its resources cannot be made.";
 }
 
 static void set_clone_flag(struct op *op, const char *target, bool failed)
@@ -101,6 +132,18 @@ static void set_clone_flag(struct op *op, const char *target, bool failed)
         uint64_t flags = rd.flags & ~(uint64_t)rsc_dfn_flag_CLONING;
         SET(&rd, rsc_dfn, flags, failed ? flags | rsc_dfn_flag_FAILED : flags);
         row_put(op->tx, &rsc_dfn_type, &rd);
+}
+
+/* Nobody waits for a clone: who asks later finds why. */
+static void fail_clone(struct op *op, const struct saga *s)
+{
+        set_clone_flag(op, s->target, true);
+        op_report(op, "CloneFailed",
+                arena_printf(op->arena,
+                        "Resource definition '%s' was not cloned to '%s': %s Delete '%s', and clone again "
+                        "when "
+                        "the cause is gone.",
+                        s->items[0].rsc_name, s->target, op_text(s->reason), s->target));
 }
 
 /* ---- ends ---- */
@@ -152,9 +195,8 @@ static void enter(struct op *op, struct saga *s, enum saga_phase to, bool keep)
         if (to == saga_phase_UNDO_UP) set_down(op, rsc_name, false);
         if (to == saga_phase_SWAP) swap(op, rsc_name, s->target);
         if (to == saga_phase_UNDO_SWAP) swap(op, rsc_name, s->items[0].snap_name);
-        if (to == saga_phase_COPY) copy(op, s);
         if (to == saga_phase_FAILED) end_items(op, s, !keep);
-        if (to == saga_phase_FAILED && s->kind == saga_kind_CLONE) set_clone_flag(op, s->target, true);
+        if (to == saga_phase_FAILED && s->kind == saga_kind_CLONE) fail_clone(op, s);
         for (uint32_t i = 0; to != saga_phase_FAILED && i < s->items_n; i++) touch_item(op, &s->items[i]);
 }
 
@@ -232,6 +274,11 @@ void op_int_saga_step(struct op *op)
                                 "%s The safety snapshot '%s' is kept, for it could not be restored: %s",
                                 op_text(s.reason), s.items[0].snap_name, op_text(b->reason)));
         else if (b->failed && s.reason == NULL) SET(&s, saga, reason, op_text(b->reason));
+        const char *refused = to == saga_phase_COPY ? copy(op, &s) : NULL;
+        if (refused != NULL) {
+                to = saga_phase_FAILED;
+                SET(&s, saga, reason, refused);
+        }
         if (to != saga_phase_N) enter(op, &s, to, keep);
         else if (s.phase == saga_phase_FAILED) (void)row_del(op->tx, &saga_type, &s);
         else end_well(op, &s);
