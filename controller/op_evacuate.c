@@ -199,13 +199,13 @@ void op_int_node_evict(struct op *op)
 
 /* ---- restore ---- */
 
-static void restore_rsc(struct op *op, struct rsc *r, bool delete)
+static void restore_rsc(struct op *op, struct rsc *r, bool drop)
 {
         struct rsc_dfn rd;
         uint64_t flags = r->flags & ~(uint64_t)rsc_flag_EVACUATE;
         bool evicted = (flags & rsc_flag_EVICTED) == rsc_flag_EVICTED;
         if (!op_find_rd(op, r->rsc_name, &rd)) return;
-        if (delete && (evicted || flags != r->flags)) return op_drop_rsc(op, &rd, r);
+        if (drop && (evicted || flags != r->flags)) return op_drop_rsc(op, &rd, r);
         if (evicted) flags &= ~(uint64_t)rsc_flag_EVICTED;
         if ((flags & rsc_flag_INACTIVE_BEFORE_EVICTION) != 0) flags |= rsc_flag_INACTIVE;
         flags &= ~(uint64_t)rsc_flag_INACTIVE_BEFORE_EVICTION;
