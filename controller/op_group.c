@@ -2,6 +2,7 @@
 #include <regex.h>
 #include <string.h>
 
+#include "controller/auto_snap.h"
 #include "controller/op_quorum.h"
 
 /* ---- select filters ---- */
@@ -237,6 +238,7 @@ void op_rg_modify(struct op *op)
         MARK(&g, rsc_grp, props);
         row_put(op->tx, &rsc_grp_type, &g);
         op_settle_group(op, g.name, &mod);
+        op_auto_snap_touch_group(op, g.name, &mod);
         rg_rc(op, RC_MODIFIED, g.name, "modified");
 }
 

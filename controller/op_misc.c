@@ -1,6 +1,7 @@
 /* Controller properties, key-value store, error reports. */
 #include <string.h>
 
+#include "controller/auto_snap.h"
 #include "controller/op_quorum.h"
 
 /* ---- controller properties ---- */
@@ -13,6 +14,7 @@ static bool modify_ctrl(struct op *op, const struct prop_mod *mod)
         MARK(c, ctrl_props, props);
         row_put(op->tx, &ctrl_props_type, c);
         op_settle_group(op, NULL, mod);
+        op_auto_snap_touch_group(op, NULL, mod);
         return true;
 }
 

@@ -2,6 +2,7 @@
 #include <sodium.h>
 #include <string.h>
 
+#include "controller/auto_snap.h"
 #include "controller/op_crypt.h"
 #include "controller/op_quorum.h"
 #include "wire/base/sabotage.h"
@@ -176,6 +177,7 @@ bool op_make_rd(struct op *op, const struct rd_args *args, struct rsc_dfn *ret)
         if (args->layer_stack_n != 0 && !op_decide_stack(op, ret, args->layer_stack, args->layer_stack_n))
                 return false;
         row_put(op->tx, &rsc_dfn_type, ret);
+        op_auto_snap_touch(op, ret);
         return !op_failed(op);
 }
 
@@ -250,6 +252,7 @@ void op_rd_modify(struct op *op)
         op_quorum_by_user(op, &rd, &mod);
         MARK(&rd, rsc_dfn, props);
         row_put(op->tx, &rsc_dfn_type, &rd);
+        op_auto_snap_touch(op, &rd);
         if (matters) op_touch_rd(op, rd.name);
         op_settle_later(op, rd.name);
         rd_rc(op, RC_MODIFIED, RC_OP_MODIFY, &rd, "modified");

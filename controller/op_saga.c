@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "controller/apirc.h"
+#include "controller/auto_snap.h"
 #include "controller/saga.h"
 #include "state/overlay.h"
 
@@ -165,6 +166,12 @@ static void end_items(struct op *op, const struct saga *s, bool bury)
 static void end_well(struct op *op, struct saga *s)
 {
         end_items(op, s, s->kind != saga_kind_SNAPSHOT);
+        for (uint32_t i = 0; s->kind == saga_kind_SNAPSHOT && i < s->items_n; i++) {
+                struct snap_dfn d;
+                if (op_find_snap_dfn(op, s->items[i].rsc_name, s->items[i].snap_name, &d) &&
+                        (d.flags & snap_dfn_flag_AUTO_SNAPSHOT) != 0)
+                        op_auto_snap_prune(op, &d);
+        }
         if (s->kind == saga_kind_CLONE) set_clone_flag(op, s->target, false);
         (void)row_del(op->tx, &saga_type, s);
 }

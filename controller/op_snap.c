@@ -365,23 +365,35 @@ void op_bury_snap(struct op *op, const struct snap_dfn *d, const char *node)
 }
 
 /* A resource that is still being made from the snapshot. */
-static bool is_source(struct op *op, const struct snap_dfn *d)
+static bool find_source(struct op *op, const struct snap_dfn *d, struct idx_source *at)
 {
-        struct idx_source key = { .source_rsc = d->rsc_name, .source_snap = d->snap_name }, at;
+        struct idx_source key = { .source_rsc = d->rsc_name, .source_snap = d->snap_name };
         struct row_scan s;
         bool found = false;
         row_scan_open(&s, op->tx, &idx_source_type, &key, 2);
-        while (!found && row_scan_next(&s, op->arena, &at)) {
+        while (!found && row_scan_next(&s, op->arena, at)) {
                 struct obs_rsc o;
                 struct rsc r;
-                if (!op_find_rsc(op, at.rsc_name, at.node_name, &r)) continue;
-                if (!op_observed_rsc(op, at.rsc_name, at.node_name, &o)) o = (struct obs_rsc){ 0 };
+                if (!op_find_rsc(op, at->rsc_name, at->node_name, &r)) continue;
+                if (!op_observed_rsc(op, at->rsc_name, at->node_name, &o)) o = (struct obs_rsc){ 0 };
                 uint32_t made = 0;
                 for (uint32_t i = 0; i < o.volumes_n; i++) made += op_given(o.volumes[i].backing_device);
                 found = made < r.volumes_n || o.uuid == NULL || r.uuid == NULL || strcmp(o.uuid, r.uuid) != 0;
         }
         row_scan_close(&s);
-        if (!found) return false;
+        return found;
+}
+
+bool op_snap_is_source(struct op *op, const struct snap_dfn *d)
+{
+        struct idx_source at;
+        return find_source(op, d, &at);
+}
+
+static bool is_source(struct op *op, const struct snap_dfn *d)
+{
+        struct idx_source at;
+        if (!find_source(op, d, &at)) return false;
         struct api_rc *rc = op_rc(op, RC_FAIL_IN_USE,
                 "Snapshot '%s' of resource '%s' is in use: resource '%s' on node '%s' is being made from it.",
                 d->snap_name, d->rsc_name, at.rsc_name, at.node_name);

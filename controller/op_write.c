@@ -93,6 +93,7 @@ void op_remove_rd(struct op *op, const struct rsc_dfn *rd)
         n = op_list_vds(op, rd->name, &vds);
         for (uint32_t i = 0; i < n; i++) (void)row_del(op->tx, &vlm_dfn_type, &vds[i]);
         remove_conns_of_rd(op, rd->name);
+        (void)row_del(op->tx, &auto_snap_type, &(struct auto_snap){ .rsc_name = rd->name });
         (void)row_del(op->tx, &rsc_dfn_type, rd);
 }
 

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "controller/auto_snap.h"
 #include "controller/reconcile_internal.h"
 #include "controller/saga.h"
 #include "controller/tend.h"
@@ -130,6 +131,7 @@ int reconcile_look(
         l.actions = arena_array(a, struct reconcile_action, RECONCILE_MAX);
         if (l.actions == NULL) return E_LIMIT;
         look_sagas(&l);
+        auto_snap_look(&l);
         tend_busy(&l);
         tend_nodes(&l);
         look_tombstones(&l);

@@ -18,6 +18,7 @@ static const struct step steps[] = {
         { NULL, method, path, body, status, code, has, lacks },
 #include "tests/unit/ops_cases.def"
 #include "tests/unit/ops_disk_cases.def"
+#include "tests/unit/ops_ship_cases.def"
 #undef WORLD
 #undef S
 };
