@@ -17,24 +17,31 @@ static bool find_cluster(struct op *op, struct cluster *ret)
         return row_get_single(op->tx, &cluster_type, op->arena, ret) == 0;
 }
 
-bool op_crypt_ready(struct op *op)
+bool op_crypt_need(struct op *op, const char *what, const char *why)
 {
         struct cluster c;
         (void)find_cluster(op, &c);
         if (vault_open(&c)) return true;
         bool made = vault_is_made(&c);
-        struct api_rc *rc = op_rc(op, RC_FAIL_NOT_FOUND_CRYPT_KEY,
-                made ? "The cluster is locked: its master passphrase has not been entered."
-                     : "The layer LUKS needs a master passphrase, and none is set.");
+        struct api_rc *rc =
+                made ? op_rc(op, RC_FAIL_NOT_FOUND_CRYPT_KEY,
+                               "The cluster is locked: its master passphrase has not been entered.")
+                     : op_rc(op, RC_FAIL_NOT_FOUND_CRYPT_KEY, "%s a master passphrase, and none is set.",
+                               what);
         op_rc_explain(op, rc,
-                made ? "No member that runs now has been given the passphrase since it was started."
-                     : "The keys of encrypted volumes are stored encrypted under it.",
+                made ? "No member that runs now has been given the passphrase since it was started." : why,
                 NULL,
                 made ? "Enter it with 'outrigger encryption enter-passphrase' (PATCH "
                        "/v1/encryption/passphrase)."
                      : "Create it with 'outrigger encryption create-passphrase' (POST "
                        "/v1/encryption/passphrase).");
         return false;
+}
+
+bool op_crypt_ready(struct op *op)
+{
+        return op_crypt_need(
+                op, "The layer LUKS needs", "The keys of encrypted volumes are stored encrypted under it.");
 }
 
 bool op_crypt_volume(struct op *op, struct vlm_dfn *vd, const char *passphrase)

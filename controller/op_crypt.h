@@ -6,6 +6,8 @@
 
 /* May volumes be encrypted now? false: refused, with cause and remedy. */
 bool op_crypt_ready(struct op *op);
+/* The same for other secrets. what: "X needs"; why: what is encrypted under it. */
+bool op_crypt_need(struct op *op, const char *what, const char *why);
 /* Gives the volume a key that is sealed under the master key, unless it has one. passphrase: the user's own choice, or NULL. The row is
  * not put. false: refused. */
 bool op_crypt_volume(struct op *op, struct vlm_dfn *vd, const char *passphrase);

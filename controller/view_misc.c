@@ -136,13 +136,6 @@ void view_passphrase_status(struct view *v)
         view_obj(v, &passphrase_status_view_type, &out);
 }
 
-void view_remote_list(struct view *v)
-{
-        view_raw(v, "{\"s3_remotes\":[],\"linstor_remotes\":[],\"ebs_remotes\":[]}");
-}
-void view_remote_list_s3(struct view *v) { view_raw(v, "[]"); }
-void view_remote_list_linstor(struct view *v) { view_raw(v, "[]"); }
-void view_remote_list_ebs(struct view *v) { view_raw(v, "[]"); }
 void view_backup_queue(struct view *v) { view_raw(v, "{\"node_queues\":[],\"snap_queues\":[]}"); }
 void view_schedule_list(struct view *v) { view_raw(v, "{\"data\":[]}"); }
 void view_schedule_by_rsc(struct view *v) { view_raw(v, "{\"data\":[]}"); }
