@@ -127,8 +127,9 @@ static int run_verb(const struct settings *s, const struct cli_verb *verb, int a
                 return EXIT_OK;
         }
         int rc = cli_args_parse(&call, verb, argc, argv);
-        if (rc == 0 && s->http.curl && strcmp(verb->object, "encryption") == 0)
-                rc = cli_problem(&call, "--curl would show the passphrase");
+        bool secret = strcmp(verb->object, "encryption") == 0 || strncmp(verb->object, "remote ", 7) == 0;
+        if (rc == 0 && s->http.curl && secret)
+                rc = cli_problem(&call, "--curl would show the passphrase or the keys");
         if (rc == 0 && verb->before != NULL) rc = verb->before(&call);
         if (rc != 0) {
                 fprintf(stderr, "outrigger: %s\nSee: outrigger %s %s --help\n", call.problem, verb->object,

@@ -92,3 +92,14 @@ int before_passphrase_modify(struct cli_call *call)
         call->body = json_pack("{soso}", "old_passphrase", take(old), "new_passphrase", take(s));
         return done(call);
 }
+
+int cli_secret_ask(struct cli_call *call, const char *what, const char *target)
+{
+        char s[PASSPHRASE_SIZE];
+        int err = read_one(call, what, s);
+        if (err != 0) return err;
+        json_t *text = take(s);
+        if (text == NULL) return cli_problem(call, "%s: this is not text in UTF-8", what);
+        cli_body_put(call, target, text);
+        return 0;
+}

@@ -9,5 +9,7 @@
 int before_passphrase_create(struct cli_call *call);
 int before_passphrase_enter(struct cli_call *call);
 int before_passphrase_modify(struct cli_call *call);
+/* Puts a secret that was not given as an argument at target of the body: it is asked for, or read from standard input. */
+int cli_secret_ask(struct cli_call *call, const char *what, const char *target);
 
 #endif
