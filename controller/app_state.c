@@ -209,7 +209,8 @@ static void look(struct app *a)
         struct reconcile_args args = { .wanted = wanted_begin(a),
                 .observed = observed_begin(a->observed),
                 .member = app_name(a),
-                .wall_ms = (int64_t)a->env->wall_ms(a->env) };
+                .wall_ms = (int64_t)a->env->wall_ms(a->env),
+                .mono_ms = (int64_t)a->env->now_ms(a->env) };
         struct arena arena = { 0 };
         struct reconcile_action *actions = NULL;
         uint32_t n = 0;

@@ -39,7 +39,7 @@ static bool same_text(const char *a, const char *b)
 }
 
 int observed_status(struct tx *tx, const char *node_name, enum conn_status status, const char *problem,
-        uint64_t wall_ms, struct arena *a, bool *ret_changed)
+        struct obs_clock now, struct arena *a, bool *ret_changed)
 {
         struct obs_node n;
         if (ret_changed != NULL) *ret_changed = false;
@@ -49,7 +49,8 @@ int observed_status(struct tx *tx, const char *node_name, enum conn_status statu
         bool other_status = !known || n.connection_status != status;
         if (!other_status && same_text(n.problem, problem)) return 0;
         if (ret_changed != NULL) *ret_changed = true;
-        if (other_status) SET(&n, obs_node, since_ms, (int64_t)wall_ms);
+        if (other_status) SET(&n, obs_node, since_ms, (int64_t)now.wall_ms);
+        if (other_status) SET(&n, obs_node, since_mono_ms, (int64_t)now.mono_ms);
         SET(&n, obs_node, connection_status, status);
         if (problem != NULL) SET(&n, obs_node, problem, problem);
         else {
@@ -98,9 +99,41 @@ static void keep_error_reports(
         row_scan_close(&s);
 }
 
-int observed_report(struct tx *tx, const char *node_name, const struct sat_report *report, struct arena *a)
+/* When its use began, as far as this controller has seen it without a gap. */
+static void put_use(struct tx *tx, struct obs_rsc *r, struct obs_clock now, struct arena *a)
 {
+        struct obs_rsc old, key = { .node_name = r->node_name, .rsc_name = r->rsc_name };
+        bool known = r->in_use && row_get(tx, &obs_rsc_type, &key, a, &old) == 0 && old.in_use &&
+                     same_text(old.uuid, r->uuid) && HAS(&old, obs_rsc, in_use_since_ms) &&
+                     HAS(&old, obs_rsc, in_use_since_mono_ms);
+        UNSET(r, obs_rsc, in_use_since_ms); /* whatever the satellite says of it */
+        UNSET(r, obs_rsc, in_use_since_mono_ms);
+        if (!r->in_use) return;
+        SET(r, obs_rsc, in_use_since_ms, known ? old.in_use_since_ms : (int64_t)now.wall_ms);
+        SET(r, obs_rsc, in_use_since_mono_ms, known ? old.in_use_since_mono_ms : (int64_t)now.mono_ms);
+}
+
+static int put_rscs(struct tx *tx, const char *node_name, const struct sat_report *report,
+        struct obs_clock now, struct arena *a)
+{
+        struct obs_rsc *rows = arena_array(a, struct obs_rsc, report->resources_n + 1);
+        if (rows == NULL) return E_LIMIT;
+        for (uint32_t i = 0; i < report->resources_n; i++) {
+                rows[i] = report->resources[i];
+                SET(&rows[i], obs_rsc, node_name, node_name);
+                if (rows[i].rsc_name != NULL) put_use(tx, &rows[i], now, a);
+        }
         if (report->full) drop_rows(tx, node_name, a);
+        for (uint32_t i = 0; i < report->resources_n; i++)
+                if (rows[i].rsc_name != NULL) row_put(tx, &obs_rsc_type, &rows[i]);
+        return 0;
+}
+
+int observed_report(struct tx *tx, const char *node_name, const struct sat_report *report,
+        struct obs_clock now, struct arena *a)
+{
+        int err = put_rscs(tx, node_name, report, now, a);
+        if (err != 0) return err;
         for (uint32_t i = 0; i < report->dropped_n; i++) {
                 struct obs_rsc key = { .node_name = node_name, .rsc_name = report->dropped[i] };
                 row_del(tx, &obs_rsc_type, &key);
@@ -110,11 +143,6 @@ int observed_report(struct tx *tx, const char *node_name, const struct sat_repor
                 SET(&p, obs_pool, node_name, node_name);
                 if (p.storage_pool_name != NULL) row_put(tx, &obs_pool_type, &p);
         }
-        for (uint32_t i = 0; i < report->resources_n; i++) {
-                struct obs_rsc r = report->resources[i];
-                SET(&r, obs_rsc, node_name, node_name);
-                if (r.rsc_name != NULL) row_put(tx, &obs_rsc_type, &r);
-        }
         if (report->disks != NULL) {
                 struct obs_disks d = *report->disks;
                 SET(&d, obs_disks, node_name, node_name);
@@ -123,7 +151,7 @@ int observed_report(struct tx *tx, const char *node_name, const struct sat_repor
         keep_error_reports(tx, node_name, report, a);
         if (HAS(report, sat_report, revision)) {
                 struct obs_node n;
-                int err = observed_node_get(tx, node_name, a, &n);
+                err = observed_node_get(tx, node_name, a, &n);
                 if (err != 0) return err;
 #ifdef NEXT_LEVEL
                 if (report->next_note != NULL) {
@@ -146,6 +174,7 @@ int observed_unknown(struct tx *tx, const char *node_name, struct arena *a)
         row_scan_open(&s, tx, &obs_rsc_type, &rsc_key, 1);
         while (row_scan_next(&s, a, &r)) {
                 UNSET(&r, obs_rsc, in_use);
+                r.in_use = false;
                 for (uint32_t i = 0; i < r.volumes_n; i++) {
                         UNSET(&r.volumes[i], obs_vlm, disk_state);
                         r.volumes[i].disk_state = NULL;

@@ -12,16 +12,22 @@
 /* Error reports that are kept until the cluster has taken them; the oldest names go first beyond that. */
 #define OBSERVED_REPORTS_MAX 512
 
+/* Two clocks of this controller: the wall clock, which may be set, and one that only its own time moves. What is due after a time
+ * is due when both say so. */
+struct obs_clock {
+        uint64_t wall_ms, mono_ms;
+};
 /* A session began: what the satellite said of itself. Keeps the status. */
 int observed_hello(
         struct tx *tx, const char *node_name, const struct sat_hello_reply *hello, struct arena *a);
-/* Sets status and problem (NULL = none); wall_ms is recorded when the status differs from the one before.
+/* Sets status and problem (NULL = none); now is recorded when the status differs from the one before.
  * *ret_changed (may be NULL) says whether anything did. */
 int observed_status(struct tx *tx, const char *node_name, enum conn_status status, const char *problem,
-        uint64_t wall_ms, struct arena *a, bool *ret_changed);
+        struct obs_clock now, struct arena *a, bool *ret_changed);
 /* Takes over one report. Rows belong to node_name whatever the report says: a satellite speaks for itself
- * only. */
-int observed_report(struct tx *tx, const char *node_name, const struct sat_report *report, struct arena *a);
+ * only. Of resources that are in use since this report, now is recorded. */
+int observed_report(struct tx *tx, const char *node_name, const struct sat_report *report,
+        struct obs_clock now, struct arena *a);
 /* The session ended: what changes by itself is no longer known (in_use, disk states, free space). Device
  * paths and sizes stay. */
 int observed_unknown(struct tx *tx, const char *node_name, struct arena *a);

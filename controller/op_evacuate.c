@@ -175,7 +175,7 @@ void op_node_evict(struct op *op)
 {
         struct node n;
         if (!op_need_node(op, op->params[0], &n)) return;
-        if (op_node_online(op, n.name)) {
+        if (op_node_surely_online(op, n.name)) {
                 node_rc(op, RC_FAIL_EXISTS_NODE_CONN, &n, "is connected");
                 return;
         }
@@ -192,7 +192,7 @@ void op_int_node_evict(struct op *op)
         const struct node_evict_due *b = OP_BODY(op, node_evict_due);
         struct node n;
         if (!op_find_node(op, b->node_name, &n) || (n.flags & node_flag_DELETE) != 0 ||
-                op_node_online(op, n.name))
+                op_node_surely_online(op, n.name))
                 op_rc(op, RC_MODIFIED, "Node '%s' is not to be evicted any more.", b->node_name);
         else evict(op, &n);
 }

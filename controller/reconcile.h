@@ -22,6 +22,7 @@ struct reconcile_args {
         struct tx *wanted, *observed;
         const char *member; /* name of this member */
         int64_t wall_ms;
+        int64_t mono_ms; /* of this member, as in the observed store's *_mono_ms */
 };
 /* What is to be proposed now, at most RECONCILE_MAX. More may follow when these are applied. 0 or a storage
  * error. */

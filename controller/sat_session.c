@@ -55,11 +55,12 @@ static int write_status(void *arg, struct tx *tx, struct arena *a)
         const char *name = w->s->node_name;
         struct env *env = w->s->link->config.env;
         if (w->forget) return observed_forget(tx, name, a);
+        struct obs_clock now = { .wall_ms = env->wall_ms(env), .mono_ms = env->now_ms(env) };
         int err = 0;
         if (w->hello != NULL) err = observed_hello(tx, name, w->hello, a);
-        if (err == 0 && w->report != NULL) err = observed_report(tx, name, w->report, a);
+        if (err == 0 && w->report != NULL) err = observed_report(tx, name, w->report, now, a);
         if (err == 0 && w->unknown) err = observed_unknown(tx, name, a);
-        if (err == 0) err = observed_status(tx, name, w->status, w->problem, env->wall_ms(env), a, NULL);
+        if (err == 0) err = observed_status(tx, name, w->status, w->problem, now, a, NULL);
         return err;
 }
 

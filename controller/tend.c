@@ -9,6 +9,8 @@
 #include "controller/op_internal.h"
 #include "state/index.h"
 
+#define MINUTES_MAX (INT64_C(100) * 366 * 24 * 60)
+
 /* ---- what is known ---- */
 
 static enum conn_status status_of(struct look *l, const char *node)
@@ -43,6 +45,13 @@ static bool up_to_date(struct look *l, const struct rsc *r)
         for (uint32_t i = 0; i < o.volumes_n; i++)
                 good += o.volumes[i].disk_state != NULL && strcmp(o.volumes[i].disk_state, "UpToDate") == 0;
         return good >= r->volumes_n;
+}
+
+/* Have so many minutes passed since then, by both clocks? The wall clock alone may leap by hours when somebody sets it. */
+static bool passed(const struct look *l, int64_t since_ms, int64_t since_mono_ms, int64_t minutes)
+{
+        int64_t ms = MIN(MAX(minutes, 0), MINUTES_MAX) * 60000;
+        return l->args->wall_ms - since_ms >= ms && l->args->mono_ms - since_mono_ms >= ms;
 }
 
 /* ---- one resource ---- */
@@ -175,12 +184,13 @@ static bool has_neighbours(struct look *l, const char *node)
         return found;
 }
 
-static bool is_due(struct look *l, const struct node *n, int64_t since_ms)
+static bool is_due(struct look *l, const struct node *n, const struct obs_node *o)
 {
         int64_t after_min = number_prop(l, &n->props, "DrbdOptions/AutoEvictAfterTime", AUTO_EVICT_AFTER_MIN);
         if ((n->flags & (node_flag_EVICTED | node_flag_EVACUATE)) != 0) return false;
         if (!prop_bool(text_prop(l, &n->props, "DrbdOptions/AutoEvictAllowEviction"), true)) return false;
-        return l->args->wall_ms - since_ms >= after_min * 60000;
+        if (!HAS(o, obs_node, since_ms) || !HAS(o, obs_node, since_mono_ms)) return false;
+        return passed(l, o->since_ms, o->since_mono_ms, after_min);
 }
 
 void tend_nodes(struct look *l)
@@ -195,9 +205,9 @@ void tend_nodes(struct look *l)
                 if ((n.flags & node_flag_EVICTED) == node_flag_EVICTED) continue;
                 all++;
                 if (observed_node_get(l->args->observed, n.name, l->arena, &o) != 0) continue;
-                if (o.connection_status != conn_status_OFFLINE || !HAS(&o, obs_node, since_ms)) continue;
+                if (o.connection_status != conn_status_OFFLINE) continue;
                 away++;
-                if (due.name != NULL || !is_due(l, &n, o.since_ms)) continue;
+                if (due.name != NULL || !is_due(l, &n, &o)) continue;
                 due = n;
                 due_since = o.since_ms;
         }

@@ -14,7 +14,7 @@
 
 #define AUTO_EVICT_AFTER_MIN 720
 #define AUTO_EVICT_MAX_PERCENT 34
-/* A satellite that has been away for longer than AutoEvictAfterTime is evicted: one at a time, not while more than
+/* A satellite that has been away for longer than AutoEvictAfterTime, by the wall clock and by this member's own one, is evicted: one at a time, not while more than
  * AutoEvictMaxDisconnectedNodes percent are away, nor while another node's DRBD is connected with it. */
 void tend_nodes(struct look *l);
 /* Resources that are on their way somewhere (idx_rsc_busy). */

@@ -41,13 +41,15 @@ static int take(struct tx *tx, struct input *in, struct arena *a)
         switch (kind) {
         case 0:
                 return dec_msgpack(&sat_report_type, b, DEC_TOLERANT, a, &report, NULL) == 0
-                               ? observed_report(tx, "n1", &report, a)
+                               ? observed_report(tx, "n1", &report, (struct obs_clock){ 2, 2 }, a)
                                : 0;
         case 1:
                 return dec_msgpack(&sat_hello_reply_type, b, DEC_TOLERANT, a, &hello, NULL) == 0
                                ? observed_hello(tx, "n1", &hello, a)
                                : 0;
-        case 2: return observed_status(tx, "n1", conn_status_ONLINE, NULL, 1, a, &changed);
+        case 2:
+                return observed_status(
+                        tx, "n1", conn_status_ONLINE, NULL, (struct obs_clock){ 1, 1 }, a, &changed);
         default: return observed_unknown(tx, "n1", a);
         }
 }

@@ -75,6 +75,8 @@ static void carry_out(struct ops_world *w, struct tx *observed, const struct rsc
         SET(&o, obs_rsc, state, sat_step_state_DONE);
         SET(&o, obs_rsc, in_use, old.in_use);
         if (HAS(&old, obs_rsc, in_use_since_ms)) SET(&o, obs_rsc, in_use_since_ms, old.in_use_since_ms);
+        if (HAS(&old, obs_rsc, in_use_since_mono_ms))
+                SET(&o, obs_rsc, in_use_since_mono_ms, old.in_use_since_mono_ms);
         SET_N(&o, obs_rsc, volumes, vlms, r->volumes_n);
         (void)row_put(observed, &obs_rsc_type, &o);
 }
@@ -133,8 +135,10 @@ void ops_sats_use(struct ops_world *w, const char *rsc, const char *node, bool i
         struct obs_rsc o, key = { .node_name = node, .rsc_name = rsc };
         if (row_get(observed, &obs_rsc_type, &key, &w->arena, &o) == 0) {
                 SET(&o, obs_rsc, in_use, in_use);
+                UNSET(&o, obs_rsc, in_use_since_ms);
+                UNSET(&o, obs_rsc, in_use_since_mono_ms);
                 if (in_use) SET(&o, obs_rsc, in_use_since_ms, ops_world_now_ms(w));
-                else UNSET(&o, obs_rsc, in_use_since_ms);
+                if (in_use) SET(&o, obs_rsc, in_use_since_mono_ms, ops_world_mono_ms(w));
                 (void)row_put(observed, &obs_rsc_type, &o);
         }
         if (kv_mem_commit(observed) != 0) abort();
@@ -170,7 +174,8 @@ unsigned ops_world_tend(struct ops_world *w, bool twice)
         struct reconcile_args args = { .wanted = kv_mem_read(w->wanted),
                 .observed = kv_mem_read(w->observed),
                 .member = "c1",
-                .wall_ms = ops_world_now_ms(w) };
+                .wall_ms = ops_world_now_ms(w),
+                .mono_ms = ops_world_mono_ms(w) };
         struct arena a = { 0 };
         struct reconcile_action *actions;
         struct proposal list[PROPOSALS_MAX];

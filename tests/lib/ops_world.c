@@ -48,8 +48,10 @@ static bool retried(void *arg, const char *node, int64_t wall_ms)
 
 int64_t ops_world_now_ms(const struct ops_world *w)
 {
-        return (int64_t)(1700000000000 + w->seed) + w->later_ms;
+        return (int64_t)(1700000000000 + w->seed) + w->later_ms + w->jump_ms;
 }
+
+int64_t ops_world_mono_ms(const struct ops_world *w) { return (int64_t)w->seed + w->later_ms; }
 
 static int write_call(
         struct ops_world *w, const char *method, const char *path, const char *query, const char *body)
@@ -149,6 +151,7 @@ static void observe_node(
         if (strstr(layers, "DRBD") != NULL)
                 SET(&o, obs_node, drbd_kernel, strstr(layers, "8.4") != NULL ? 0x08040b : 0x09020c);
         SET(&o, obs_node, since_ms, ops_world_now_ms(w));
+        SET(&o, obs_node, since_mono_ms, ops_world_mono_ms(w));
         SET(&o, obs_node, connection_status, online ? conn_status_ONLINE : conn_status_OFFLINE);
         SET_N(&o, obs_node, storage_providers, providers, ARRAY_LEN(providers));
         SET_N(&o, obs_node, resource_layers, list, n);
@@ -263,6 +266,7 @@ static bool observe_work(
                 ops_sats_use(w, part[0], part[1], strcmp(body, "yes") == 0);
         else if (strcmp(method, "FORGET") == 0) ops_sats_forget(w);
         else if (strcmp(method, "LATER") == 0) w->later_ms += 1000 * strtoll(body, NULL, 10);
+        else if (strcmp(method, "JUMP") == 0) w->jump_ms += 1000 * strtoll(body, NULL, 10);
         else return false;
         return true;
 }

@@ -14,7 +14,8 @@ struct ops_world {
         uint64_t index; /* of the last write that took effect */
         uint64_t seed;
         const char *retried; /* node whose satellite the leader is trying once more, NULL = none */
-        int64_t later_ms;    /* by how much the clock was put forward */
+        int64_t later_ms;    /* so much time has passed */
+        int64_t jump_ms;     /* by how much the wall clock was put forward */
         const char *untried; /* node whose satellite the leader has still to try, NULL = none */
         struct arena arena;
         /* of the last step */
@@ -42,6 +43,7 @@ int ops_world_call(struct ops_world *w, const char *method, const char *path, co
  *   USE      "rsc/n1"   "yes" | "no"           somebody has its device open
  *   FORGET   ""         ""                     a new leader, which has heard of no resource yet
  *   LATER    ""         "60"                   so many seconds have passed
+ *   JUMP     ""         "60"                   somebody puts the wall clock forward by so many seconds (or back)
  * and the leader's reconciler looks, and what it proposes is carried out, until it proposes nothing new:
  *   TEND     ""         "" | "twice"           everything is proposed twice, as by a leader that died and its successor
  * false when method is none of these. */
@@ -55,6 +57,7 @@ void ops_sats_forget(struct ops_world *w);
  * many proposals there were. */
 unsigned ops_world_tend(struct ops_world *w, bool twice);
 int64_t ops_world_now_ms(const struct ops_world *w);
+int64_t ops_world_mono_ms(const struct ops_world *w);
 /* Findings of state_check, printed. */
 int ops_world_check(struct ops_world *w);
 

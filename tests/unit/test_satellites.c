@@ -320,14 +320,21 @@ static int write_observed(int (*fn)(struct tx *tx, const void *arg), const void 
         int err = fn(tx, arg);
         return err == 0 ? kv_mem_commit(tx) : (kv_mem_end(tx), err);
 }
-static int do_report(struct tx *tx, const void *r) { return observed_report(tx, "alpha", r, &fx->arena); }
+static struct obs_clock clocks(void)
+{
+        return (struct obs_clock){ .wall_ms = fake_wall(NULL), .mono_ms = fx->now_ms };
+}
+static int do_report(struct tx *tx, const void *r)
+{
+        return observed_report(tx, "alpha", r, clocks(), &fx->arena);
+}
 static int do_unknown(struct tx *tx, const void *arg) { return observed_unknown(tx, "alpha", &fx->arena); }
 static int do_forget(struct tx *tx, const void *arg) { return observed_forget(tx, "alpha", &fx->arena); }
 static bool status_changed;
 static int do_online(struct tx *tx, const void *problem)
 {
         return observed_status(tx, "alpha", problem != NULL ? conn_status_OFFLINE : conn_status_ONLINE,
-                problem, fake_wall(NULL), &fx->arena, &status_changed);
+                problem, clocks(), &fx->arena, &status_changed);
 }
 
 static bool get_rsc(const char *name, struct obs_rsc *ret)
@@ -383,6 +390,37 @@ static void test_reports(void **state)
         report_rsc(obs("r3", 8, sat_step_state_DONE), false, 8);
         assert_ok(write_observed(do_forget, NULL));
         assert_int_equal(kv_mem_count(fx->observed), 0);
+}
+
+/* Since when a resource is in use: by both clocks, without a gap in what was seen. */
+static void test_use_begins(void **state)
+{
+        struct obs_rsc r, *x = obs("r1", 5, sat_step_state_DONE);
+        SET(x, obs_rsc, uuid, "u1");
+        SET(x, obs_rsc, in_use_since_ms, 1); /* is not for the satellite to say */
+        report_rsc(x, true, 5);
+        assert_true(get_rsc("r1", &r));
+        int64_t wall = r.in_use_since_ms, mono = r.in_use_since_mono_ms;
+        assert_int_equal(mono, fx->now_ms);
+        assert_true(wall == (int64_t)fake_wall(NULL));
+        fx->now_ms += 500;
+        report_rsc(x, false, 6); /* goes on */
+        report_rsc(x, true, 7);
+        assert_true(get_rsc("r1", &r) && r.in_use_since_ms == wall && r.in_use_since_mono_ms == mono);
+        SET(x, obs_rsc, in_use, false);
+        report_rsc(x, false, 8);
+        assert_true(get_rsc("r1", &r) && !HAS(&r, obs_rsc, in_use_since_ms));
+        SET(x, obs_rsc, in_use, true);
+        report_rsc(x, false, 9);
+        assert_true(get_rsc("r1", &r) && r.in_use_since_mono_ms == mono + 500);
+        fx->now_ms += 500;
+        SET(x, obs_rsc, uuid, "u2"); /* another one of that name */
+        report_rsc(x, true, 10);
+        assert_true(get_rsc("r1", &r) && r.in_use_since_mono_ms == mono + 1000);
+        fx->now_ms += 500;
+        assert_ok(write_observed(do_unknown, NULL)); /* the session ended: nobody knows what was meanwhile */
+        report_rsc(x, true, 11);
+        assert_true(get_rsc("r1", &r) && r.in_use_since_mono_ms == mono + 1500);
 }
 
 static void test_status(void **state)
@@ -707,7 +745,7 @@ int main(void)
 {
         const struct CMUnitTest tests[] = { TEST(test_full), TEST(test_effective_props),
                 TEST(test_difference), TEST(test_dirty_bound), TEST(test_keys), TEST(test_entry),
-                TEST(test_reports), TEST(test_status), TEST(test_wait_done_and_failed),
+                TEST(test_reports), TEST(test_use_begins), TEST(test_status), TEST(test_wait_done_and_failed),
                 TEST(test_wait_offline), TEST(test_wait_comes_back_in_time), TEST(test_wait_deadline),
                 TEST(test_wait_gone), TEST(test_wait_pool), TEST(test_confirm), TEST(test_error_reports),
                 TEST(test_error_report_bound) };
