@@ -23,6 +23,8 @@
 #define APP_HAND_OVER_MS 100 /* a witness that leads: between two attempts */
 #define APP_RECONCILE_MS 20  /* between two looks */
 #define APP_TEND_MS 5000     /* what is due by the clock alone */
+#define APP_SWEEP_MS 100     /* between two parts of the definitions that are looked at */
+#define APP_SWEEP_RSCS 50    /* definitions in such a part */
 #define APP_SAGA_MS 500      /* while a saga waits */
 #define APP_RECONCILE_DEADLINE_MS 15000
 #define APP_LOG_READ_BYTES ((size_t)8 << 20)
@@ -61,6 +63,8 @@ struct app {
         /* reconcilers */
         unsigned proposals; /* in flight */
         bool look_again;
+        struct reconcile_sweep sweep;
+        uint64_t sweep_due_ms;
         /* leaving */
         bool transferred, drained, rest_closed, member_closed, link_closed;
         uint64_t leave_ms;

@@ -149,6 +149,7 @@ void app_on_state(void *arg)
         if (leads != a->leading || (leads && s.term != a->term))
                 log_info(APP_LOG, leads ? "leads in term %llu" : "no longer leads (term %llu)",
                         (unsigned long long)s.term);
+        if (leads && !a->leading) a->sweep = (struct reconcile_sweep){ 0 };
         a->leading = leads;
         a->term = s.term;
         if (a->link != NULL) sat_link_on_state(a->link);
@@ -204,13 +205,33 @@ static int tidy(void *arg, struct tx *observed, struct arena *arena)
 
 static void on_reconcile_timer(uv_timer_t *t);
 
+/* Is it time for some of the definitions? */
+static struct reconcile_sweep *sweep_due(struct app *a, uint64_t now_ms)
+{
+        if (!a->leading || now_ms < a->sweep_due_ms) return NULL;
+        a->sweep.max = APP_SWEEP_RSCS;
+        return &a->sweep;
+}
+
+/* What is next by the clock: phases of sagas have deadlines, nodes may be away for too long, definitions take turns. */
+static void plan_look(struct app *a, bool swept, bool sagas, uint64_t now_ms)
+{
+        uint64_t wait = sagas ? APP_SAGA_MS : APP_TEND_MS;
+        if (swept) a->sweep_due_ms = now_ms + (a->sweep.at[0] != '\0' ? APP_SWEEP_MS : APP_TEND_MS);
+        if (!a->leading || a->proposals != 0) return;
+        if (a->sweep_due_ms > now_ms) wait = MIN(wait, a->sweep_due_ms - now_ms);
+        (void)uv_timer_start(&a->reconcile_timer, on_reconcile_timer, wait, 0);
+}
+
 static void look(struct app *a)
 {
+        uint64_t now_ms = a->env->now_ms(a->env);
         struct reconcile_args args = { .wanted = wanted_begin(a),
                 .observed = observed_begin(a->observed),
                 .member = app_name(a),
                 .wall_ms = (int64_t)a->env->wall_ms(a->env),
-                .mono_ms = (int64_t)a->env->now_ms(a->env) };
+                .mono_ms = (int64_t)now_ms,
+                .sweep = sweep_due(a, now_ms) };
         struct arena arena = { 0 };
         struct reconcile_action *actions = NULL;
         uint32_t n = 0;
@@ -224,10 +245,7 @@ static void look(struct app *a)
         if (err != 0) log_error(APP_LOG, "reconcilers cannot read the state: %s", err_text(err));
         for (uint32_t i = 0; i < n && err == 0; i++) propose(a, &actions[i]);
         arena_done(&arena);
-        if (a->leading &&
-                a->proposals == 0) /* phases of sagas have deadlines; nodes may be away for too long */
-                (void)uv_timer_start(
-                        &a->reconcile_timer, on_reconcile_timer, sagas ? APP_SAGA_MS : APP_TEND_MS, 0);
+        plan_look(a, args.sweep != NULL, sagas, now_ms);
         if (!reports) return;
         err = observed_write(a->observed, NULL, tidy, a);
         if (err != 0 && err != E_NOT_FOUND) log_error(APP_LOG, "observed store: %s", err_text(err));

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "controller/op_auto.h"
 #include "controller/saga.h"
 
 static struct api_rc *disk_rc(struct op *op, enum apirc_code code, const struct rsc *r, const char *done)
@@ -123,7 +124,8 @@ static void to_diskless_volumes(struct op *op, struct rsc *r)
 void op_disk_remove(struct op *op, struct rsc_dfn *rd, struct rsc *r, uint64_t more, bool client)
 {
         struct rsc old = *r;
-        uint64_t flags = r->flags & ~(uint64_t)(RSC_ADDING | rsc_flag_INACTIVE | rsc_flag_EVACUATE);
+        uint64_t flags = r->flags & ~(uint64_t)(RSC_ADDING | rsc_flag_INACTIVE | rsc_flag_EVACUATE |
+                                                rsc_flag_AUTO_DISKFUL);
         SET(r, rsc, flags, flags | rsc_flag_DRBD_DISKLESS | RSC_REMOVING | more);
         if (client) SET(r, rsc, drbd_client, true);
         (void)strmap_del(&r->props, PROP_MIGRATE_FROM, op->arena);
@@ -147,7 +149,7 @@ static void disk_removed(struct op *op, struct rsc *r)
 static void stop_adding(struct op *op, struct rsc *r)
 {
         struct rsc old = *r;
-        SET(r, rsc, flags, r->flags & ~(uint64_t)RSC_ADDING);
+        SET(r, rsc, flags, r->flags & ~(uint64_t)(RSC_ADDING | rsc_flag_AUTO_DISKFUL));
         to_diskless_volumes(op, r);
         op_put_rsc(op, &old, r);
         op_touch_rd(op, r->rsc_name);
@@ -212,6 +214,8 @@ void op_int_rsc_step(struct op *op)
                 break;
         case rsc_step_kind_MIGRATED: migrated(op, &rd, &r); break;
         case rsc_step_kind_EVACUATED: op_evacuated(op, &rd, &r); break;
+        case rsc_step_kind_AUTO_DISKFUL: op_auto_diskful(op, &rd, &r); break;
+        case rsc_step_kind_AUTO_DISKFUL_OVER: op_auto_diskful_over(op, &rd, &r); break;
         case rsc_step_kind_N: break;
         }
         op_rc(op, RC_MODIFIED, "Resource '%s' on node '%s' goes on.", r.rsc_name, r.node_name);

@@ -254,21 +254,27 @@ void place_gather(struct op *op, struct place_ctx *c, const struct rsc_dfn *rd, 
                 false);
 }
 
-int place_search(struct op *op, struct place_ctx *c, const struct select_filter *f, uint32_t count,
-        uint64_t size_kib, bool diskless, struct place_result *ret, struct fail *fail)
+void place_input_of(struct place_ctx *c, const struct select_filter *f, struct place_input *ret)
 {
-        struct place_input in = { .nodes = c->nodes,
+        *ret = (struct place_input){ .nodes = c->nodes,
                 .nodes_n = c->nodes_n,
                 .pools = c->pools,
                 .pools_n = c->pools_n,
-                .count = count,
-                .size_kib = size_kib,
-                .diskless = diskless,
                 .mixing = c->mixing,
                 .filter = f,
                 .weight_free = to_double(strmap_get(c->ctrl, "Autoplacer/Weights/MaxFreeSpace"), 1.0),
                 .weight_reserved = to_double(strmap_get(c->ctrl, "Autoplacer/Weights/MinReservedSpace"), 0.0),
                 .weight_count = to_double(strmap_get(c->ctrl, "Autoplacer/Weights/MinRscCount"), 0.00001) };
+}
+
+int place_search(struct op *op, struct place_ctx *c, const struct select_filter *f, uint32_t count,
+        uint64_t size_kib, bool diskless, struct place_result *ret, struct fail *fail)
+{
+        struct place_input in;
+        place_input_of(c, f, &in);
+        in.count = count;
+        in.size_kib = size_kib;
+        in.diskless = diskless;
         for (unsigned round = 0; round < PLACE_ROUNDS_MAX; round++) {
                 bool again = false;
                 int err = place_run(&in, op->arena, ret, fail);

@@ -25,6 +25,8 @@ bool op_is_replica(const struct rsc *r);
 /* As place_run, with what is promised but not made yet taken into account. */
 int place_search(struct op *op, struct place_ctx *c, const struct select_filter *f, uint32_t count,
         uint64_t size_kib, bool diskless, struct place_result *ret, struct fail *fail) MUST_USE;
+/* The same for other questions to the autoplacer: no replicas, no size. */
+void place_input_of(struct place_ctx *c, const struct select_filter *f, struct place_input *ret);
 /* What was wanted, and what was wrong with each node and pool. */
 const char *place_explain(struct op *op, const struct place_ctx *c, const struct select_filter *f,
         uint32_t count, uint64_t size_kib);

@@ -242,6 +242,25 @@ static void settle_one(struct op *op, const char *rsc_name)
         if (!op_failed(op) && load(op, rsc_name, &s)) set_quorum(op, &s);
 }
 
+/* The leader has heard of all its nodes which DRBD they have. */
+static bool all_have_said(struct op *op, const char *rsc_name)
+{
+        struct rsc *rscs;
+        uint32_t n = op_list_rscs(op, rsc_name, &rscs);
+        for (uint32_t i = 0; i < n; i++)
+                if (drbd_of(op, rscs[i].node_name) == KNOWS_NOT_SAID) return false;
+        return true;
+}
+
+void op_int_rsc_settle(struct op *op)
+{
+        const struct rsc_settle *b = OP_BODY(op, rsc_settle);
+        struct rsc_dfn rd;
+        if (!op_find_rd(op, b->rsc_name, &rd) || !all_have_said(op, rd.name)) return;
+        op_rc(op, RC_MODIFIED, "Resource definition '%s' is brought in line.", rd.name);
+        op_settle_later(op, rd.name);
+}
+
 void op_settle(struct op *op)
 {
         op->settling = true;

@@ -5,9 +5,13 @@
 #include <string.h>
 
 #include "controller/auto_snap.h"
+#include "controller/op.h"
 #include "controller/reconcile_internal.h"
 #include "controller/saga.h"
 #include "controller/tend.h"
+#include "state/overlay.h"
+
+#define TRIAL_INDEX (UINT64_C(1) << 62) /* is written nowhere */
 
 /* The id follows from kind and subject. */
 static void derive_id(uint8_t id[REQUEST_ID_SIZE], const char *kind, const char *subject, const char *more)
@@ -46,6 +50,42 @@ void reconcile_propose(struct look *l, const char *path, const struct type_desc 
         SET(&x->request, request, member, l->args->member);
         l->n++;
         buf_done(&json);
+}
+
+/* ---- proposals that would do something ---- */
+
+static struct tx *observed_of(void *arg)
+{
+        const struct look *l = arg;
+        return l->args->observed;
+}
+
+static void observed_stays(void *arg, struct tx *tx)
+{
+        (void)arg;
+        (void)tx;
+}
+
+static bool would_write(struct look *l, const struct request *r)
+{
+        struct op_env env = { .observed_begin = observed_of, .observed_end = observed_stays, .arg = l };
+        struct buf in = { 0 }, reply = { 0 };
+        struct overlay *o = overlay_new(l->args->wanted);
+        int err = enc_msgpack(&request_type, r, &in);
+        if (err == 0) err = op_evaluate(&env, overlay_tx(o), buf_blob(&in), TRIAL_INDEX, &reply);
+        bool writes = err == 0 && overlay_tx(o)->err == 0 && overlay_count(o) > 0;
+        overlay_free(o);
+        buf_done(&in);
+        buf_done(&reply);
+        return writes;
+}
+
+void reconcile_propose_effective(struct look *l, const char *path, const struct type_desc *t,
+        const void *body, const char *kind, const char *subject, const char *more)
+{
+        uint32_t n = l->n;
+        reconcile_propose(l, path, t, body, kind, subject, more);
+        if (l->n > n && !would_write(l, &l->actions[n].request)) l->n = n;
 }
 
 /* ---- tombstones of which nothing is left ---- */
@@ -134,6 +174,7 @@ int reconcile_look(
         auto_snap_look(&l);
         tend_busy(&l);
         tend_nodes(&l);
+        if (args->sweep != NULL) tend_sweep(&l);
         look_tombstones(&l);
         look_reports(&l);
         *ret = l.actions;

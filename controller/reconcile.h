@@ -18,11 +18,20 @@ struct reconcile_action {
         uint8_t id[REQUEST_ID_SIZE];
         struct request request; /* wall_ms and seed are set */
 };
+/* Looking at every resource definition is too much for one look: they take turns. The caller's, zeroed at first and when it begins to
+ * lead. It says where to go on, and nothing about what was seen. */
+struct reconcile_sweep {
+        char at[64];      /* the last one that was looked at; "" = from the beginning */
+        uint32_t max;     /* definitions of this look */
+        int64_t began_ms; /* own clock of the last pass that balances (BalanceResourcesInterval); 0 = none */
+        bool balancing;   /* this pass does */
+};
 struct reconcile_args {
         struct tx *wanted, *observed;
         const char *member; /* name of this member */
         int64_t wall_ms;
         int64_t mono_ms; /* of this member, as in the observed store's *_mono_ms */
+        struct reconcile_sweep *sweep; /* NULL: not in this look */
 };
 /* What is to be proposed now, at most RECONCILE_MAX. More may follow when these are applied. 0 or a storage
  * error. */

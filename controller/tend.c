@@ -13,15 +13,14 @@
 
 /* ---- what is known ---- */
 
-static enum conn_status status_of(struct look *l, const char *node)
+enum conn_status tend_status(struct look *l, const char *node)
 {
         struct obs_node n;
         if (observed_node_get(l->args->observed, node, l->arena, &n) != 0) return conn_status_UNKNOWN;
         return n.connection_status;
 }
 
-/* What the satellite said of this very resource. */
-static bool observed(struct look *l, const struct rsc *r, struct obs_rsc *ret)
+bool tend_observed(struct look *l, const struct rsc *r, struct obs_rsc *ret)
 {
         struct obs_rsc key = { .node_name = r->node_name, .rsc_name = r->rsc_name };
         if (row_get(l->args->observed, &obs_rsc_type, &key, l->arena, ret) != 0) return false;
@@ -32,23 +31,23 @@ static bool observed(struct look *l, const struct rsc *r, struct obs_rsc *ret)
 static bool carried_out(struct look *l, const struct rsc *r, bool may_fail)
 {
         struct obs_rsc o;
-        if (!observed(l, r, &o) || o.revision < r->revision) return false;
+        if (!tend_observed(l, r, &o) || o.revision < r->revision) return false;
         return o.state == sat_step_state_DONE || (may_fail && o.state == sat_step_state_FAILED);
 }
 
-static bool up_to_date(struct look *l, const struct rsc *r)
+bool tend_up_to_date(struct look *l, const struct rsc *r)
 {
         struct obs_rsc o;
         uint32_t good = 0;
-        if ((r->flags & (rsc_flag_DISKLESS | rsc_flag_INACTIVE)) != 0 || !observed(l, r, &o)) return false;
-        if (status_of(l, r->node_name) != conn_status_ONLINE) return false;
+        if ((r->flags & (rsc_flag_DISKLESS | rsc_flag_INACTIVE)) != 0 || !tend_observed(l, r, &o))
+                return false;
+        if (tend_status(l, r->node_name) != conn_status_ONLINE) return false;
         for (uint32_t i = 0; i < o.volumes_n; i++)
                 good += o.volumes[i].disk_state != NULL && strcmp(o.volumes[i].disk_state, "UpToDate") == 0;
         return good >= r->volumes_n;
 }
 
-/* Have so many minutes passed since then, by both clocks? The wall clock alone may leap by hours when somebody sets it. */
-static bool passed(const struct look *l, int64_t since_ms, int64_t since_mono_ms, int64_t minutes)
+bool tend_passed(const struct look *l, int64_t since_ms, int64_t since_mono_ms, int64_t minutes)
 {
         int64_t ms = MIN(MAX(minutes, 0), MINUTES_MAX) * 60000;
         return l->args->wall_ms - since_ms >= ms && l->args->mono_ms - since_mono_ms >= ms;
@@ -78,7 +77,7 @@ static bool peers_are_ready(struct look *l, const struct rsc *r)
         bool ready = true;
         row_scan_open(&s, l->args->wanted, &rsc_type, &key, 1);
         while (ready && row_scan_next(&s, l->arena, &x)) {
-                enum conn_status status = status_of(l, x.node_name);
+                enum conn_status status = tend_status(l, x.node_name);
                 bool own = strcmp(x.node_name, r->node_name) == 0;
                 if (status == conn_status_ONLINE) ready = carried_out(l, &x, true);
                 else ready = !own && status != conn_status_UNKNOWN;
@@ -91,7 +90,7 @@ static bool in_use(struct look *l, const struct rsc *r)
 {
         struct obs_rsc o;
         /* Of a node that is online and has said nothing yet nobody knows. */
-        if (!observed(l, r, &o)) return status_of(l, r->node_name) == conn_status_ONLINE;
+        if (!tend_observed(l, r, &o)) return tend_status(l, r->node_name) == conn_status_ONLINE;
         return o.in_use;
 }
 
@@ -117,7 +116,7 @@ static bool may_leave(struct look *l, const struct rsc *r)
         if ((r->flags & rsc_flag_DISKLESS) != 0) return true;
         row_scan_open(&s, l->args->wanted, &rsc_type, &key, 1);
         while (row_scan_next(&s, l->arena, &x))
-                good += (x.flags & rsc_flag_EVACUATE) == 0 && up_to_date(l, &x);
+                good += (x.flags & rsc_flag_EVACUATE) == 0 && tend_up_to_date(l, &x);
         row_scan_close(&s);
         return good >= MAX(replicas_wanted(l, r->rsc_name), 1);
 }
@@ -127,12 +126,12 @@ static void look_one(struct look *l, const struct rsc *r)
         if ((r->flags & RSC_ADDING) != 0) {
                 if (peers_are_ready(l, r)) propose_step(l, r, rsc_step_kind_DISK_ADDED);
         } else if ((r->flags & RSC_REMOVING) != 0) {
-                if (status_of(l, r->node_name) == conn_status_ONLINE && carried_out(l, r, false))
+                if (tend_status(l, r->node_name) == conn_status_ONLINE && carried_out(l, r, false))
                         propose_step(l, r, rsc_step_kind_DISK_REMOVED);
         } else if ((r->flags & rsc_flag_EVACUATE) != 0) {
                 if (may_leave(l, r)) propose_step(l, r, rsc_step_kind_EVACUATED);
         } else if (strmap_get(&r->props, PROP_MIGRATE_FROM) != NULL) {
-                if (up_to_date(l, r)) propose_step(l, r, rsc_step_kind_MIGRATED);
+                if (tend_up_to_date(l, r)) propose_step(l, r, rsc_step_kind_MIGRATED);
         }
 }
 
@@ -177,7 +176,7 @@ static bool has_neighbours(struct look *l, const char *node)
                 for (uint32_t i = 0; i < o.drbd->peers_n && !found; i++) {
                         const struct obs_drbd_peer *p = &o.drbd->peers[i];
                         found = p->connection != NULL && strcmp(p->connection, "Connected") == 0 &&
-                                op_same(p->name, node) && status_of(l, o.node_name) == conn_status_ONLINE;
+                                op_same(p->name, node) && tend_status(l, o.node_name) == conn_status_ONLINE;
                 }
         }
         row_scan_close(&s);
@@ -190,7 +189,7 @@ static bool is_due(struct look *l, const struct node *n, const struct obs_node *
         if ((n->flags & (node_flag_EVICTED | node_flag_EVACUATE)) != 0) return false;
         if (!prop_bool(text_prop(l, &n->props, "DrbdOptions/AutoEvictAllowEviction"), true)) return false;
         if (!HAS(o, obs_node, since_ms) || !HAS(o, obs_node, since_mono_ms)) return false;
-        return passed(l, o->since_ms, o->since_mono_ms, after_min);
+        return tend_passed(l, o->since_ms, o->since_mono_ms, after_min);
 }
 
 void tend_nodes(struct look *l)

@@ -298,18 +298,17 @@ static enum place_verdict judge(const struct search *s, struct place_pool *p, st
 
 /* ---- scores ---- */
 
-static void score(struct search *s)
+static void score(const struct place_input *in, const uint32_t *pools, uint32_t n)
 {
-        const struct place_input *in = s->in;
         double most_free = 0, most_reserved = 0, most_volumes = 0;
-        for (uint32_t i = 0; i < s->order_n; i++) {
-                const struct place_pool *p = &in->pools[s->order[i]];
+        for (uint32_t i = 0; i < n; i++) {
+                const struct place_pool *p = &in->pools[pools[i]];
                 most_free = MAX(most_free, (double)p->estimate_kib);
                 most_reserved = MAX(most_reserved, (double)p->reserved_kib);
                 most_volumes = MAX(most_volumes, (double)p->volumes);
         }
-        for (uint32_t i = 0; i < s->order_n; i++) {
-                struct place_pool *p = &in->pools[s->order[i]];
+        for (uint32_t i = 0; i < n; i++) {
+                struct place_pool *p = &in->pools[pools[i]];
                 if (most_free > 0) p->score += in->weight_free * ((double)p->estimate_kib / most_free);
                 if (most_reserved > 0)
                         p->score -= in->weight_reserved * ((double)p->reserved_kib / most_reserved);
@@ -394,7 +393,7 @@ static int prepare(struct search *s, struct arena *a, struct fail *f)
                 in->pools[i].verdict = judge(s, &in->pools[i], a);
                 if (in->pools[i].verdict == PLACE_OK) s->order[s->order_n++] = i;
         }
-        score(s);
+        score(s->in, s->order, s->order_n);
         qsort_r(s->order, s->order_n, sizeof s->order[0], by_preference, in);
         s->sums[0] = 0;
         for (uint32_t i = 0; i < s->order_n; i++) s->sums[i + 1] = s->sums[i] + in->pools[s->order[i]].score;
@@ -420,4 +419,54 @@ int place_run(struct place_input *in, struct arena *a, struct place_result *ret,
         ret->n = in->count;
         ret->score = s->best_score;
         return 0;
+}
+
+/* ---- replicas that exist ---- */
+
+static bool group_is_full(const struct place_input *in, const struct rule *r, uint32_t node)
+{
+        int64_t same = 0;
+        for (uint32_t k = 0; k < in->nodes_n; k++) same += in->nodes[k].deployed && r->ids[k] == r->ids[node];
+        return same > r->max;
+}
+
+static bool breaks(const struct place_input *in, const struct rule *r, uint32_t node, struct arena *a)
+{
+        if (r->kind == RULE_X) return group_is_full(in, r, node);
+        if (r->kind == RULE_SAME && r->ids[node] == VALUE_NONE) return true;
+        if (r->value != NULL) {
+                char *key = arena_alloc(a, r->key_n + 1);
+                const char *v = value_of(&in->nodes[node], r, key);
+                return (v != NULL && strcmp(v, r->value) == 0) != (r->kind == RULE_SAME);
+        }
+        for (uint32_t k = 0; k < in->nodes_n; k++)
+                if (k != node && in->nodes[k].deployed &&
+                        (r->ids[k] == r->ids[node]) != (r->kind == RULE_SAME))
+                        return true;
+        return false;
+}
+
+unsigned place_breaks(const struct place_input *in, uint32_t node, struct arena *a)
+{
+        struct place_input copy = *in;
+        struct search *s = arena_new(a, struct search);
+        const struct select_filter *f = in->filter;
+        unsigned n = !listed(in->nodes[node].name, f->node_name_list, f->node_name_list_n);
+        s->in = &copy;
+        if (make_rules(s, a) != 0) return n;
+        for (uint32_t i = 0; i < s->rules_n; i++) n += breaks(in, &s->rules[i], node, a);
+        return n;
+}
+
+void place_scores(struct place_input *in, struct arena *a)
+{
+        uint32_t *pools = arena_alloc(a, (in->pools_n + 1) * sizeof *pools), n = 0;
+        for (uint32_t i = 0; i < in->pools_n; i++) {
+                struct place_pool *p = &in->pools[i];
+                if (!in->nodes[p->node].deployed || p->kind == provider_kind_DISKLESS) continue;
+                p->estimate_kib = place_estimate(p);
+                p->score = 0;
+                pools[n++] = i;
+        }
+        score(in, pools, n);
 }

@@ -73,6 +73,10 @@ struct place_result {
 /* 0; E_NOT_FOUND: there is no such set (verdicts say what was wrong with each pool); E_INVALID: the replicas
  * that exist contradict the rules already, f says how; E_LIMIT: arena. */
 int place_run(struct place_input *in, struct arena *a, struct place_result *ret, struct fail *f) MUST_USE;
+/* How many of the filter's rules about nodes the replica on that node (deployed) breaks, by itself or beside the other replicas. */
+unsigned place_breaks(const struct place_input *in, uint32_t node, struct arena *a);
+/* Scores all pools of nodes with replicas, as if they were to be chosen from. */
+void place_scores(struct place_input *in, struct arena *a);
 /* min(free × ratio, total × ratio − reserved), 0 when unknown, UINT64_MAX for diskless pools. */
 uint64_t place_estimate(const struct place_pool *p);
 bool place_is_thin(enum provider_kind kind);

@@ -162,6 +162,20 @@ void row_scan_open(
         buf_done(&prefix);
 }
 
+void row_scan_after(struct row_scan *s, const void *key_obj, unsigned n_fields)
+{
+        struct buf key = { 0 };
+        enc_key_prefix(s->type, key_obj, n_fields, &key);
+        if (key.err != 0) (void)tx_fail(s->tx, key.err);
+        if (key.err != 0 || key.n > TX_KEY_MAX) {
+                s->open = false;
+        } else {
+                memcpy(s->last, key.p, key.n);
+                s->last_n = (uint32_t)key.n;
+        }
+        buf_done(&key);
+}
+
 static int scan_seek(struct row_scan *s)
 {
         if (s->started) tx_close(s->tx, &s->cursor);

@@ -47,6 +47,8 @@ struct row_scan {
 };
 void row_scan_open(
         struct row_scan *s, struct tx *tx, const struct type_desc *t, const void *key_obj, unsigned n_fields);
+/* Right after opening: the scan begins behind the row with these key fields (all of its type), whether it is there or not. */
+void row_scan_after(struct row_scan *s, const void *key_obj, unsigned n_fields);
 /* false at the end and after an error (tx->err tells). */
 bool row_scan_next(struct row_scan *s, struct arena *a, void *ret_obj);
 void row_scan_close(struct row_scan *s);

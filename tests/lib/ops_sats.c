@@ -169,13 +169,15 @@ static void carry_out_proposal(struct ops_world *w, const struct proposal *p, bo
         if (twice) (void)ops_world_call(w, "POST", p->path, p->body);
 }
 
-unsigned ops_world_tend(struct ops_world *w, bool twice)
+static unsigned look(struct ops_world *w, bool twice)
 {
         struct reconcile_args args = { .wanted = kv_mem_read(w->wanted),
                 .observed = kv_mem_read(w->observed),
                 .member = "c1",
                 .wall_ms = ops_world_now_ms(w),
-                .mono_ms = ops_world_mono_ms(w) };
+                .mono_ms = ops_world_mono_ms(w),
+                .sweep = &w->sweep };
+        w->sweep.max = 1; /* so that the turns are tried as well */
         struct arena a = { 0 };
         struct reconcile_action *actions;
         struct proposal list[PROPOSALS_MAX];
@@ -195,4 +197,12 @@ unsigned ops_world_tend(struct ops_world *w, bool twice)
                 free(list[i].body);
         }
         return kept;
+}
+
+unsigned ops_world_tend(struct ops_world *w, bool twice)
+{
+        unsigned n = 0;
+        do n += look(w, twice);
+        while (w->sweep.at[0] != '\0');
+        return n;
 }

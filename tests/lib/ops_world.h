@@ -5,6 +5,7 @@
 #ifndef TESTS_LIB_OPS_WORLD_H
 #define TESTS_LIB_OPS_WORLD_H
 
+#include "controller/reconcile.h"
 #include "state/kv_mem.h"
 #include "wire/base/buf.h"
 #include "wire/def/types.h"
@@ -16,6 +17,7 @@ struct ops_world {
         const char *retried; /* node whose satellite the leader is trying once more, NULL = none */
         int64_t later_ms;    /* so much time has passed */
         int64_t jump_ms;     /* by how much the wall clock was put forward */
+        struct reconcile_sweep sweep;
         const char *untried; /* node whose satellite the leader has still to try, NULL = none */
         struct arena arena;
         /* of the last step */
@@ -53,7 +55,7 @@ void ops_sats_work(struct ops_world *w);
 void ops_sats_disk(struct ops_world *w, const char *rsc, const char *node, const char *disk);
 void ops_sats_use(struct ops_world *w, const char *rsc, const char *node, bool in_use);
 void ops_sats_forget(struct ops_world *w);
-/* One look of the leader's reconciler; what it proposes is carried out, or (twice) carried out and then asked for again. Returns how
+/* One look of the leader's reconciler at everything, one definition after the other; what it proposes is carried out, or (twice) carried out and then asked for again. Returns how
  * many proposals there were. */
 unsigned ops_world_tend(struct ops_world *w, bool twice);
 int64_t ops_world_now_ms(const struct ops_world *w);
