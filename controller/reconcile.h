@@ -30,7 +30,7 @@ struct reconcile_args {
         struct tx *wanted, *observed;
         const char *member; /* name of this member */
         int64_t wall_ms;
-        int64_t mono_ms; /* of this member, as in the observed store's *_mono_ms */
+        int64_t mono_ms;               /* of this member, as in the observed store's *_mono_ms */
         struct reconcile_sweep *sweep; /* NULL: not in this look */
 };
 /* What is to be proposed now, at most RECONCILE_MAX. More may follow when these are applied. 0 or a storage

@@ -16,8 +16,8 @@ struct look {
 void reconcile_propose(struct look *l, const char *path, const struct type_desc *t, const void *body,
         const char *kind, const char *subject, const char *more);
 /* The same, unless it would be refused, or change nothing: it is tried on a copy of the state. For what is looked at over and over. */
-void reconcile_propose_effective(struct look *l, const char *path, const struct type_desc *t, const void *body,
-        const char *kind, const char *subject, const char *more);
+void reconcile_propose_effective(struct look *l, const char *path, const struct type_desc *t,
+        const void *body, const char *kind, const char *subject, const char *more);
 static inline bool look_goes_on(const struct look *l) { return l->n < RECONCILE_MAX && l->err == 0; }
 
 #endif

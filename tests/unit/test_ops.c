@@ -19,7 +19,7 @@ static const struct step steps[] = {
 #include "tests/unit/ops_cases.def"
 #include "tests/unit/ops_disk_cases.def"
 #include "tests/unit/ops_ship_cases.def"
-#include "tests/unit/ops_auto_cases.def"
+#include "tests/unit/ops_tend_cases.def"
 #undef WORLD
 #undef S
 };
