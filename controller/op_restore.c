@@ -3,9 +3,17 @@
 
 #include "controller/op_crypt.h"
 #include "controller/saga.h"
+#include "controller/sat_drbd.h"
 #include "wire/codec/codec.h"
 
 /* ---- restore ---- */
+
+/* Not the name of the backing, nor what was counted of the replicas. */
+static bool is_taken_over(const char *key)
+{
+        return strcmp(key, "OverrideVlmId") != 0 && strcmp(key, DRBD_PROP_WINNER) != 0 &&
+               strncmp(key, "Internal/", strlen("Internal/")) != 0;
+}
 
 bool op_restore_vds(struct op *op, const struct snap_dfn *d, struct rsc_dfn *rd)
 {
@@ -13,7 +21,7 @@ bool op_restore_vds(struct op *op, const struct snap_dfn *d, struct rsc_dfn *rd)
                 const struct snap_vlm_dfn *v = &d->volumes[i];
                 struct strmap props = { 0 };
                 for (uint32_t k = 0; k < v->vd_props.n; k++)
-                        if (strcmp(v->vd_props.kv[2 * (size_t)k], "OverrideVlmId") != 0)
+                        if (is_taken_over(v->vd_props.kv[2 * (size_t)k]))
                                 strmap_set(&props, v->vd_props.kv[2 * (size_t)k],
                                         v->vd_props.kv[2 * (size_t)k + 1], op->arena);
                 struct vd_args args = { .has_number = true,
@@ -95,16 +103,33 @@ void op_restore_keys(struct op *op, const struct snap_dfn *d, const char *rsc_na
 }
 
 /* A layer that wrote into the snapshot must be there to read it, and one that did not would find something else. */
-static bool layers_ok(struct op *op, const struct snap_dfn *d, const struct rsc_dfn *rd)
+static bool layer_ok(struct op *op, const struct snap_dfn *d, const struct rsc_dfn *rd, enum layer_type layer)
 {
-        bool then = op_has_layer((const char *const *)d->layer_stack, d->layer_stack_n, "LUKS");
-        if (rd->layer_stack_n == 0 || then == RD_HAS_LAYER(rd, "LUKS")) return true;
+        const char *name = enum_name(&layer_type_enum, layer);
+        bool then = op_has_layer((const char *const *)d->layer_stack, d->layer_stack_n, name);
+        if (then == RD_HAS_LAYER(rd, name)) return true;
         struct api_rc *rc = op_rc(op, RC_FAIL_INVLD_LAYER_STACK,
-                "Resource definition '%s' %s the layer LUKS, snapshot '%s' of resource '%s' %s.", rd->name,
-                then ? "lacks" : "has", d->snap_name, d->rsc_name,
-                then ? "is encrypted" : "is not encrypted");
+                "Resource definition '%s' %s the layer %s, snapshot '%s' of resource '%s' %s.", rd->name,
+                then ? "lacks" : "has", name, d->snap_name, d->rsc_name,
+                then ? "was taken below it" : "knows nothing of it");
         op_rc_explain(op, rc, NULL, NULL, "Restore it to a resource definition with the same layers.");
         return false;
+}
+
+static bool layers_ok(struct op *op, const struct snap_dfn *d, const struct rsc_dfn *rd)
+{
+        if (rd->layer_stack_n == 0) return true;
+        return layer_ok(op, d, rd, layer_type_LUKS) && layer_ok(op, d, rd, layer_type_DRBD);
+}
+
+/* DRBD's metadata comes with the snapshot: it has room for so many peers, and its size follows from that. */
+static void take_over_slots(struct op *op, const struct snap_dfn *d, struct rsc_dfn *rd)
+{
+        struct rsc_dfn from;
+        if (!op_has_layer((const char *const *)d->layer_stack, d->layer_stack_n, "DRBD")) return;
+        if (!op_find_rd(op, d->rsc_name, &from) || !HAS(&from, rsc_dfn, drbd_peer_slots)) return;
+        SET(rd, rsc_dfn, drbd_peer_slots, from.drbd_peer_slots);
+        row_put(op->tx, &rsc_dfn_type, rd);
 }
 
 bool op_restore_rscs(
@@ -119,6 +144,7 @@ bool op_restore_rscs(
         }
         if (!sizes_ok(op, d, rd) || !layers_ok(op, d, rd)) return false;
         op_restore_keys(op, d, rd->name);
+        take_over_slots(op, d, rd);
         for (uint32_t i = 0; i < n; i++) {
                 struct snap s;
                 if (op_find_snap(op, d->rsc_name, d->snap_name, nodes[i], &s)) continue;
@@ -173,6 +199,21 @@ static const char *temp_name(struct op *op, const char *what)
         return arena_printf(op->arena, "%s-%08llx", what, (unsigned long long)(op_random(op) & 0xFFFFFFFF));
 }
 
+/* DRBD's metadata knows its node and its peers by numbers. */
+static bool same_node_id(struct op *op, const struct rsc *r, const struct snap *s)
+{
+        if (!HAS(s, snap, drbd_node_id) || !HAS(r, rsc, drbd_node_id)) return true;
+        if (s->drbd_node_id == r->drbd_node_id) return true;
+        struct api_rc *rc = op_rc(op, RC_FAIL_INVLD_RSC_STATE,
+                "Resource '%s' on node '%s' has another DRBD node id now (%lld) than in snapshot '%s' "
+                "(%lld).",
+                r->rsc_name, r->node_name, (long long)r->drbd_node_id, s->snap_name,
+                (long long)s->drbd_node_id);
+        op_rc_explain(op, rc, "It was deleted and made anew since the snapshot was taken.", NULL,
+                "Restore the snapshot to a new resource definition.");
+        return false;
+}
+
 static bool may_roll_back(struct op *op, const struct snap_dfn *d)
 {
         struct rsc *rscs;
@@ -201,9 +242,11 @@ static bool may_roll_back(struct op *op, const struct snap_dfn *d)
                                 "Activate it first, or delete it.");
                         return false;
                 }
-                if ((r->flags & rsc_flag_DISKLESS) != 0 ||
-                        op_find_snap(op, d->rsc_name, d->snap_name, r->node_name, &s))
+                if ((r->flags & rsc_flag_DISKLESS) != 0) continue;
+                if (op_find_snap(op, d->rsc_name, d->snap_name, r->node_name, &s)) {
+                        if (!same_node_id(op, r, &s)) return false;
                         continue;
+                }
                 struct api_rc *rc = op_rc(op, RC_FAIL_NOT_FOUND_SNAPSHOT,
                         "Snapshot '%s' of resource '%s' is not on node '%s', which has a disk.", d->snap_name,
                         d->rsc_name, r->node_name);

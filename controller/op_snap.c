@@ -97,6 +97,23 @@ static bool pools_ok(struct op *op, const struct rsc *r)
         return true;
 }
 
+/* A replica that lacks data is no copy of anything. */
+static bool is_whole(struct op *op, const struct rsc *r, bool named, bool *ret_skip)
+{
+        struct obs_rsc o;
+        *ret_skip = false;
+        if (!HAS(r, rsc, drbd_node_id) || !op_observed_rsc(op, r->rsc_name, r->node_name, &o)) return true;
+        for (uint32_t i = 0; i < o.volumes_n && !*ret_skip; i++)
+                *ret_skip =
+                        op_given(o.volumes[i].disk_state) && !op_same(o.volumes[i].disk_state, "UpToDate");
+        if (!*ret_skip) return true;
+        struct api_rc *rc = op_rc(op, named ? RC_FAIL_SNAPSHOT_NOT_UPTODATE : RC_WARN_NOT_CONNECTED,
+                "Resource '%s' on node '%s' is not up to date: it takes no part in the snapshot.",
+                r->rsc_name, r->node_name);
+        op_rc_ref(op, rc, "Node", r->node_name);
+        return !named;
+}
+
 /* May this resource be part of it? named: the request asked for this node. *ret_skip: leave it out. false: refused. */
 static bool member_ok(struct op *op, const struct rsc *r, bool named, bool *ret_skip)
 {
@@ -125,8 +142,32 @@ static bool member_ok(struct op *op, const struct rsc *r, bool named, bool *ret_
                 op_rc_ref(op, rc, "Node", r->node_name);
                 return !named;
         }
-        *ret_skip = false;
-        return pools_ok(op, r);
+        if (!is_whole(op, r, named, ret_skip)) return false;
+        return *ret_skip || pools_ok(op, r);
+}
+
+/* Whoever writes must be able to hold its I/O. Of a node whose satellite is away its DRBD peers know whether it writes. */
+static bool writers_ok(struct op *op, const struct rsc *rscs, uint32_t n)
+{
+        for (uint32_t i = 0; i < n; i++) {
+                struct obs_rsc o;
+                if (!op_observed_rsc(op, rscs[i].rsc_name, rscs[i].node_name, &o) || !HAS(&o, obs_rsc, drbd))
+                        continue;
+                for (uint32_t k = 0; k < o.drbd->peers_n; k++) {
+                        const struct obs_drbd_peer *p = &o.drbd->peers[k];
+                        if (!op_same(op_text(p->role), "Primary") ||
+                                !op_same(op_text(p->connection), "Connected") ||
+                                op_node_surely_online(op, p->name))
+                                continue;
+                        struct api_rc *rc = op_rc(op, RC_FAIL_NOT_CONNECTED,
+                                "No active connection to satellite '%s', where resource '%s' is in use: its "
+                                "I/O cannot be suspended.",
+                                p->name, rscs[i].rsc_name);
+                        op_rc_ref(op, rc, "Node", p->name);
+                        return false;
+                }
+        }
+        return true;
 }
 
 /* ---- create ---- */
@@ -166,6 +207,7 @@ static bool put_snaps(struct op *op, const struct snap_args *args)
                 struct rsc r;
                 if (!op_need_rsc(op, args->rsc_name, args->nodes[i], &r)) return false;
         }
+        if (!writers_ok(op, rscs, n)) return false;
         for (uint32_t i = 0; i < n; i++) {
                 bool named = op_in_list(rscs[i].node_name, args->nodes, args->nodes_n), skip;
                 if (args->nodes_n != 0 && !named) continue;
@@ -217,7 +259,9 @@ static void name_refs(struct op *op, struct api_rc *rc, const char *rsc, const c
 static bool stack_ok(struct op *op, const struct rsc_dfn *rd)
 {
         for (uint32_t i = 0; i < rd->layer_stack_n; i++) {
-                if (op_same(rd->layer_stack[i], "STORAGE") || op_same(rd->layer_stack[i], "LUKS")) continue;
+                if (op_same(rd->layer_stack[i], "STORAGE") || op_same(rd->layer_stack[i], "LUKS") ||
+                        op_same(rd->layer_stack[i], "DRBD"))
+                        continue;
                 op_rc(op, RC_FAIL_SNAPSHOTS_NOT_SUPPORTED,
                         "Resource '%s' has the layer %s: snapshots of it are not implemented in this "
                         "version.",

@@ -506,6 +506,16 @@ bool drbd_is_syncing(const struct drbd_peer_device *d)
         return among(d->replication, words, ARRAY_LEN(words));
 }
 
+bool drbd_is_held(const struct drbd_resource *r)
+{
+        for (const char *p = r->suspended; *p != '\0';) {
+                size_t n = strcspn(p, ",");
+                if (n == 4 && strncmp(p, "user", 4) == 0) return true;
+                p += n + (p[n] == ',');
+        }
+        return false;
+}
+
 static unsigned peer_troubles(const struct drbd_peer *p)
 {
         unsigned t = p->split_brain ? DRBD_SPLIT_BRAIN : 0;

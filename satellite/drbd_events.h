@@ -91,6 +91,8 @@ enum drbd_trouble {
 };
 unsigned drbd_troubles(const struct drbd_resource *r);
 bool drbd_is_syncing(const struct drbd_peer_device *d);
+/* Has somebody asked DRBD to suspend its I/O (suspend-io), beside what it suspends by itself? */
+bool drbd_is_held(const struct drbd_resource *r);
 /* As LINSTOR shows it: all volumes have usable data, here or at a peer that is connected. */
 bool drbd_is_ready(const struct drbd_resource *r);
 

@@ -41,12 +41,13 @@
 struct memo {
         struct list at;
         char *name;
-        uint64_t volume; /* of a resize; UINT64_MAX: of settling */
+        uint64_t volume; /* of a resize; or SETTLING, FORGETTING */
         uint64_t a, b;
 };
 static struct list memos = { &memos, &memos };
 static pthread_mutex_t memo_lock = PTHREAD_MUTEX_INITIALIZER;
 #define SETTLING UINT64_MAX
+#define FORGETTING (UINT64_MAX - 2)
 
 static struct memo *memo_find(const char *name, uint64_t volume)
 {
@@ -410,19 +411,63 @@ static int drbd_look(const struct layer_rsc *r, struct arena *a, struct layer_wh
         return 0;
 }
 
+static void forget_peer(const char *name, unsigned node_id, bool quietly)
+{
+        struct trouble t;
+        char id[8];
+        snprintf(id, sizeof id, "%u", node_id);
+        if (!quietly) (void)drbd_node_run(&t, "drbdsetup", "del-peer", name, id, NULL);
+        int err = drbd_node_run(&t, "drbdsetup", "forget-peer", name, id, NULL);
+        if (err != 0 && !quietly) log_info("drbd", "%s: %s", name, t.cause);
+}
+
 /* Members that left: their connections are gone by the adjust before; their slots may be given to others now. */
 static void forget_peers(const struct layer_rsc *r)
 {
-        char id[8];
         if (drbd_node_version()->gen == DRBD_GEN_84) return;
-        for (uint32_t i = 0; i < r->want->drbd->peers_n; i++) {
-                struct trouble t;
-                if (!r->want->drbd->peers[i].leaving) continue;
-                snprintf(id, sizeof id, "%u", (unsigned)r->want->drbd->peers[i].node_id);
-                (void)drbd_node_run(&t, "drbdsetup", "del-peer", r->want->rsc_name, id, NULL);
-                int err = drbd_node_run(&t, "drbdsetup", "forget-peer", r->want->rsc_name, id, NULL);
-                if (err != 0) log_info("drbd", "%s: %s", r->want->rsc_name, t.cause);
+        for (uint32_t i = 0; i < r->want->drbd->peers_n; i++)
+                if (r->want->drbd->peers[i].leaving)
+                        forget_peer(r->want->rsc_name, (unsigned)r->want->drbd->peers[i].node_id, false);
+}
+
+/* Metadata that came with a snapshot knows peers of then. Those that are none now are forgotten, once: else one that comes later, with
+ * a node id of then, would be taken for the one that had everything. */
+static void forget_former(const struct layer_rsc *r)
+{
+        uint32_t known = UINT32_C(1) << (r->want->drbd->node_id & 31);
+        uint64_t seen = 0;
+        if (drbd_node_version()->gen == DRBD_GEN_84) return;
+        for (uint32_t i = 0; i < r->seats_n; i++) {
+                const struct sat_vlm *v = r->seats[i].vlm;
+                if (!HAS(v, sat_vlm, source_uuid) || r->seats[i].dev == NULL) continue;
+                seen ^= hash_of(&(struct buf){
+                                .p = (uint8_t *)v->source_uuid, .n = strlen(v->source_uuid) }) +
+                        v->volume_number;
         }
+        if (seen == 0 || memo_is(r->want->rsc_name, FORGETTING, seen, 0)) return;
+        for (uint32_t i = 0; i < r->want->drbd->peers_n; i++)
+                known |= UINT32_C(1) << (r->want->drbd->peers[i].node_id & 31);
+        for (unsigned id = 0; id < DRBD_NODE_IDS; id++)
+                if ((known >> id & 1) == 0) forget_peer(r->want->rsc_name, id, true);
+        memo_set(r->want->rsc_name, FORGETTING, seen, 0);
+}
+
+/* Disks that are taken away on purpose. drbdadm would do that, too, but leave the device as one that lost its disk. */
+static int detach_disks(const struct layer_rsc *r, struct trouble *t)
+{
+        struct drbd_events e = { 0 };
+        char minor[16];
+        if (drbd_node_version()->gen == DRBD_GEN_84) return 0;
+        int err = drbd_node_now(r->want->rsc_name, &e, t);
+        const struct drbd_resource *now = err == 0 ? drbd_events_find(&e, r->want->rsc_name) : NULL;
+        for (uint32_t i = 0; now != NULL && err == 0 && i < r->seats_n; i++) {
+                const struct drbd_device *d = drbd_device_find(now, (uint32_t)r->seats[i].vlm->volume_number);
+                if (r->seats[i].dev != NULL || d == NULL || !has_disk(d)) continue;
+                snprintf(minor, sizeof minor, "%u", d->minor);
+                err = drbd_node_run(t, "drbdsetup", "detach", minor, "--diskless", NULL);
+        }
+        drbd_events_done(&e);
+        return err;
 }
 
 static int adjust(const char *conf, const char *name, struct trouble *t)
@@ -454,10 +499,12 @@ static int drbd_settle(const struct layer_rsc *r, struct trouble *t)
         if (err == 0) err = drbd_node_write(conf_path, &conf, t);
         if (err == 0) err = drbd_node_write(res_path, &res, t);
         inject_point(INJECT_DRBD_WRITTEN);
+        if (err == 0) err = detach_disks(r, t);
         if (err == 0) err = adjust(conf_path, r->want->rsc_name, t);
         inject_point(INJECT_DRBD_ADJUSTED);
         if (err == 0) {
                 forget_peers(r);
+                forget_former(r);
                 memo_set(r->want->rsc_name, SETTLING, hash_of(&res), leaving_mask(r));
         }
         buf_done(&res);
@@ -550,22 +597,32 @@ static int drbd_grow(const struct layer_vol *v, struct trouble *t)
 
 /* ---- held I/O ---- */
 
+/* DRBD waits until what is under way is done here and at the peers; DRBD 9.3 freezes a mounted file system before. Resuming also ends
+ * what DRBD itself has suspended for want of data, so that it is left alone where nobody had asked to suspend. */
+static int hold_minor(uint32_t minor, bool hold, struct trouble *t)
+{
+        char text[16];
+        snprintf(text, sizeof text, "%u", minor);
+        return drbd_node_run(t, "drbdsetup", hold ? "suspend-io" : "resume-io", text, NULL);
+}
+
 static int drbd_hold(const struct sat_rsc *want, bool hold, struct trouble *t)
 {
         const char *rsc_name = want->rsc_name;
         struct drbd_events e = { 0 };
-        char minor[16];
         int err = drbd_node_now(rsc_name, &e, t);
         const struct drbd_resource *r = err == 0 ? drbd_events_find(&e, rsc_name) : NULL;
-        for (uint32_t i = 0; r != NULL && err == 0 && i < r->devices_n; i++) {
-                snprintf(minor, sizeof minor, "%u", r->devices[i].minor);
-                err = drbd_node_run(t, "drbdsetup", hold ? "suspend-io" : "resume-io", minor, NULL);
-                for (uint32_t k = i; err != 0 && hold && k-- > 0;) { /* all or none */
-                        struct trouble ignored;
-                        snprintf(minor, sizeof minor, "%u", r->devices[k].minor);
-                        (void)drbd_node_run(&ignored, "drbdsetup", "resume-io", minor, NULL);
-                }
+        if (r != NULL && !hold && !drbd_is_held(r)) r = NULL;
+        for (uint32_t i = 0; r != NULL && i < r->devices_n; i++) {
+                struct trouble more;
+                int failed = hold_minor(r->devices[i].minor, hold, err == 0 ? t : &more);
+                if (err == 0) err = failed;
+                if (!hold || err == 0) continue;
+                for (uint32_t k = i + 1; k-- > 0;) /* all or none */
+                        (void)hold_minor(r->devices[k].minor, false, &more);
+                break;
         }
+        inject_point(hold ? INJECT_DRBD_HELD : INJECT_DRBD_RESUMED);
         drbd_events_done(&e);
         return err;
 }

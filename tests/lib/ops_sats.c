@@ -129,6 +129,23 @@ void ops_sats_disk(struct ops_world *w, const char *rsc, const char *node, const
         if (kv_mem_commit(observed) != 0) abort();
 }
 
+void ops_sats_writer(struct ops_world *w, const char *rsc, const char *node, const char *peer)
+{
+        struct tx *observed = kv_mem_write(w->observed);
+        struct obs_rsc o, key = { .node_name = node, .rsc_name = rsc };
+        struct obs_drbd d = { 0 };
+        struct obs_drbd_peer p = { 0 };
+        if (row_get(observed, &obs_rsc_type, &key, &w->arena, &o) == 0) {
+                SET(&p, obs_drbd_peer, name, peer);
+                SET(&p, obs_drbd_peer, connection, "Connected");
+                SET(&p, obs_drbd_peer, role, "Primary");
+                SET_N(&d, obs_drbd, peers, &p, 1);
+                SET(&o, obs_rsc, drbd, &d);
+                (void)row_put(observed, &obs_rsc_type, &o);
+        }
+        if (kv_mem_commit(observed) != 0) abort();
+}
+
 void ops_sats_use(struct ops_world *w, const char *rsc, const char *node, bool in_use)
 {
         struct tx *observed = kv_mem_write(w->observed);

@@ -53,6 +53,8 @@ bool ops_world_observe(struct ops_world *w, const char *method, const char *path
 /* The parts of it (tests/lib/ops_sats.c). rsc, node NULL: all. */
 void ops_sats_work(struct ops_world *w);
 void ops_sats_disk(struct ops_world *w, const char *rsc, const char *node, const char *disk);
+/* Of all peers the node's DRBD names this one, as Primary. */
+void ops_sats_writer(struct ops_world *w, const char *rsc, const char *node, const char *peer);
 void ops_sats_use(struct ops_world *w, const char *rsc, const char *node, bool in_use);
 void ops_sats_forget(struct ops_world *w);
 /* One look of the leader's reconciler at everything, one definition after the other; what it proposes is carried out, or (twice) carried out and then asked for again. Returns how

@@ -185,6 +185,22 @@ static void test_limits(void **state)
         drbd_events_done(&e);
 }
 
+static void test_held(void **state)
+{
+        (void)state;
+        static const struct {
+                const char *suspended;
+                bool held;
+        } rows[] = { { "", false }, { "no", false }, { "user", true }, { "quorum", false },
+                { "user,quorum", true }, { "no-disk,user", true }, { "no-disk,fencing,uuid", false },
+                { "users", false }, { "yes", false } };
+        for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+                struct drbd_resource r = { 0 };
+                snprintf(r.suspended, sizeof r.suspended, "%s", rows[i].suspended);
+                if (drbd_is_held(&r) != rows[i].held) fail_msg("%s", rows[i].suspended);
+        }
+}
+
 static void test_troubles(void **state)
 {
         (void)state;
@@ -314,6 +330,7 @@ int main(void)
                 cmocka_unit_test(test_garbage),
                 cmocka_unit_test(test_unknown),
                 cmocka_unit_test(test_limits),
+                cmocka_unit_test(test_held),
                 cmocka_unit_test(test_troubles),
                 cmocka_unit_test(test_session_9),
                 cmocka_unit_test(test_session_84),

@@ -23,6 +23,7 @@ HOST_ADDRESS = '10.99.0.1'
 SATELLITE = '/opt/outrigger/outrigger-satellite'
 BOOT_S, BOOTS, COMMAND_S = 240, 3, 600  # without KVM everything takes ten times as long, and more when the machine is busy
 ROOM_MIB, MEMORY_MIB = 3000, 1500  # what a run may need below /tmp, and of memory
+DRBD_MODULES = None  # a directory with DRBD's modules for the image's kernel, to be used instead of the kernel's own (run --drbd-module)
 
 
 class CommandFailed(AssertionError):
@@ -38,8 +39,11 @@ def make_programs(path):
     """The disk with the programs under test, stripped, and what runs in the guest beside them: about 1 MB."""
     with_programs = path.parent / 'programs'
     with_programs.mkdir(parents=True, exist_ok=True)
-    for name in ('outrigger-satellite',):
-        subprocess.run(['strip', '-o', str(with_programs / name), str(BUILD / name)], check=True)
+    for name in ('outrigger-satellite', *(['tests/vm/writer'] if DRBD_MODULES else [])):
+        subprocess.run(['strip', '-o', str(with_programs / pathlib.Path(name).name), str(BUILD / name)], check=True)
+    for module in sorted(DRBD_MODULES.glob('*.ko')) if DRBD_MODULES else ():
+        (with_programs / 'drbd').mkdir(exist_ok=True)
+        shutil.copy(module, with_programs / 'drbd')
     for name in ('init', 'agent'):
         shutil.copy(TOP / 'tests/vm/guest' / name, with_programs / name)
     subprocess.run(['mksquashfs', str(with_programs), str(path), '-noappend', '-quiet', '-no-progress'], check=True,

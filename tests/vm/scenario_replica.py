@@ -10,6 +10,7 @@ from scenario_drbd import tool
 
 MIB = 1024  # KiB
 POINTS = re.findall(r'^INJECT\((DRBD_\w+),', (TOP / 'wire/def/inject.def').read_text(), re.M)
+POINTS = [p for p in POINTS if p not in ('DRBD_HELD', 'DRBD_RESUMED')]  # of snapshots
 WRITER = '{ (while :; do date +%s.%N >>/mnt/a/log && sync /mnt/a/log || break; sleep 0.2; done) >/dev/null 2>&1 & echo $! >/run/writer; }'
 
 

@@ -1,0 +1,597 @@
+"""DRBD 9 on three kernels, asked for by REST only; its modules are built by hand (tests/vm/run --drbd-module DIR). Two replicas and a
+tie breaker by the default layers, two volumes beside a second resource, written all the time by a program whose writes depend on each
+other (tests/vm/writer.c). Nodes lose power, come back while no controller is there, the tie breaker is lost and made anew, a third replica
+joins later, disks are removed, added and migrated, volumes grow, snapshots of both resources are taken under the writes, satellites and
+the controller die while I/O is suspended, a rollback, split brain. After each part the API says what the nodes say."""
+import concurrent.futures
+import functools
+import json
+import re
+import socket
+import time
+
+import rig
+from lib_e2e import Cluster, wait_for
+from rig import TOP, Guest, Satellite
+
+MIB = 1024  # KiB
+POINTS = re.findall(r'^INJECT\((DRBD_\w+),', (TOP / 'wire/def/inject.def').read_text(), re.M)
+HELD = [p for p in POINTS if p in ('DRBD_HELD', 'DRBD_RESUMED')]
+POINTS = [p for p in POINTS if p not in HELD]
+WRITER, LOG = '/opt/outrigger/writer', '/run/writer.log'
+SIZE, MORE = 48 * MIB, 64 * MIB
+WAIT_S = 600  # without KVM, on a busy machine; how long is not judged but where the text says so
+DEVICES = ('/dev/drbd1000', '/dev/drbd1001', '/dev/drbd1002')  # of data: two volumes, of more: one
+QUICK = {'DrbdOptions/Net/ping-int': '3', 'DrbdOptions/Net/connect-int': '3'}
+
+
+class Promotions:
+    """The stream of promotion events, by a client that stays; it comes back when its member was away."""
+
+    def __init__(self, address):
+        self.address, self.socket, self.raw = address, None, b''
+
+    def pump(self):
+        try:
+            if self.socket is None:
+                self.socket = socket.create_connection((self.address, 3370), timeout=20)
+                self.socket.sendall(b'GET /v1/events/drbd/promotion HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n'
+                                    b'Last-Event-ID: current\r\n\r\n')
+                self.socket.settimeout(0.2)
+            while piece := self.socket.recv(65536):
+                self.raw += piece
+            self.close()
+        except TimeoutError:
+            pass
+        except OSError:
+            self.close()
+
+    def close(self):
+        if self.socket is not None:
+            self.socket.close()
+        self.socket = None
+
+    def last(self):
+        """{(resource, node): may it be promoted}, as told last."""
+        self.pump()
+        found = {}
+        for data in re.findall(r'^data: (\{.*\})\r?$', self.raw.decode(errors='replace'), re.M):
+            e = json.loads(data)
+            found[e['resource_name'], e['node_name']] = e['may_promote']
+        return found
+
+
+class Bed:
+    def __init__(self, work, image):
+        self.guests, self.cluster, self.satellites = [], None, {}
+        try:
+            self.set_up(work, image)
+        except BaseException:
+            self.close()
+            raise
+
+    def set_up(self, work, image):
+        self.guests = [Guest(work, image, number, disks=('1536M', '64M'), memory_mib=512) for number in (1, 2, 3)]
+        for guest in self.guests:
+            guest.start()
+        self.cluster = Cluster(controllers=1, satellites=0)
+        self.rest = self.cluster.rest('c1', timeout_s=300)
+        for guest in self.guests:
+            guest.wait_ready()
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            list(pool.map(self.fresh, self.guests))
+        for guest in self.guests:
+            self.join(guest)
+        self.promotions = Promotions(self.cluster.address('c1'))
+
+    @staticmethod
+    def load(guest):
+        guest.run('modprobe -a dm_mod lru_cache libcrc32c && cd /opt/outrigger/drbd && insmod handshake.ko && insmod drbd.ko && '
+                  'insmod drbd_transport_tcp.ko')
+
+    @classmethod
+    def own_disk(cls, guest):
+        """What the satellite remembers outlives the root of a guest, which is new after each start."""
+        guest.run('mkdir -p /run/outrigger && mount /dev/disk/by-id/virtio-data1 /run/outrigger')
+        cls.load(guest)
+
+    def fresh(self, guest):
+        guest.run('(vgcreate -q vg0 /dev/disk/by-id/virtio-data0 && lvcreate -q --type thin-pool -L 900M -n thin vg0 && '
+                  'mkfs.ext4 -q /dev/disk/by-id/virtio-data1) 2>&1')
+        self.own_disk(guest)
+
+    def join(self, guest):
+        satellite = self.satellites[guest.name] = Satellite(guest)
+        satellite.join(self.cluster)
+        satellite.start()
+        self.rest.call('POST', '/v1/nodes', {'name': guest.name, 'type': 'SATELLITE', 'net_interfaces': [
+            {'name': 'default', 'address': guest.address, 'satellite_port': 3366, 'satellite_encryption_type': 'PLAIN'}]}).ok()
+        self.online(guest)
+        for name, kind, place in (('thick', 'LVM', 'vg0'), ('thin', 'LVM_THIN', 'vg0/thin')):
+            self.rest.call('POST', f'/v1/nodes/{guest.name}/storage-pools', {
+                'storage_pool_name': name, 'provider_kind': kind, 'props': {'StorDriver/StorPoolName': place}}).ok()
+
+    def boot(self, guest, satellite=True):
+        guest.start()
+        guest.wait_ready()
+        self.own_disk(guest)
+        if satellite:
+            self.satellites[guest.name].start()
+
+    def online(self, guest, state='ONLINE'):
+        wait_for(f'{guest.name} to be {state}', lambda: self.rest.get(f'/v1/nodes/{guest.name}').ok().json['connection_status'] == state,
+                 WAIT_S, 0.5)
+
+    # ---- requests ----
+    def define(self, name, sizes, props=()):
+        self.rest.call('POST', '/v1/resource-definitions', {'resource_definition': {'name': name, 'props': {**QUICK, **dict(props)}}}).ok()
+        for size in sizes:
+            self.rest.call('POST', f'/v1/resource-definitions/{name}/volume-definitions', {'volume_definition': {'size_kib': size}}).ok()
+
+    def place(self, name, count=2, pool='thin'):
+        return self.rest.call('POST', f'/v1/resource-definitions/{name}/autoplace', {'select_filter': {
+            'place_count': count, 'storage_pool': pool}}).ok()
+
+    def toggle(self, name, node, operation, **more):
+        return self.rest.call('PUT', f'/v1/resource-definitions/{name}/resources/{node}/toggle-disk',
+                              {'operation': operation, **more}).ok()
+
+    def view(self, name):
+        return {r['node_name']: r for r in self.rest.get(f'/v1/view/resources?resources={name}').ok().json}
+
+    def flags(self, name):
+        return {node: set(r.get('flags', [])) for node, r in self.view(name).items()}
+
+    # ---- states ----
+    @staticmethod
+    def shown(r):
+        """What the API shows of one resource: (role, disks, {peer: (connection, replication of each volume)})."""
+        volumes = sorted(r.get('volumes', []), key=lambda v: v['volume_number'])
+        connections = r['layer_object'].get('drbd', {}).get('connections', {})
+        return ('Primary' if r.get('state', {}).get('in_use') else 'Secondary', [v.get('state', {}).get('disk_state') for v in volumes],
+                {peer: (c['message'], [v.get('state', {}).get('replication_states', {}).get(peer, {}).get('replication_state')
+                                       for v in volumes]) for peer, c in connections.items()})
+
+    @staticmethod
+    def status(guest, name):
+        """What DRBD on the node says; {} when it does not know the resource."""
+        code, text = guest.try_run(f'drbdsetup status --json --statistics {name}')
+        found = json.loads(text) if code == 0 and text.strip().startswith('[') else []
+        return found[0] if found else {}
+
+    def told(self, guest, name):
+        r = self.status(guest, name)
+        return r and (r['role'], [d['disk-state'] for d in r['devices']],
+                      {c['name']: (c['connection-state'].strip(), [p['replication-state'] for p in c['peer_devices']])
+                       for c in r['connections']})
+
+    def agree(self, name, settled=True, guests=None):
+        """API and nodes say the same; settled: and everyone who is there is connected, and every disk is up to date."""
+        last = {}
+
+        def same():
+            live = [g for g in guests or self.guests if g.process is not None]
+            view = self.view(name)
+            for g in live:
+                last[g.name] = (self.told(g, name), self.shown(view[g.name]) if g.name in view else {})
+            if any(node != api for node, api in last.values()):
+                return False
+            return not settled or all(self.is_settled(state) for state, _ in last.values() if state)
+        try:
+            wait_for(f'{name}: the API to say what the nodes say', same, WAIT_S, 0.5)
+        except TimeoutError as e:
+            raise AssertionError(f'{e}: {last}') from e
+        print(f'  {name}: {({n: s for n, (s, _) in last.items()})}')
+
+    @staticmethod
+    def is_settled(state):
+        _, disks, peers = state
+        return all(d in ('UpToDate', 'Diskless') for d in disks) and all(
+            c == 'Connected' and all(r == 'Established' for r in rs) for c, rs in peers.values())
+
+    def role(self, guest, name='data'):
+        return self.status(guest, name).get('role')
+
+    def received(self, guest, name='data'):
+        """KiB that the node got from its peers since the connections were made."""
+        return sum(p['received'] for c in self.status(guest, name)['connections'] for p in c['peer_devices'])
+
+    def adjusted(self, name='data'):
+        for guest in self.guests:
+            if guest.process is not None and self.status(guest, name):
+                done = guest.run(f'drbdadm -c /run/outrigger/satellite/drbd/{name}.conf -d adjust {name} 2>&1')
+                assert done.strip() == '', f'{guest.name}: adjust would do: {done}'
+
+    # ---- the writer ----
+    def write(self, guest, devices=DEVICES):
+        guest.run(f'setsid {WRITER} run {LOG} {" ".join(devices)} >/run/writer.out 2>&1 </dev/null & echo $! >/run/writer.pid')
+        wait_for('writes', lambda: guest.try_run(f'{WRITER} stat {LOG}')[1].split()[:1] not in ([], ['0']), WAIT_S, 0.5)
+
+    @staticmethod
+    def acked(guest):
+        acked, worst_ms, error = (int(n) for n in guest.run(f'{WRITER} stat {LOG}').split())
+        assert error == 0, f'{guest.name}: the writer got error {error}: {guest.run("cat /run/writer.out")}'
+        return acked, worst_ms
+
+    def goes_on(self, guest, more=20):
+        before = self.acked(guest)[0]
+        wait_for('the writes to go on', lambda: self.acked(guest)[0] >= before + more, WAIT_S, 0.5)
+        return self.acked(guest)
+
+    @staticmethod
+    def stop_writing(guest):
+        guest.run('kill $(cat /run/writer.pid); while kill -0 $(cat /run/writer.pid) 2>/dev/null; do sleep 0.1; done')
+
+    @staticmethod
+    def check(guest, devices=DEVICES):
+        """The last blocks, when they are of one moment."""
+        out = guest.run(f'udevadm settle; {WRITER} check {" ".join(devices)}')
+        return [int(n) for n in out.split()[:len(devices)]]
+
+    def close(self):
+        for guest in self.guests:
+            guest.remove()
+        if self.cluster is not None:
+            self.cluster.close()
+
+
+def made(bed):
+    """Two volumes and a second resource, two replicas, a tie breaker and quorum by themselves; nothing is sent; real drbdadm agrees."""
+    began = time.monotonic()
+    bed.define('data', (SIZE, SIZE))
+    bed.define('more', (SIZE,))
+    for name in ('data', 'more'):
+        bed.place(name)
+        bed.agree(name)
+    print(f'  two resources up to date after {time.monotonic() - began:.0f} s')
+    for name in ('data', 'more'):
+        flags = bed.flags(name)
+        assert len(flags) == 3 and sum('TIE_BREAKER' in f for f in flags.values()) == 1, flags
+        props = bed.rest.get(f'/v1/resource-definitions/{name}').ok().json['props']
+        assert props['DrbdOptions/Resource/quorum'] == 'majority', props
+        bed.adjusted(name)
+    # from here on the roles are: n1 and n2 have disks, n3 is the tie breaker
+    breaker = next(n for n, f in bed.flags('data').items() if 'TIE_BREAKER' in f)
+    second = next(n for n, f in bed.flags('more').items() if 'TIE_BREAKER' in f)
+    assert breaker == second, (breaker, second)
+    bed.guests.sort(key=lambda g: (g.name == breaker, g.name))
+    got = {g.name: bed.received(g) for g in bed.guests}
+    assert all(n == 0 for n in got.values()), f'an initial sync on thin volumes: {got}'
+    for guest in bed.guests[:2]:
+        for n in (0, 1):
+            kib = int(guest.run(f'cat /sys/block/drbd100{n}/size')) // 2
+            assert kib == bed.view('data')[guest.name]['volumes'][n]['usable_size_kib'] and kib >= SIZE, kib
+    assert bed.promotions.last().get(('data', bed.guests[0].name)) is True, bed.promotions.raw
+    bed.write(bed.guests[0])
+    bed.agree('data')
+    wait_for('the stream to say that no other may be promoted', lambda: bed.promotions.last().get(('data', bed.guests[1].name)) is False,
+             WAIT_S, 0.5)
+
+
+def secondary_lost(bed):
+    """The other replica loses power: the writes go on with quorum; it comes back while no controller is there, and gets what it lacks."""
+    one, two, _ = bed.guests
+    began = time.monotonic()
+    two.kill()
+    wait_for('the loss to be seen', lambda: bed.told(one, 'data')[2].get(two.name, ('',))[0] != 'Connected', WAIT_S, 0.5)
+    print(f'  {two.name} killed, seen after {time.monotonic() - began:.0f} s')
+    acked, worst = bed.goes_on(one, 100)
+    print(f'  {acked} blocks written with {two.name} dead, the slowest took {worst} ms')
+    assert all(d['quorum'] for d in bed.status(one, 'data')['devices'])
+    bed.agree('data', settled=False)
+    bed.agree('more', settled=False)
+    bed.online(two, 'OFFLINE')
+    bed.cluster.kill('c1')
+    bed.boot(two)
+    wait_for('it to come up without a controller', lambda: all(bed.told(two, n) and bed.is_settled(bed.told(two, n)) for n in ('data', 'more')),
+             WAIT_S, 1)
+    got = bed.received(two)
+    print(f'  {two.name} back without a controller: {got} KiB of {2 * SIZE} received')
+    assert 0 < got < SIZE, got
+    bed.goes_on(one)
+    bed.cluster.start('c1')
+    bed.rest.close()
+    wait_for('the controller', lambda: bed.cluster.serves('c1'), WAIT_S, 0.5)
+    bed.online(two)
+    bed.agree('data')
+
+
+def primary_lost(bed):
+    """The node that writes loses power: everything that was acknowledged is on the other one, which goes on."""
+    one, two, _ = bed.guests
+    acked = bed.acked(one)[0]
+    one.kill()
+    began = time.monotonic()
+    wait_for('the other one to be promoted', lambda: two.try_run(f'for d in {" ".join(DEVICES)}; do exec 9<>$d || exit 1; done')[0] == 0,
+             WAIT_S, 0.5)
+    print(f'  {two.name} may write {time.monotonic() - began:.0f} s after {one.name} died')
+    last = bed.check(two)
+    assert min(last) >= acked, (last, acked)
+    bed.write(two)
+    bed.goes_on(two, 50)
+    bed.boot(one)
+    bed.online(one)
+    for name in ('data', 'more'):
+        bed.agree(name)
+    bed.guests[0], bed.guests[1] = two, one
+    print(f'  {last} on {two.name}, at least {acked} acknowledged by {one.name}')
+
+
+def breaker_lost(bed):
+    """The tie breaker's node is lost for good: writes go on; a new machine of its name takes its place, and is the tie breaker again."""
+    one, two, three = bed.guests
+    three.kill()
+    bed.goes_on(one, 50)
+    bed.online(three, 'OFFLINE')
+    bed.agree('data', settled=False)
+    bed.rest.call('DELETE', f'/v1/nodes/{three.name}/lost').ok()
+    wait_for('it to be out of the resources', lambda: set(bed.view('data')) == {one.name, two.name}, WAIT_S, 0.5)
+    for name in ('data', 'more'):
+        bed.agree(name)
+        assert bed.rest.get(f'/v1/resource-definitions/{name}').ok().json['props']['DrbdOptions/Resource/quorum'] == 'off'
+    for disk in three.disks:
+        size = disk.stat().st_size
+        disk.unlink()
+        with open(disk, 'wb') as f:
+            f.truncate(size)
+    three.start()
+    three.wait_ready()
+    bed.fresh(three)
+    bed.join(three)
+    for name in ('data', 'more'):
+        bed.place(name)  # there are two: what is missing is made
+        wait_for('a tie breaker', lambda name=name: 'TIE_BREAKER' in bed.flags(name).get(three.name, ()), WAIT_S, 0.5)
+        bed.agree(name)
+        assert bed.rest.get(f'/v1/resource-definitions/{name}').ok().json['props']['DrbdOptions/Resource/quorum'] == 'majority'
+    bed.goes_on(one)
+
+
+def joined_later(bed):
+    """A third replica under the writes: the tie breaker's place becomes one; it gets what was ever written, not everything."""
+    one, _, three = bed.guests
+    began = time.monotonic()
+    bed.rest.call('POST', '/v1/resource-definitions/data/resources', [
+        {'resource': {'name': 'data', 'node_name': three.name, 'props': {'StorPoolName': 'thin'}}}]).ok()
+    wait_for('its disk', lambda: 'DISKLESS' not in bed.flags('data')[three.name], WAIT_S, 0.5)
+    bed.agree('data')
+    got = bed.received(three)
+    print(f'  a third replica after {time.monotonic() - began:.0f} s, {got} KiB of {2 * SIZE} received')
+    assert 0 < got < SIZE, got
+    assert not any('TIE_BREAKER' in f for f in bed.flags('data').values())
+    bed.adjusted()
+    bed.goes_on(one)
+
+
+def toggled(bed):
+    """Disks go and come under the writes: a replica's, the one that writes, and one that moves to another node."""
+    one, two, three = bed.guests
+    bed.toggle('data', three.name, 'INTO_DRBD_DISKLESS')
+    wait_for('no disk', lambda: bed.told(three, 'data') and bed.told(three, 'data')[1] == ['Diskless'] * 2, WAIT_S, 0.5)
+    bed.agree('data')
+    wait_for('its volumes to be gone', lambda: 'data_' not in three.run('lvs --noheadings -o lv_name vg0'), WAIT_S, 0.5)
+    assert all(d['client'] for d in bed.status(three, 'data')['devices'])
+    bed.goes_on(one)
+    bed.toggle('data', three.name, 'INTO_DRBD_DISKFUL', storage_pool='thin')
+    wait_for('a disk again', lambda: bed.told(three, 'data') and bed.told(three, 'data')[1] == ['UpToDate'] * 2, WAIT_S, 0.5)
+    bed.agree('data')
+    print(f'  a disk added again: {bed.received(three)} KiB received')
+    bed.toggle('data', one.name, 'INTO_DRBD_DISKLESS')  # under the writes of this very node
+    wait_for('no disk', lambda: bed.told(one, 'data')[1] == ['Diskless'] * 2, WAIT_S, 0.5)
+    bed.agree('data')
+    bed.goes_on(one)
+    bed.toggle('data', one.name, 'INTO_DRBD_DISKFUL', storage_pool='thin', migrate_from=three.name)
+    wait_for('the disk to have moved', lambda: bed.told(one, 'data')[1] == ['UpToDate'] * 2 and
+             'TIE_BREAKER' in bed.flags('data').get(three.name, ()), WAIT_S, 0.5)
+    bed.agree('data')
+    bed.goes_on(one)
+    bed.adjusted()
+    assert bed.told(two, 'data')[1] == ['UpToDate'] * 2
+
+
+def grown(bed):
+    one, two, _ = bed.guests
+    for n in (0, 1):
+        bed.rest.call('PUT', f'/v1/resource-definitions/data/volume-definitions/{n}', {'size_kib': MORE}).ok()
+        for guest in bed.guests:
+            wait_for(f'the new size on {guest.name}', lambda guest=guest, n=n: int(guest.run(f'cat /sys/block/drbd100{n}/size')) // 2 >= MORE,
+                     WAIT_S, 0.5)
+    bed.goes_on(one)
+    bed.agree('data')
+    wait_for('the API to show it', lambda: all(v['usable_size_kib'] >= MORE for g in (one, two) for v in bed.view('data')[g.name]['volumes']),
+             WAIT_S, 0.5)
+
+
+def take(bed, snap):
+    """Of both resources at one moment."""
+    return bed.rest.call('POST', '/v1/actions/snapshot/multi', {'snapshots': [
+        {'resource_name': 'data', 'name': snap}, {'resource_name': 'more', 'name': snap}]})
+
+
+def restore(bed, snap):
+    for name in ('data', 'more'):
+        copy = f'copy-{name}'
+        bed.rest.call('POST', '/v1/resource-definitions', {'resource_definition': {'name': copy, 'props': QUICK}}).ok()
+        for what in ('snapshot-restore-volume-definition', 'snapshot-restore-resource'):
+            bed.rest.call('POST', f'/v1/resource-definitions/{name}/{what}/{snap}', {'to_resource': copy}).ok()
+        bed.agree(copy)
+
+
+def copied(bed):
+    """The devices of what was restored, in the order of the writer's."""
+    minors = [bed.rest.get(f'/v1/resource-definitions/{n}/volume-definitions').ok().json for n in ('copy-data', 'copy-more')]
+    return [f'/dev/drbd{layer["data"]["minor_number"]}' for vds in minors for vd in vds for layer in vd['layer_data'] if 'data' in layer]
+
+
+def snapshot(bed):
+    """Of three volumes of two resources, under writes: of one moment, the same on both nodes."""
+    one, two, _ = bed.guests
+    before = bed.acked(one)[0]
+    began = time.monotonic()
+    take(bed, 's1').ok()
+    print(f'  taken within {time.monotonic() - began:.1f} s')
+    after, worst = bed.goes_on(one)
+    restore(bed, 's1')
+    sums = {}
+    for guest in (one, two):
+        last = bed.check(guest, ['/dev/vg0/copy-data_00000', '/dev/vg0/copy-data_00001', '/dev/vg0/copy-more_00000'])
+        assert before <= min(last) and max(last) <= after, (before, last, after)
+        sums[guest.name] = guest.run('for d in copy-data_00000 copy-data_00001 copy-more_00000; do head -c 1M /dev/vg0/$d | sha256sum; done')
+    assert sums[one.name] == sums[two.name], sums
+    assert bed.check(two, copied(bed)) == last
+    bed.taken = last
+    print(f'  {before} blocks before, {last} in the snapshots on both nodes, {after} after; the slowest write took {worst} ms')
+    for name in ('copy-data', 'copy-more'):
+        bed.adjusted(name)
+        bed.rest.call('DELETE', f'/v1/resource-definitions/{name}').ok()
+
+
+def not_held(bed):
+    def free():
+        return all('user' not in g.run('drbdsetup events2 --now | grep -o "suspended:[a-z,-]*" | sort -u') for g in bed.guests)
+    wait_for('nothing to be suspended', free, WAIT_S, 0.5)
+
+
+def satellite_dies(bed, point):
+    """Whose satellite dies while it holds the I/O, or when it has let go: no snapshot or a whole one, and the writes go on."""
+    one = bed.guests[0]
+    satellite, snap = bed.satellites[one.name], point.lower().replace('_', '-')
+    satellite.stop('KILL')
+    satellite.start(inject=point.lower())
+    bed.online(one)
+    answer = take(bed, snap)
+    wait_for(f'death at {point}', lambda: not satellite.running(), WAIT_S, 0.5)
+    satellite.start()
+    bed.online(one)
+    bed.goes_on(one)
+    not_held(bed)
+    print(f'  died at {point}: status {answer.status}')
+    clean_up(bed, snap)
+
+
+def clean_up(bed, snap):
+    """Whatever became of a snapshot goes, and a new one can be taken."""
+    for name in ('data', 'more'):
+        def gone(name=name):
+            bed.rest.call('DELETE', f'/v1/resource-definitions/{name}/snapshots/{snap}')
+            return bed.rest.get(f'/v1/resource-definitions/{name}/snapshots/{snap}').status == 404
+        wait_for('the snapshot to be gone', gone, WAIT_S, 1)
+    bed.agree('data')
+
+
+def controller_dies(bed):
+    """The only controller dies while I/O is suspended: the satellites let go by themselves, a minute later at the latest."""
+    one = bed.guests[0]
+
+    def ask():
+        try:
+            bed.cluster.rest('c1', timeout_s=60).call('POST', '/v1/resource-definitions/data/snapshots', {'name': 'orphan'})
+        except OSError:
+            pass  # its controller is gone
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        # the other replica's satellite stands still, so that the phase cannot end before the controller does
+        two = bed.guests[1]
+        two.run('kill -STOP $(cat /run/satellite.pid)')
+        done = pool.submit(ask)
+        wait_for('the I/O to be suspended', lambda: 'user' in one.run('drbdsetup events2 --now data | grep -o "suspended:[a-z,-]*"'), 60, 0.1)
+        began = time.monotonic()
+        bed.cluster.kill('c1')
+        done.result()
+    two.run('kill -CONT $(cat /run/satellite.pid)')
+    bed.goes_on(one)
+    print(f'  the controller killed while I/O was suspended: it went on after {time.monotonic() - began:.0f} s')
+    assert time.monotonic() - began < 180
+    bed.cluster.start('c1')
+    bed.rest.close()
+    wait_for('the controller', lambda: bed.cluster.serves('c1'), WAIT_S, 0.5)
+    not_held(bed)
+    for guest in bed.guests:
+        bed.online(guest)
+    wait_for('the snapshot to be given up', lambda: not bed.rest.get('/v1/resource-definitions/data/snapshots/orphan').json.get('flags')
+             or bed.rest.get('/v1/resource-definitions/data/snapshots/orphan').status == 404, WAIT_S, 1)
+    clean_up(bed, 'orphan')
+
+
+def rolled_back(bed):
+    """Both resources to the moment of the snapshot, on all nodes: up to date everywhere, and the writes begin there."""
+    one, two, _ = bed.guests
+    bed.stop_writing(one)
+    for name in ('data', 'more'):
+        wait_for('nobody to use it', lambda name=name: bed.role(one, name) == 'Secondary', WAIT_S, 0.5)
+        bed.agree(name)
+        began = time.monotonic()
+        bed.rest.call('POST', f'/v1/resource-definitions/{name}/snapshot-rollback/s1', {}).ok()
+        bed.agree(name)
+        print(f'  {name} rolled back after {time.monotonic() - began:.0f} s')
+    assert bed.check(two) == bed.taken, bed.taken
+    bed.adjusted()
+    bed.write(two)
+    bed.goes_on(two)
+    bed.guests[0], bed.guests[1] = two, one
+    bed.agree('data')
+    for name in ('data', 'more'):
+        bed.rest.call('DELETE', f'/v1/resource-definitions/{name}/snapshots/s1').ok()
+
+
+def split(bed):
+    """Two nodes that were apart and both wrote, without quorum: shown as split brain, resolved by naming the one whose data goes."""
+    one, two, _ = bed.guests
+    bed.define('torn', (16 * MIB,), {'DrbdOptions/Resource/quorum': 'off'})
+    for node in (one, two):
+        bed.rest.call('POST', f'/v1/resource-definitions/torn/resources/{node.name}',
+                      {'resource': {'props': {'StorPoolName': 'thin'}}}).ok()
+    bed.agree('torn')
+    device = bed.view('torn')[one.name]['volumes'][0]['device_path']
+    two.link(False)
+    wait_for('them to be apart', lambda: all(c != 'Connected' for g in (one, two) for p, (c, _) in bed.told(g, 'torn')[2].items()
+                                             if p in (one.name, two.name)), WAIT_S, 0.5)
+    for guest in (one, two):
+        guest.run(f'echo "{guest.name} wrote" | dd of={device} bs=4k conv=sync,notrunc oflag=direct seek=7 2>/dev/null')
+    two.link(True)
+
+    def torn():
+        return [bed.told(g, 'torn')[2].get(p.name, ('',))[0] for g, p in ((one, two), (two, one))]
+    wait_for('split brain', lambda: 'StandAlone' in torn(), WAIT_S, 0.5)
+    bed.online(two)
+    bed.agree('torn', settled=False)
+    print(f'  {one.name} and {two.name}: {torn()}')
+    return device
+
+
+STEPS = (('made: two volumes, tie breaker, quorum, no initial sync', made),
+         ('a replica lost under writes, back without a controller', secondary_lost),
+         ('a third replica joins later', joined_later),
+         ('snapshot of two resources under writes', snapshot),
+         *((f'a satellite dies at {p}', functools.partial(satellite_dies, point=p)) for p in HELD),
+         ('the controller dies while I/O is suspended', controller_dies),
+         ('rolled back', rolled_back),
+         ('disks toggled and migrated under writes', toggled),
+         ('grown online', grown),
+         ('the node that writes lost, its writes kept', primary_lost),
+         ('tie breaker lost and made anew', breaker_lost))
+
+
+def tell(bed):
+    for guest in bed.guests:
+        if guest.process is not None:
+            print(guest.name, bed.satellites[guest.name].log()[-2500:], guest.try_run('drbdsetup status --verbose; dmesg | tail -n 20')[1])
+
+
+def run(suite, work, image, everything):
+    if rig.DRBD_MODULES is None:
+        print('skipped: drbd9: no modules of DRBD 9 were given (--drbd-module DIR)')
+        suite.skipped += 1
+        return
+    bed = suite.check('a guest, and two more, with DRBD 9 and satellites', Bed, work, image)
+    if bed is None:
+        return
+    try:
+        began = time.monotonic()
+        for name, step in STEPS:
+            before = suite.failed
+            suite.check('drbd9: ' + name, step, bed)
+            print(f'  {time.monotonic() - began:.0f} s')
+            if suite.failed > before:
+                tell(bed)
+                break
+    finally:
+        bed.close()
