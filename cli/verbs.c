@@ -56,6 +56,18 @@ static int before_pool_create(struct cli_call *call)
                 "\"%s\" is no driver; use file, filethin, lvm, lvmthin, zfs, zfsthin or diskless", driver);
 }
 
+/* LINSTOR's client spells the kinds without a line below. */
+static int before_device_pool(struct cli_call *call)
+{
+        const char *kind = cli_value(call, "kind"), *pool = cli_value(call, "--pool-name");
+        bool lvm = strcmp(kind, "LVMTHIN") == 0, zfs = strcmp(kind, "ZFSTHIN") == 0;
+        cli_body_put(call, "/provider_kind", json_string(lvm ? "LVM_THIN" : zfs ? "ZFS_THIN" : kind));
+        if (pool == NULL && cli_value(call, "--storage-pool") == NULL)
+                return cli_problem(
+                        call, "name the pool by --pool-name, or the storage pool by --storage-pool");
+        return 0;
+}
+
 static int before_toggle(struct cli_call *call)
 {
         bool diskless = json_object_get(call->values, "--diskless") != NULL;
@@ -221,6 +233,23 @@ static const struct cli_verb pool_verbs[] = {
                 NULL, NULL, { { 0 } },
                 { CELL_RIGHT("Size", cell_disk_size), COL("Rotational", "rotational"),
                         CELL("Nodes", cell_disk_nodes) } },
+        { "physical-storage", "ps", "create-device-pool", "cdp", "POST", "/v1/physical-storage/{node}",
+                "make a volume group, thin pool or ZFS pool out of disks that nobody uses",
+                before_device_pool, NULL,
+                { { ARG_POS, TYPE_UPPER, 0, "kind", "", "lvm, lvmthin, zfs or zfsthin" },
+                        POS("node", "{node}", "node"),
+                        { ARG_POS_MANY, TYPE_STR, 0, "disks", "/device_paths/-", "paths of the disks" },
+                        OPT(0, "--pool-name", "/pool_name",
+                                "name of the volume group (lvmthin: VG/THINPOOL, too) or ZFS pool"),
+                        OPT(0, "--storage-pool", "/with_storage_pool/name",
+                                "register it as this storage pool"),
+                        MANY(0, "--pv-create-arguments", "/pv_create_arguments/-", "an option of pvcreate"),
+                        MANY(0, "--vg-create-arguments", "/vg_create_arguments/-", "an option of vgcreate"),
+                        MANY(0, "--lv-create-arguments", "/lv_create_arguments/-",
+                                "an option of lvcreate, for the thin pool"),
+                        MANY(0, "--zpool-create-arguments", "/zpool_create_arguments/-",
+                                "an option of zpool create") },
+                { { 0 } } },
         { "storage-pool-definition", "spd", "create", "c", "POST", "/v1/storage-pool-definitions",
                 "name a pool", NULL, NULL, { POS("name", "/storage_pool_name", "name") }, { { 0 } } },
         { "storage-pool-definition", "spd", "list", "l", "GET", "/v1/storage-pool-definitions",

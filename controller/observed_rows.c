@@ -74,6 +74,7 @@ static void drop_rows(struct tx *tx, const char *node_name, struct arena *a)
         struct obs_rsc rsc, rsc_key = { .node_name = node_name };
         drop_all(tx, &obs_pool_type, &pool_key, &pool, a);
         (void)row_del(tx, &obs_disks_type, &(struct obs_disks){ .node_name = node_name });
+        (void)row_del(tx, &obs_disk_pools_type, &(struct obs_disk_pools){ .node_name = node_name });
         drop_all(tx, &obs_rsc_type, &rsc_key, &rsc, a);
 }
 
@@ -147,6 +148,11 @@ int observed_report(struct tx *tx, const char *node_name, const struct sat_repor
                 struct obs_disks d = *report->disks;
                 SET(&d, obs_disks, node_name, node_name);
                 row_put(tx, &obs_disks_type, &d);
+        }
+        if (report->disk_pools != NULL) {
+                struct obs_disk_pools d = *report->disk_pools;
+                SET(&d, obs_disk_pools, node_name, node_name);
+                row_put(tx, &obs_disk_pools_type, &d);
         }
         keep_error_reports(tx, node_name, report, a);
         if (HAS(report, sat_report, revision)) {

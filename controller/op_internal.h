@@ -180,6 +180,19 @@ void op_effective_stack(struct op *op, const struct rsc_dfn *rd, const char *con
 int64_t op_free_minor(struct op *op);
 bool op_minor_taken(struct op *op, uint64_t minor);
 
+bool op_pool_name_ok(struct op *op, const char *name); /* else an entry */
+struct pool_args {
+        const char *name;
+        enum provider_kind kind;
+        const struct strmap *props;
+        const char *shared_space; /* NULL = none */
+        bool external_locking;
+};
+/* Checks everything and fills in the row, without storing it. false: refused. */
+bool op_pool_new(struct op *op, const struct node *n, const struct pool_args *args, struct stor_pool *ret);
+/* Stores it, with the definition of its name. */
+void op_pool_put(struct op *op, struct stor_pool *p);
+
 /* ---- autoplacer ---- */
 /* Filter of the group with the request's members over it; lists that are empty count as not given. */
 struct select_filter *op_filter_merge(

@@ -18,7 +18,7 @@ static bool need_spd(struct op *op, const char *name, struct stor_pool_dfn *ret)
         return false;
 }
 
-static bool pool_name_ok(struct op *op, const char *name)
+bool op_pool_name_ok(struct op *op, const char *name)
 {
         const char *why = name_check(NAME_POOL, name);
         if (why == NULL) return true;
@@ -31,7 +31,7 @@ void op_spd_create(struct op *op)
 {
         const struct spd_body *b = OP_BODY(op, spd_body);
         struct stor_pool_dfn d = { 0 };
-        if (!pool_name_ok(op, b->storage_pool_name)) return;
+        if (!op_pool_name_ok(op, b->storage_pool_name)) return;
         if (find_spd(op, b->storage_pool_name, &d)) {
                 op_rc(op, RC_FAIL_EXISTS_STOR_POOL_DFN, "Storage pool definition '%s' exists already.",
                         d.storage_pool_name);
@@ -146,9 +146,9 @@ static bool normalise_place(struct op *op, struct stor_pool *p)
         return true;
 }
 
-static bool shared_ok(struct op *op, const struct stor_pool_body *b, enum provider_kind kind)
+static bool shared_ok(struct op *op, const char *space, enum provider_kind kind)
 {
-        const char *space = op_given(b->shared_space) ? b->shared_space : NULL, *why;
+        const char *why;
         if (space == NULL) return true;
         why = name_check(NAME_SHARED_SPACE, space);
         if (why != NULL) {
@@ -163,36 +163,53 @@ static bool shared_ok(struct op *op, const struct stor_pool_body *b, enum provid
         return false;
 }
 
+bool op_pool_new(struct op *op, const struct node *n, const struct pool_args *args, struct stor_pool *ret)
+{
+        if (!op_pool_name_ok(op, args->name)) return false;
+        if (op_find_pool(op, n->name, args->name, ret)) {
+                op_rc(op, RC_FAIL_EXISTS_STOR_POOL, "Storage pool '%s' exists already on node '%s'.",
+                        ret->storage_pool_name, n->name);
+                return false;
+        }
+        if (!kind_ok(op, n, args->kind) || !shared_ok(op, args->shared_space, args->kind)) return false;
+        *ret = (struct stor_pool){ 0 };
+        SET(ret, stor_pool, node_name, n->name);
+        SET(ret, stor_pool, storage_pool_name, args->name);
+        SET(ret, stor_pool, provider_kind, args->kind);
+        SET(ret, stor_pool, uuid, op_uuid(op));
+        SET(ret, stor_pool, external_locking, args->external_locking);
+        if (args->shared_space != NULL) SET(ret, stor_pool, shared_space, args->shared_space);
+        if (!op_props_new(op, PS_SP, args->props, &ret->props) || !normalise_place(op, ret)) return false;
+        MARK(ret, stor_pool, props);
+        return true;
+}
+
+void op_pool_put(struct op *op, struct stor_pool *p)
+{
+        op_ensure_spd(op, p->storage_pool_name);
+        SET(p, stor_pool, revision, op->index);
+        row_put(op->tx, &stor_pool_type, p);
+}
+
 void op_pool_create(struct op *op)
 {
         const struct stor_pool_body *b = OP_BODY(op, stor_pool_body);
         struct node n;
-        struct stor_pool p = { 0 };
-        if (!op_need_node(op, op->params[0], &n) || !pool_name_ok(op, b->storage_pool_name)) return;
-        if (op_find_pool(op, n.name, b->storage_pool_name, &p)) {
-                op_rc(op, RC_FAIL_EXISTS_STOR_POOL, "Storage pool '%s' exists already on node '%s'.",
-                        p.storage_pool_name, n.name);
-                return;
-        }
+        struct stor_pool p;
+        if (!op_need_node(op, op->params[0], &n)) return;
         int kind = op_given(b->provider_kind) ? enum_parse(&provider_kind_enum, b->provider_kind) : -1;
         if (kind < 0) {
                 op_rc(op, RC_FAIL_INVLD_PROVIDER, "'%.32s' is not a kind of storage pool.",
                         op_text(b->provider_kind));
                 return;
         }
-        if (!kind_ok(op, &n, (enum provider_kind)kind) || !shared_ok(op, b, (enum provider_kind)kind)) return;
-        op_ensure_spd(op, b->storage_pool_name);
-        p = (struct stor_pool){ 0 };
-        SET(&p, stor_pool, node_name, n.name);
-        SET(&p, stor_pool, storage_pool_name, b->storage_pool_name);
-        SET(&p, stor_pool, provider_kind, (enum provider_kind)kind);
-        SET(&p, stor_pool, uuid, op_uuid(op));
-        SET(&p, stor_pool, external_locking, b->external_locking);
-        SET(&p, stor_pool, revision, op->index);
-        if (op_given(b->shared_space)) SET(&p, stor_pool, shared_space, b->shared_space);
-        if (!op_props_new(op, PS_SP, &b->props, &p.props) || !normalise_place(op, &p)) return;
-        MARK(&p, stor_pool, props);
-        row_put(op->tx, &stor_pool_type, &p);
+        struct pool_args args = { .name = b->storage_pool_name,
+                .kind = (enum provider_kind)kind,
+                .props = &b->props,
+                .shared_space = op_given(b->shared_space) ? b->shared_space : NULL,
+                .external_locking = b->external_locking };
+        if (!op_pool_new(op, &n, &args, &p)) return;
+        op_pool_put(op, &p);
         if (kind != provider_kind_DISKLESS) op_wait_pool(op, n.name, p.storage_pool_name);
         pool_rc(op, RC_CREATED, &p, "created");
 }

@@ -137,6 +137,7 @@ void op_remove_node(struct op *op, const struct node *n)
         struct stor_pool pkey = { .node_name = n->name }, p;
         struct pool_usage ukey = { .node_name = n->name }, u;
         struct tombstone tkey = { .node_name = n->name }, t;
+        struct disk_pool dkey = { .node_name = n->name }, d;
         struct row_scan s;
         row_scan_open(&s, op->tx, &tombstone_type, &tkey, 1);
         while (row_scan_next(&s, op->arena, &t)) (void)row_del(op->tx, &tombstone_type, &t);
@@ -147,6 +148,9 @@ void op_remove_node(struct op *op, const struct node *n)
         row_scan_close(&s);
         row_scan_open(&s, op->tx, &pool_usage_type, &ukey, 1);
         while (row_scan_next(&s, op->arena, &u)) (void)row_del(op->tx, &pool_usage_type, &u);
+        row_scan_close(&s);
+        row_scan_open(&s, op->tx, &disk_pool_type, &dkey, 1);
+        while (row_scan_next(&s, op->arena, &d)) (void)row_del(op->tx, &disk_pool_type, &d);
         row_scan_close(&s);
         remove_conns_of_node(op, n->name);
         (void)row_del(op->tx, &node_type, n);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "controller/auto_snap.h"
+#include "controller/disk_pool.h"
 #include "controller/op.h"
 #include "controller/reconcile_internal.h"
 #include "controller/saga.h"
@@ -172,6 +173,7 @@ int reconcile_look(
         if (l.actions == NULL) return E_LIMIT;
         look_sagas(&l);
         auto_snap_look(&l);
+        disk_pools_look(&l);
         tend_busy(&l);
         tend_nodes(&l);
         if (args->sweep != NULL) tend_sweep(&l);

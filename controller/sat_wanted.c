@@ -52,6 +52,32 @@ static int put_pools(struct tx *tx, const struct node *node, const struct sat_pr
         return fits ? tx->err : E_LIMIT;
 }
 
+/* Pools that are to be made out of disks. */
+static int put_disk_pools(struct tx *tx, const char *node, struct arena *a, struct sat_wanted *w)
+{
+        struct row_scan s;
+        struct disk_pool p, key = { .node_name = node };
+        bool fits = true;
+        row_scan_open(&s, tx, &disk_pool_type, &key, 1);
+        while (fits && row_scan_next(&s, a, &p)) {
+                struct sat_disk_pool x = { 0 };
+                if (p.phase == disk_pool_phase_FAILED) continue;
+                SET(&x, sat_disk_pool, uuid, p.uuid);
+                SET(&x, sat_disk_pool, place, p.place);
+                SET(&x, sat_disk_pool, provider_kind, p.provider_kind);
+                SET(&x, sat_disk_pool, phase, p.phase);
+                SET_N(&x, sat_disk_pool, devices, p.devices, p.devices_n);
+                SET_N(&x, sat_disk_pool, pv_arguments, p.pv_arguments, p.pv_arguments_n);
+                SET_N(&x, sat_disk_pool, vg_arguments, p.vg_arguments, p.vg_arguments_n);
+                SET_N(&x, sat_disk_pool, lv_arguments, p.lv_arguments, p.lv_arguments_n);
+                SET_N(&x, sat_disk_pool, zpool_arguments, p.zpool_arguments, p.zpool_arguments_n);
+                fits = PUSH(a, w->disk_pools, w->disk_pools_n, x);
+        }
+        row_scan_close(&s);
+        MARK(w, sat_wanted, disk_pools);
+        return fits ? tx->err : E_LIMIT;
+}
+
 static bool put_controller(
         struct arena *a, struct sat_wanted *w, const char *name, const char *fingerprint, bool removed)
 {
@@ -99,6 +125,7 @@ static int put_head(struct tx *tx, const struct sat_wanted_args *args, struct sa
         if (node.next_note != NULL) SET(w, sat_wanted, next_note, node.next_note);
 #endif
         err = put_controllers(tx, a, w);
+        if (err == 0) err = put_disk_pools(tx, node.name, a, w);
         return err != 0 ? err : put_pools(tx, &node, props, a, w);
 }
 
@@ -403,7 +430,7 @@ void sat_wanted_key(struct tx *tx, struct blob key, struct arena *a, sat_change_
                 tell_group(tx, first, a, fn, arg);
         } else if (type == node_type.id) {
                 tell(fn, arg, SAT_CHANGE_ALL, first, NULL, NULL);
-        } else if (type == stor_pool_type.id) {
+        } else if (type == stor_pool_type.id || type == disk_pool_type.id) {
                 tell(fn, arg, SAT_CHANGE_HEAD, first, NULL, NULL);
         } else if (type == stor_pool_dfn_type.id) {
                 tell(fn, arg, SAT_CHANGE_HEAD, NULL, NULL, NULL);

@@ -122,6 +122,23 @@ static enum wait_verdict look_settled(const struct waits_view *view, const struc
         return WAIT_PENDING;
 }
 
+/* A pool that is made out of disks goes on as the storage pool that it becomes. */
+static enum wait_verdict look_disk_pool(const struct waits_view *view, const struct wait_item *item,
+        struct arena *a, struct api_rc **rcs, uint32_t *rcs_n)
+{
+        struct disk_pool d, key = { .node_name = item->node_name, .place = item->place };
+        struct stor_pool pool = { .node_name = item->node_name, .storage_pool_name = item->pool_name };
+        if (view->index < item->revision) return WAIT_PENDING;
+        if (row_get(view->wanted, &disk_pool_type, &key, a, &d) == 0 &&
+                strcmp(d.uuid, item->disk_pool) == 0) {
+                if (d.phase != disk_pool_phase_FAILED) return WAIT_PENDING;
+                add_reports(d.reports, d.reports_n, a, rcs, rcs_n);
+                return WAIT_FAILED;
+        }
+        if (item->pool_name == NULL || !row_exists(view->wanted, &stor_pool_type, &pool)) return WAIT_DONE;
+        return look_pool(view->observed, item, a, rcs, rcs_n);
+}
+
 static enum wait_verdict look_tombstone(const struct waits_view *view, const struct wait_item *item)
 {
         struct tombstone key = {
@@ -139,10 +156,11 @@ enum wait_verdict wait_item_look(const struct waits_view *view, const struct wai
         if (item->saga != NULL) return look_saga(view, item, a, rcs, rcs_n);
         if (observed_node_get(observed, item->node_name, a, &n) != 0) return WAIT_PENDING;
         /* What was reported before the node went away still counts. */
-        enum wait_verdict v = item->tombstone != NULL  ? look_tombstone(view, item)
-                              : item->settled          ? look_settled(view, item, n.revision, a, rcs, rcs_n)
-                              : item->rsc_name != NULL ? look_rsc(observed, item, n.revision, a, rcs, rcs_n)
-                                                       : look_pool(observed, item, a, rcs, rcs_n);
+        enum wait_verdict v = item->tombstone != NULL   ? look_tombstone(view, item)
+                              : item->disk_pool != NULL ? look_disk_pool(view, item, a, rcs, rcs_n)
+                              : item->settled           ? look_settled(view, item, n.revision, a, rcs, rcs_n)
+                              : item->rsc_name != NULL  ? look_rsc(observed, item, n.revision, a, rcs, rcs_n)
+                                                        : look_pool(observed, item, a, rcs, rcs_n);
         if (v == WAIT_DONE && item->gone && item->tombstone == NULL && !SABOTAGE(GONE_TOO_EARLY) &&
                 is_buried(view, item, a))
                 v = WAIT_PENDING;
@@ -305,7 +323,9 @@ static void put_offline(struct waits *w, struct waiter *x, const struct wait_ite
 static void put_late(struct waits *w, struct waiter *x, const struct wait_item *item)
 {
         struct arena *a = &x->arena;
-        const char *what = item->rsc_name != NULL ? item->rsc_name : item->pool_name;
+        const char *what = item->rsc_name != NULL    ? item->rsc_name
+                           : item->disk_pool != NULL ? item->place
+                                                     : item->pool_name;
         if (item->saga != NULL) {
                 put_entry(x, item, RC_WARN_STLT_NOT_UPDATED, w->env->wall_ms(w->env),
                         "The operation has not ended yet", "It is stored, and goes on.", "Look again later.");

@@ -103,12 +103,15 @@ static bool is_listed(struct look *l, const char *list, const char *word)
         return found;
 }
 
-static bool is_used(struct look *l, const char *device)
+/* In what way it is used; NULL: in none. */
+static const char *used_as(struct look *l, const char *device, bool partitions_pass)
 {
         char number[TEXT_MAX];
-        if (!read_text(at(l, "dev"), number)) return true;
-        return has_entries(l, "holders") || has_entries(l, "slaves") || has_partitions(l) ||
-               is_listed(l, "self/mountinfo", number) || is_listed(l, "swaps", device);
+        if (!read_text(at(l, "dev"), number)) return "the kernel does not know it";
+        if (has_entries(l, "holders") || has_entries(l, "slaves")) return "other devices are made of it";
+        if (!partitions_pass && has_partitions(l)) return "it has partitions";
+        if (is_listed(l, "self/mountinfo", number)) return "it is mounted";
+        return is_listed(l, "swaps", device) ? "it is used for swapping" : NULL;
 }
 
 const char *disk_signature(const char *path)
@@ -125,6 +128,45 @@ const char *disk_signature(const char *path)
         return found == 0 ? "a file system, a partition table or another signature" : unknown;
 }
 
+/* Is there anything in the partition? */
+static bool is_blank(int fd, blkid_partition part)
+{
+        blkid_probe pr = blkid_new_probe();
+        bool blank = pr != NULL &&
+                     blkid_probe_set_device(pr, fd, blkid_partition_get_start(part) * (blkid_loff_t)SECTOR,
+                             blkid_partition_get_size(part) * (blkid_loff_t)SECTOR) == 0;
+        if (blank) {
+                blkid_probe_enable_superblocks(pr, 1);
+                blank = blkid_do_safeprobe(pr) == 1;
+        }
+        if (pr != NULL) blkid_free_probe(pr);
+        return blank;
+}
+
+bool disk_is_zfs_begun(const char *path)
+{
+        static const char *const kinds[] = { "6a898cc3-1dd2-11b2-99a6-080020736631",
+                "6a945a3b-1dd2-11b2-99a6-080020736631" };
+        int fd = open(path, O_RDONLY | O_CLOEXEC), n = 0;
+        blkid_probe pr = fd >= 0 ? blkid_new_probe() : NULL;
+        blkid_partlist list = NULL;
+        if (pr != NULL && blkid_probe_set_device(pr, fd, 0, 0) == 0) {
+                blkid_probe_enable_partitions(pr, 1);
+                list = blkid_probe_get_partitions(pr);
+        }
+        if (list != NULL) n = blkid_partlist_numof_partitions(list);
+        bool begun = n == 1 || n == 2;
+        for (int i = 0; begun && i < n; i++) {
+                blkid_partition part = blkid_partlist_get_partition(list, i);
+                const char *kind = blkid_partition_get_type_string(part);
+                begun = kind != NULL && (strcmp(kind, kinds[0]) == 0 || strcmp(kind, kinds[1]) == 0) &&
+                        is_blank(fd, part);
+        }
+        if (pr != NULL) blkid_free_probe(pr);
+        if (fd >= 0) close(fd);
+        return begun;
+}
+
 /* The first of the files that says something. */
 static const char *told(struct look *l, const char *const *files, struct arena *a)
 {
@@ -134,11 +176,45 @@ static const char *told(struct look *l, const char *const *files, struct arena *
         return "";
 }
 
-static bool is_free(struct look *l, const char *device)
+/* What keeps it from being used; NULL: nothing. */
+static const char *hindrance(struct look *l, const char *device, bool zfs_begun)
 {
-        if (is_other_kind(l->name) || has(l, "partition") || read_number(l, "hidden") != 0) return false;
-        if (read_number(l, "ro") != 0 || read_number(l, "size") < DISK_MIN_BYTES / SECTOR) return false;
-        return !is_used(l, device) && disk_signature(device) == NULL;
+        if (is_other_kind(l->name) || read_number(l, "hidden") != 0) return "it is no physical disk";
+        if (has(l, "partition")) return "it is a partition";
+        if (read_number(l, "ro") != 0) return "it cannot be written";
+        if (read_number(l, "size") < DISK_MIN_BYTES / SECTOR) return "it has less than 1 GiB";
+        bool begun = zfs_begun && disk_is_zfs_begun(device);
+        const char *used = used_as(l, device, begun);
+        return used != NULL || begun ? used : disk_signature(device);
+}
+
+static bool is_free(struct look *l, const char *device) { return hindrance(l, device, false) == NULL; }
+
+const char *disk_hindrance(const char *sys, const char *dev, const char *proc, const char *path,
+        bool zfs_begun, char real[DISK_NAME_MAX])
+{
+        struct look l = { .sys = sys, .proc = proc };
+        struct stat st;
+        char *whole = realpath(path, NULL), *top = realpath(dev, NULL);
+        size_t n = top != NULL ? strlen(top) : 0;
+        const char *name = whole != NULL && top != NULL && strncmp(whole, top, n) == 0 ? whole + n + 1 : NULL,
+                   *why = NULL;
+        real[0] = '\0';
+        if (whole == NULL) why = "there is no such device";
+        else if (name == NULL || strchr(name, '/') != NULL || strlen(whole) >= DISK_NAME_MAX)
+                why = "it is no physical disk";
+        if (why == NULL) {
+                snprintf(real, DISK_NAME_MAX, "%s", whole);
+                l.name = name;
+                why = stat(l.sys, &st) == 0 && has(&l, ".") ? hindrance(&l, real, zfs_begun)
+                                                            : "it is no disk";
+        }
+        int fd = why == NULL ? open(real, O_RDWR | O_EXCL | O_CLOEXEC) : -1;
+        if (why == NULL && fd < 0) why = errno == EBUSY ? "something has it open" : "it cannot be opened";
+        if (fd >= 0) close(fd);
+        free(whole);
+        free(top);
+        return why;
 }
 
 static void describe(struct look *l, const char *device, struct arena *a, struct obs_disk *d)

@@ -18,6 +18,14 @@
 /* By name. sys: "/sys", dev: "/dev", proc: "/proc", others in tests. 0, E_TOO_LARGE, or -errno when sys cannot be read. */
 int disks_free(const char *sys, const char *dev, const char *proc, struct arena *a, struct obs_disk **ret,
         uint32_t *ret_n) MUST_USE;
+#define DISK_NAME_MAX 256
+/* Why no pool can be made of the device at path (a link is followed): "it has partitions"; NULL: one can. zfs_begun: a partition table
+ * as zpool makes it, with nothing in the partitions, is no hindrance. real: the device's own path, or empty. Static text. Opens the
+ * device exclusively for a moment. */
+const char *disk_hindrance(const char *sys, const char *dev, const char *proc, const char *path,
+        bool zfs_begun, char real[DISK_NAME_MAX]);
+/* Has it a partition table as zpool makes it, with nothing in the partitions? */
+bool disk_is_zfs_begun(const char *path);
 /* What is on it, in words; NULL: nothing that is known. Static. */
 const char *disk_signature(const char *path);
 

@@ -7,26 +7,45 @@
 #define SPACE " \t\r\n"
 #define WORD_MAX 128
 
-enum value { NO_VALUE, NUMBER, SIZE, YES_NO, WORD, TAG };
+enum value { NO_VALUE, NUMBER, SIZE, YES_NO, WORD, TAG, SHARE };
 
-static const struct {
+#define THICK (1u << LVM_USE_THICK)
+#define VOLUMES (THICK | 1u << LVM_USE_THIN | 1u << LVM_USE_SNAPSHOT)
+#define PV (1u << LVM_USE_PV)
+#define VG (1u << LVM_USE_VG)
+#define POOL (1u << LVM_USE_POOL)
+
+static const struct known {
         const char *name, *brief; /* brief may be NULL */
         enum value value;
-        bool thick_only;
+        unsigned uses; /* bits */
 } known[] = {
-        { "--stripes", "-i", NUMBER, true },
-        { "--stripesize", "-I", SIZE, true },
-        { "--mirrors", "-m", NUMBER, true },
-        { "--regionsize", "-R", SIZE, true },
-        { "--nosync", NULL, NO_VALUE, true },
-        { "--raidintegrity", NULL, YES_NO, true },
-        { "--raidintegritymode", NULL, WORD, true },
-        { "--minrecoveryrate", NULL, SIZE, true },
-        { "--maxrecoveryrate", NULL, SIZE, true },
-        { "--contiguous", "-C", YES_NO, true },
-        { "--alloc", NULL, WORD, true },
-        { "--readahead", "-r", WORD, false },
-        { "--addtag", NULL, TAG, false },
+        { "--stripes", "-i", NUMBER, THICK | POOL },
+        { "--stripesize", "-I", SIZE, THICK | POOL },
+        { "--mirrors", "-m", NUMBER, THICK },
+        { "--regionsize", "-R", SIZE, THICK },
+        { "--nosync", NULL, NO_VALUE, THICK },
+        { "--raidintegrity", NULL, YES_NO, THICK },
+        { "--raidintegritymode", NULL, WORD, THICK },
+        { "--minrecoveryrate", NULL, SIZE, THICK },
+        { "--maxrecoveryrate", NULL, SIZE, THICK },
+        { "--contiguous", "-C", YES_NO, THICK },
+        { "--alloc", NULL, WORD, THICK | VG | POOL },
+        { "--readahead", "-r", WORD, VOLUMES | POOL },
+        { "--addtag", NULL, TAG, VOLUMES | VG | POOL },
+        { "--dataalignment", NULL, SIZE, PV | VG },
+        { "--dataalignmentoffset", NULL, SIZE, PV | VG },
+        { "--metadatasize", NULL, SIZE, PV | VG },
+        { "--pvmetadatacopies", NULL, NUMBER, PV | VG },
+        { "--bootloaderareasize", NULL, SIZE, PV },
+        { "--physicalextentsize", "-s", SIZE, VG },
+        { "--maxlogicalvolumes", "-l", NUMBER, VG },
+        { "--maxphysicalvolumes", "-p", NUMBER, VG },
+        { "--extents", "-l", SHARE, POOL },
+        { "--chunksize", "-c", SIZE, POOL },
+        { "--poolmetadatasize", NULL, SIZE, POOL },
+        { "--discards", NULL, WORD, POOL },
+        { "--zero", "-Z", YES_NO, POOL },
 };
 
 /* Takes the next word off *at. 1: one was taken; 0: there is none. */
@@ -65,6 +84,15 @@ static bool is_tag(const char *s)
         return true;
 }
 
+/* "1000", "90%VG", "100%FREE" */
+static bool is_share(const char *s)
+{
+        size_t n = strspn(s, "0123456789");
+        if (n == 0 || n > 9) return false;
+        return s[n] == '\0' || strcmp(s + n, "%VG") == 0 || strcmp(s + n, "%FREE") == 0 ||
+               strcmp(s + n, "%PVS") == 0;
+}
+
 static bool fits(enum value v, const char *s)
 {
         switch (v) {
@@ -74,6 +102,7 @@ static bool fits(enum value v, const char *s)
         case YES_NO: return strcmp(s, "y") == 0 || strcmp(s, "n") == 0;
         case WORD: return is_word(s);
         case TAG: return is_tag(s);
+        case SHARE: return is_share(s);
         }
         return false;
 }
@@ -104,11 +133,14 @@ static int take_option(const char *word, const char **at, enum lvm_use use, stru
         struct lvm_words *w, struct fail *f)
 {
         size_t n = strncmp(word, "--", 2) == 0 ? strcspn(word, "=") : 2;
+        const struct known *misplaced = NULL;
         for (size_t i = 0; i < ARRAY_LEN(known); i++) {
                 const char *name = n > 2 ? known[i].name : known[i].brief, *value = NULL;
                 if (name == NULL || strlen(name) != n || strncmp(name, word, n) != 0) continue;
-                if (known[i].thick_only && use != LVM_USE_THICK)
-                        return fail_set(f, E_INVALID, "%s is for thick volumes", known[i].name);
+                if ((known[i].uses & 1u << use) == 0) {
+                        misplaced = &known[i];
+                        continue;
+                }
                 int err = add(w, known[i].name, f);
                 if (err != 0) return err;
                 if (word[n] != '\0') value = n > 2 ? word + n + 1 : word + n;
@@ -123,6 +155,8 @@ static int take_option(const char *word, const char **at, enum lvm_use use, stru
                                 value == NULL ? "" : value);
                 return add(w, value, f);
         }
+        if (misplaced != NULL && misplaced->uses == THICK)
+                return fail_set(f, E_INVALID, "%s is for thick volumes", misplaced->name);
         return fail_set(f, E_INVALID, "%.60s is not one of the options that are handed on", word);
 }
 

@@ -23,7 +23,15 @@ struct lvm_words {
         const char *volumes[LVM_WORDS_MAX]; /* physical ones; lvcreate wants them last */
         unsigned volumes_n;
 };
-enum lvm_use { LVM_USE_THICK, LVM_USE_THIN, LVM_USE_SNAPSHOT };
+enum lvm_use {
+        LVM_USE_THICK,
+        LVM_USE_THIN,
+        LVM_USE_SNAPSHOT,
+        /* pvcreate, vgcreate, and lvcreate of a thin pool: what pools are made with (disk_pool.h) */
+        LVM_USE_PV,
+        LVM_USE_VG,
+        LVM_USE_POOL,
+};
 
 /* text NULL: none. Adds to ret. E_INVALID with the option in f. */
 int lvm_options_parse(

@@ -23,6 +23,7 @@ static void manager_free(struct manager *m)
         pool_set_done(&m->pools);
         arena_done(&m->node_arena);
         arena_done(&m->disks_arena);
+        make_pools_done(m);
         free(m->dir);
         free(m->node_name);
         free(m->cluster_uuid);
@@ -109,6 +110,7 @@ static void on_tick(uv_timer_t *timer)
         round_tick(m);
         scan_tick(m);
         disks_tick(m);
+        make_pools_tick(m);
 }
 
 static struct manager *manager_new(uv_loop_t *loop, struct env *env, const struct manager_config *c)
@@ -127,6 +129,7 @@ static struct manager *manager_new(uv_loop_t *loop, struct env *env, const struc
         pool_set_init(&m->pools);
         list_init(&m->ready);
         list_init(&m->jobs);
+        list_init(&m->made);
         return m;
 }
 
@@ -282,12 +285,19 @@ int manager_report(
         if (err != 0) return err;
         bool disks = m->disks_gen != 0 && (full || m->disks_gen > *gen);
         if (disks) SET(ret, sat_report, disks, &m->disks);
+        bool made = full || m->made_gen > *gen;
+        if (made) {
+                struct obs_disk_pools *all = arena_new(a, struct obs_disk_pools);
+                err = make_pools_report(m, a, all);
+                if (err != 0) return err;
+                SET(ret, sat_report, disk_pools, all);
+        }
         if (full) SET(ret, sat_report, full, true);
         SET(ret, sat_report, revision, m->saved_revision);
 #ifdef NEXT_LEVEL
         if (m->next_note != NULL) SET(ret, sat_report, next_note, m->next_note);
 #endif
-        *ret_any = full || disks || ret->resources_n > 0 || ret->pools_n > 0 || ret->dropped_n > 0 ||
+        *ret_any = full || disks || made || ret->resources_n > 0 || ret->pools_n > 0 || ret->dropped_n > 0 ||
                    ret->error_reports_n > 0;
         *gen = m->gen;
         return 0;

@@ -28,7 +28,7 @@
 #define MANAGER_LATE_MAX 6 /* rounds and scans past their deadline; beyond, nothing new is begun */
 /* Threads that the pool of libuv needs (UV_THREADPOOL_SIZE): the above, one that saves, and some for others.
  */
-#define MANAGER_THREADS (MANAGER_ROUNDS + MANAGER_SCANS + MANAGER_LATE_MAX + 2)
+#define MANAGER_THREADS (MANAGER_ROUNDS + MANAGER_SCANS + MANAGER_LATE_MAX + 3)
 
 struct manager;
 

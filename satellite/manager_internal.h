@@ -62,6 +62,15 @@ struct manager {
         uint64_t disks_gen, disks_due_ms; /* disks_gen 0: nobody has looked yet */
         bool disks_looking;
 
+        /* Pools that are to be made out of disks (make_pools.c). */
+        struct arena make_arena;
+        struct sat_disk_pool *make; /* wanted */
+        uint32_t make_n;
+        uint64_t make_seq; /* of the save that has them */
+        struct list made;  /* how each ended */
+        uint64_t made_gen;
+        bool making;
+
         uint64_t gen, full_epoch;
         struct report_log reports;
         char damage[512];
@@ -92,6 +101,11 @@ void round_tick(struct manager *m);
 void round_stop_all(struct manager *m);
 /* scan_disks.c */
 void disks_tick(struct manager *m);
+/* make_pools.c */
+int make_pools_take(struct manager *m, const struct sat_wanted *w) MUST_USE;
+void make_pools_tick(struct manager *m);
+int make_pools_report(struct manager *m, struct arena *a, struct obs_disk_pools *ret) MUST_USE;
+void make_pools_done(struct manager *m);
 /* scans.c */
 void scan_tick(struct manager *m);
 void scan_soon(struct manager *m); /* space has changed */

@@ -205,6 +205,7 @@ int manager_adopt(struct manager *m, const struct sat_wanted *w, struct fail *f)
         int err = items == NULL ? E_TOO_LARGE : 0;
         if (err == 0) err = take_node(m, w);
         if (err == 0) err = take_pools(m, w);
+        if (err == 0) err = make_pools_take(m, w);
         for (uint32_t i = 0, next; err == 0 && i < n; i = next) {
                 for (next = i + 1; next < n && by_name(&items[i], &items[next]) == 0;) next++;
                 err = take_name(m, &items[i], next - i, full, stamp, &a);

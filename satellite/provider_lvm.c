@@ -7,15 +7,14 @@
  * place: "VG" or "VG/THINPOOL". Our own devices and DRBD's are never scanned for physical volumes: those inside belong to the
  * guests that use the volumes. */
 #include <fcntl.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 
-#include "satellite/exec.h"
 #include "satellite/inject.h"
+#include "satellite/lvm_cmd.h"
 #include "satellite/lvm_options.h"
 #include "satellite/lvm_report.h"
 #include "satellite/provider.h"
@@ -23,12 +22,7 @@
 #include "wire/codec/codec.h"
 
 #define LVM_ALLOCATION_KIB 4 /* the group's extent size decides; it comes with each device */
-#define LVM_DEADLINE_MS 120000u
-#define LVM_NO_SCAN                                                                            \
-        "devices{filter=[\"r|^/dev/drbd|\",\"r|^/dev/zd|\",\"r|^/dev/nbd|\",\"r|^/dev/mapper/" \
-        "(Linstor-Crypt|linstor_(write)?cache)[-_]|\",\"r|^/dev/bcache|\"]}"
-#define ARGS_MAX 32
-#define CREATE_ARGS_MAX (ARGS_MAX + 2 * LVM_WORDS_MAX)
+#define CREATE_ARGS_MAX (LVM_ARGS_MAX + 2 * LVM_WORDS_MAX)
 #define OPEN_MS 500
 #define METADATA_FULL 95.0 /* per cent of a thin pool's metadata from which on it is no longer used */
 
@@ -89,64 +83,7 @@ static int thin_place(const struct strmap *props, struct arena *a, const char **
         return lvm_place_of(props, true, a, ret, t);
 }
 
-/* ---- commands ---- */
-
-/* What went wrong with a command, told in terms of pools where that is known. */
-static int explain(const struct exec_cmd *c, const struct exec_result *r, struct trouble *t)
-{
-        int err = exec_trouble(c, r, t);
-        if (strstr(r->err, "not found") != NULL && strstr(r->err, "olume group") != NULL) {
-                if (t != NULL) t->code = TROUBLE_POOL;
-                trouble_fix(t, "Make the volume group, or bring its disks back; the satellite tries again by "
-                               "itself.");
-        } else if (strstr(r->err, "nsufficient free space") != NULL ||
-                   strstr(r->err, "nsufficient suitable") != NULL) {
-                if (t != NULL) t->code = TROUBLE_NO_SPACE;
-                trouble_fix(t,
-                        "Extend the volume group or free space in it; the satellite tries again by itself.");
-                err = E_NO_SPACE;
-        } else if (strstr(r->err, "in use") != NULL) {
-                if (t != NULL) t->code = TROUBLE_IN_USE;
-                trouble_fix(t, "End its use; the satellite tries again by itself.");
-                err = E_BUSY;
-        }
-        if (t != NULL) t->err = err;
-        return err;
-}
-
-static int lvm_run(struct arena *a, struct exec_result *ret, struct trouble *t, const char *const *argv)
-{
-        struct exec_cmd c = { .argv = argv, .deadline_ms = LVM_DEADLINE_MS };
-        struct exec_result r;
-        int err = exec_try(&c, a, &r, t);
-        if (err == 0 && r.status != 0) err = explain(&c, &r, t);
-        if (err == 0 && ret != NULL) *ret = r;
-        return err;
-}
-
-/* Runs an lvm program with the given arguments, a NULL at their end; NULLs that are to be left out are "". */
-static int lvm(struct arena *a, struct exec_result *ret, struct trouble *t, const char *program, ...)
-{
-        const char *argv[ARGS_MAX] = { program, "--config", LVM_NO_SCAN };
-        unsigned n = 3;
-        va_list ap;
-        va_start(ap, program);
-        for (const char *s; (s = va_arg(ap, const char *)) != NULL;) {
-                assert(n < ARGS_MAX - 1);
-                if (s[0] != '\0') argv[n++] = s;
-        }
-        va_end(ap);
-        return lvm_run(a, ret, t, argv);
-}
-
-static int not_understood(struct trouble *t, const char *program, int err, const char *line)
-{
-        if (err == E_TOO_LARGE) return trouble_set(t, err, TROUBLE_POOL, "%s printed too much.", program);
-        trouble_set(t, err, TROUBLE_POOL, "What %s printed is not understood.", program);
-        trouble_cause(t, "The line is \"%s\".", line);
-        trouble_fix(t, "Report it, with the version of lvm2 ('lvm version'). Nothing was concluded from it.");
-        return err;
-}
+/* ---- reports ---- */
 
 /* The group's volumes, or only the one called name, at this moment. */
 static int read_lvs(const char *vg, const char *name, struct arena *a, struct lvm_lv **ret, uint32_t *ret_n,
@@ -159,7 +96,7 @@ static int read_lvs(const char *vg, const char *name, struct arena *a, struct lv
                 LVM_LV_FIELDS, name != NULL ? "-S" : "", select, vg, NULL);
         if (err != 0) return err;
         err = lvm_parse_lvs(r.out, a, ret, ret_n, &line);
-        return err == 0 ? 0 : not_understood(t, "lvs", err, line);
+        return err == 0 ? 0 : lvm_not_understood(t, "lvs", err, line);
 }
 
 static const struct lvm_lv *lv_named(const struct lvm_lv *lv, uint32_t n, const char *name)
@@ -235,7 +172,7 @@ static int thick_info(const struct lvm_place *p, struct pool_info *ret, struct a
         if (err != 0) return err;
         err = lvm_parse_vgs(r.out, a, &vg, &n, &line);
         if (err != 0 || n != 1)
-                return not_understood(t, "vgs", err != 0 ? err : E_PROTOCOL, err != 0 ? line : r.out);
+                return lvm_not_understood(t, "vgs", err != 0 ? err : E_PROTOCOL, err != 0 ? line : r.out);
         if (strchr(vg->attr, 'p') != NULL) {
                 trouble_set(t, E_STORAGE, TROUBLE_POOL, "Volume group %s lacks a disk.", p->vg);
                 trouble_cause(t, "Its attributes are '%s' (partial).", vg->attr);
@@ -464,7 +401,7 @@ static int choose_volumes(struct lvm_target *g, const struct dev *d, struct lvm_
         for (const char *p = r.out; err == 0 && *(p += strspn(p, " \n")) != '\0';) {
                 size_t n = strcspn(p, " \n");
                 if (p[0] != '/')
-                        return not_understood(t, "pvs", E_PROTOCOL, p); /* [unknown]: a disk is missing */
+                        return lvm_not_understood(t, "pvs", E_PROTOCOL, p); /* [unknown]: a disk is missing */
                 if (w->volumes_n == LVM_WORDS_MAX) break;
                 w->volumes[w->volumes_n++] = arena_strndup(&g->a, p, n);
                 p += n;
@@ -490,7 +427,7 @@ static int lvcreate(struct lvm_target *g, const struct lvm_words *w, const char 
         const char *argv[CREATE_ARGS_MAX] = { "lvcreate", "--config", LVM_NO_SCAN, "--yes" };
         unsigned n = 4;
         for (; *fixed != NULL; fixed++) {
-                assert(n < ARGS_MAX);
+                assert(n < LVM_ARGS_MAX);
                 argv[n++] = *fixed;
         }
         for (unsigned i = 0; i < w->n; i++) argv[n++] = w->words[i];

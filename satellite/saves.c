@@ -105,6 +105,7 @@ static int put_wanted(struct manager *m, struct arena *a, struct sat_wanted *w)
         if (m->next_note != NULL) SET(w, sat_wanted, next_note, m->next_note);
 #endif
         SET_N(w, sat_wanted, controllers, m->controllers, m->controllers_n);
+        SET_N(w, sat_wanted, disk_pools, m->make, m->make_n);
         return 0;
 }
 

@@ -95,6 +95,14 @@ int zfs_run(const struct zfs_args *c, struct arena *a, struct trouble *t)
         return err;
 }
 
+int zfs_output(const struct zfs_args *c, struct arena *a, const char **ret, struct trouble *t)
+{
+        struct exec_result r;
+        int err = run_once(c, a, &r, t);
+        if (err == 0) *ret = r.out;
+        return err;
+}
+
 /* ---- tables ---- */
 
 int zfs_list(const char *place, struct arena *a, struct zfs_row **ret, uint32_t *ret_n, struct trouble *t)

@@ -7,7 +7,7 @@
 #include "satellite/exec.h"
 #include "satellite/zfs_report.h"
 
-#define ZFS_ARGS_MAX 96
+#define ZFS_ARGS_MAX 192
 
 /* A command that grows; argv[0] is the program. */
 struct zfs_args {
@@ -26,6 +26,9 @@ void zfs_set_deadline(unsigned ms);
 /* Runs it. 0; E_BUSY: the dataset is in use (after some tries); E_NO_SPACE; E_NOT_FOUND: no such pool or dataset;
  * E_EXISTS: the name is taken, or snapshots or clones depend on it; E_PROGRAM and what exec_try() says, all explained in t. */
 int zfs_run(const struct zfs_args *c, struct arena *a, struct trouble *t) MUST_USE;
+
+/* The same once, and what it printed. */
+int zfs_output(const struct zfs_args *c, struct arena *a, const char **ret, struct trouble *t) MUST_USE;
 
 /* Everything of the place: itself, its volumes, and their snapshots. */
 int zfs_list(const char *place, struct arena *a, struct zfs_row **ret, uint32_t *ret_n,

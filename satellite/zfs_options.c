@@ -98,3 +98,36 @@ int zfs_options_parse(const char *text, bool create, struct arena *a, struct zfs
                 if (err != 0) return err;
         }
 }
+
+/* What may be said of a pool that is made: nothing that would put its state elsewhere or that the satellite needs. */
+static bool is_pool_property(const char *text)
+{
+        static const char *const known[] = { "ashift=", "autotrim=", "autoexpand=", "autoreplace=",
+                "comment=", "failmode=", "compatibility=", "feature@", "listsnapshots=", "delegation=" };
+        for (size_t i = 0; i < ARRAY_LEN(known); i++)
+                if (starts(text, known[i])) return true;
+        return false;
+}
+
+int zpool_options_parse(const char *text, struct arena *a, struct zfs_options *ret, struct fail *f)
+{
+        *ret = (struct zfs_options){ .words = arena_alloc(a, WORDS_MAX * sizeof *ret->words) };
+        if (text == NULL) return 0;
+        for (;;) {
+                const char *word, *value;
+                int err = next_word(&text, a, &word, f);
+                if (err != 0 || word == NULL) return err;
+                if (ret->n + 2 > WORDS_MAX) return fail_set(f, E_INVALID, "there are too many options");
+                bool pool = starts(word, "-o");
+                if (!pool && !starts(word, "-O"))
+                        return fail_set(f, E_INVALID, "option %s is not supported", word);
+                value = word + 2;
+                if (*value == '\0') err = next_word(&text, a, &value, f);
+                if (err == 0) err = take_property(value, true, ret, f);
+                if (err == 0 && pool && !is_pool_property(value))
+                        err = fail_set(
+                                f, E_INVALID, "'%s' is not one of the properties that are handed on", value);
+                if (err != 0) return err;
+                add(ret, pool ? "-o" : "-O", value);
+        }
+}

@@ -22,5 +22,7 @@ struct zfs_options {
 /* text NULL: none. create: -b, -s and volblocksize are allowed as well. E_INVALID with the option in f. */
 int zfs_options_parse(
         const char *text, bool create, struct arena *a, struct zfs_options *ret, struct fail *f) MUST_USE;
+/* Options of `zpool create`: -o with a property of pools, -O with one of file systems. */
+int zpool_options_parse(const char *text, struct arena *a, struct zfs_options *ret, struct fail *f) MUST_USE;
 
 #endif

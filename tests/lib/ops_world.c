@@ -185,6 +185,34 @@ static void observe_disk(struct tx *tx, const char *node, const char *device, in
         (void)row_put(tx, &obs_disks_type, &o);
 }
 
+/* How the making of every pool out of disks there has ended, in its present phase. */
+static void observe_made(struct ops_world *w, struct tx *tx, const char *node, const char *state)
+{
+        struct tx *wanted = kv_mem_read(w->wanted);
+        struct disk_pool d, key = { .node_name = node };
+        struct obs_disk_pools o = { 0 };
+        struct obs_disk_pool pools[8] = { 0 };
+        struct api_rc why = { 0 };
+        struct row_scan s;
+        uint32_t n = 0;
+        bool failed = strcmp(state, "FAILED") == 0;
+        SET(&why, api_rc, ret_code, INT64_MIN | 990);
+        SET(&why, api_rc, message, "so it was asked");
+        row_scan_open(&s, wanted, &disk_pool_type, &key, 1);
+        while (n < ARRAY_LEN(pools) && row_scan_next(&s, &w->arena, &d)) {
+                SET(&pools[n], obs_disk_pool, uuid, d.uuid);
+                SET(&pools[n], obs_disk_pool, phase, d.phase);
+                SET(&pools[n], obs_disk_pool, state, failed ? sat_step_state_FAILED : sat_step_state_DONE);
+                if (failed) SET_N(&pools[n], obs_disk_pool, reports, &why, 1);
+                n++;
+        }
+        row_scan_close(&s);
+        kv_mem_end(wanted);
+        SET(&o, obs_disk_pools, node_name, node);
+        SET_N(&o, obs_disk_pools, pools, pools, n);
+        (void)row_put(tx, &obs_disk_pools_type, &o);
+}
+
 static void observe_rsc(
         struct ops_world *w, struct tx *tx, const char *rsc, const char *node, const char *state)
 {
@@ -300,6 +328,7 @@ bool ops_world_observe(struct ops_world *w, const char *method, const char *path
         else if (strcmp(method, "DISK") == 0 && strchr(body, '/') != NULL)
                 observe_disk(tx, path, arena_strndup(&w->arena, body, strcspn(body, "/")),
                         atoll(strchr(body, '/') + 1));
+        else if (strcmp(method, "MADE") == 0) observe_made(w, tx, path, body);
         else if (strcmp(method, "POOL") == 0 && n == 2) observe_pool(tx, part[0], part[1], body);
         else if (strcmp(method, "RSC") == 0 && n == 2) observe_rsc(w, tx, part[0], part[1], body);
         else known = false;

@@ -36,6 +36,7 @@ int ops_world_call(struct ops_world *w, const char *method, const char *path, co
  *   OFFLINE  "n1"       ""                     is not
  *   POOL     "n1/pool"  "free/total"           KiB
  *   DISK     "n1"       "device/GiB"           its only disk that nobody uses
+ *   MADE     "n1"       "DONE" | "FAILED"      so ended the phase of the pools that it makes out of disks
  *   RSC      "rsc/n1"   "created" | "in_use"   is there
  *   CONFIRM  "n1"       ""                     has removed everything that it was to remove
  *   SAGA     ""         "over" | "fails"       the phase of every long operation

@@ -2,12 +2,14 @@
 killed between any two steps."""
 import concurrent.futures
 import re
+import subprocess
 
-from lib_e2e import Cluster, wait_for
+from lib_e2e import BUILD, Cluster, wait_for
 from rig import TOP, Guest, Satellite
 
 MIB = 1024  # KiB
 POINTS = re.findall(r'^INJECT\((LVM_\w+),', (TOP / 'wire/def/inject.def').read_text(), re.M)
+DISK_POINTS = re.findall(r'^INJECT\((DISK_POOL_\w+),', (TOP / 'wire/def/inject.def').read_text(), re.M)
 POINTS.remove('LVM_RENAMED')  # of snapshots: scenario_snap.py
 
 
@@ -114,6 +116,66 @@ def disks(bed):
     wait_for('no disk', lambda: listed() == [], 600, 1)
     bed.guest.run(f'wipefs -qa {second}')
     wait_for('the second disk again', lambda: listed() == [second], 600, 1)
+
+
+def make_pool(bed, *words, ok=True):
+    """`outrigger physical-storage create-device-pool`: its output, and whether it went well."""
+    done = subprocess.run([str(BUILD / 'outrigger'), '--controllers', bed.cluster.address('c1'), 'physical-storage', 'create-device-pool',
+                           *words], capture_output=True, text=True, timeout=600)
+    assert (done.returncode == 0) == ok, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def unmake(bed, pool, vg):
+    """The storage pool, and what it was made of, by hand."""
+    if pool:
+        bed.rest.call('DELETE', f'/v1/nodes/n1/storage-pools/{pool}').ok()
+    bed.guest.run(f'vgremove -q -y -f {vg} && pvremove -q /dev/disk/by-id/virtio-data1')
+
+
+def device_pools(bed):
+    """Disks become pools by the CLI: what somebody uses is refused and keeps its bytes; options reach the programs; volumes are made there."""
+    first, second = '/dev/disk/by-id/virtio-data0', '/dev/disk/by-id/virtio-data1'
+    told = make_pool(bed, 'lvm', 'n1', first, '--pool-name', 'other', ok=False)
+    assert 'other devices are made of it' in told or 'signature' in told or 'open' in told, told
+    bed.guest.run(f'mkfs.ext4 -q {second} && sha256sum <{second} >/run/sum')
+    told = make_pool(bed, 'lvmthin', 'n1', second, '--pool-name', 'fast', '--storage-pool', 'fast', ok=False)
+    assert 'signature' in told and 'wipefs' in told, told
+    bed.guest.run(f'sha256sum <{second} | cmp - /run/sum && wipefs -qa {second}')
+    told = make_pool(bed, 'lvm', 'n1', second, '--pool-name', 'vg0', ok=False)
+    assert 'volume group vg0 already' in told, told
+    told = make_pool(bed, 'lvm', 'n1', second, '--pool-name', 'fast', '--vg-create-arguments=--shared', ok=False)
+    assert '--shared' in told, told
+    make_pool(bed, 'lvmthin', 'n1', second, '--pool-name', 'fast', '--storage-pool', 'fast', '--lv-create-arguments=--chunksize=128k',
+              '--vg-create-arguments=-s 8m')
+    assert bed.pool('fast')['props']['StorDriver/StorPoolName'] == 'linstor_fast/fast'
+    assert bed.guest.run('vgs --noheadings --units k --nosuffix -o vg_extent_size linstor_fast').strip() == '8192.00'
+    assert bed.guest.run('lvs --noheadings --units k --nosuffix -o chunk_size linstor_fast/fast').strip() == '128.00'
+    assert bed.pool('fast')['free_capacity'] > 1800 * MIB, bed.pool('fast')
+    bed.define('there', 24 * MIB)
+    bed.place('there', 'fast')
+    path = bed.device('there', 24 * MIB)
+    bed.guest.run(f'echo text | dd of={path} conv=sync oflag=direct bs=4096 2>/dev/null; test "$(head -c 4 {path})" = text')
+    bed.delete('there')
+    wait_for('the volume to be gone', lambda: 'there' not in bed.guest.run('lvs --noheadings -o lv_name linstor_fast'), 600, 0.5)
+    unmake(bed, 'fast', 'linstor_fast')
+
+
+def device_pool_killed(bed, point):
+    """The satellite dies while it makes a pool and is started again: the pool is made, once, and registered."""
+    wait_for('the disk to be free', lambda: bed.rest.get('/v1/physical-storage/n1').ok().json, 600, 1)
+    bed.satellite.stop('KILL')
+    bed.satellite.start(inject=point.lower())
+    wait_for('the node', bed.online, 600, 0.3)
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        done = pool.submit(make_pool, bed, 'lvmthin', 'n1', '/dev/disk/by-id/virtio-data1', '--pool-name', 'vg9/thin', '--storage-pool', 'late')
+        wait_for(f'death at {point}', lambda: not bed.satellite.running(), 600, 0.3)
+        bed.satellite.start()
+        done.result()
+    wait_for('the pool', lambda: any(p['storage_pool_name'] == 'late' and p.get('free_capacity', 0) > 1800 * MIB for p in bed.rest.get(
+        '/v1/nodes/n1/storage-pools').ok().json), 600, 0.5)
+    assert bed.guest.run('vgs --noheadings -o vg_name,lv_count vg9').split() == ['vg9', '1']
+    unmake(bed, 'late', 'vg9')
 
 
 def options(bed):
@@ -230,6 +292,9 @@ def run(suite, work, image, everything):
         for pool in ('thick', 'thin'):
             suite.check(f'create, write, grow, read, delete in pool {pool}', life, bed, pool)
         suite.check('disks that nobody uses', disks, bed)
+        suite.check('disks that become pools', device_pools, bed)
+        for point in DISK_POINTS if everything else ():
+            suite.check(f'a disk that becomes a pool, killed at {point}', device_pool_killed, bed, point)
         suite.check('options of lvcreate', options, bed)
         suite.check('a device in use', in_use, bed)
         suite.check('a volume that is not ours', foreign, bed)
