@@ -194,10 +194,10 @@ static void test_gi_texts(void **state)
                 const char *want;
         } rows[] = {
                 { DRBD_GEN_9, DRBD_SEED_NONE, true, NULL },
-                { DRBD_GEN_9, DRBD_SEED_WINNER, true, "F:D:0:0:1:1:0:0:0:0" },
-                { DRBD_GEN_9, DRBD_SEED_WINNER, false, "0:D:0:0:0:0:0:0:0:0" },
-                { DRBD_GEN_9, DRBD_SEED_DAY0, true, "D:0:0:0:1:1:0:0:0:0" },
-                { DRBD_GEN_9, DRBD_SEED_DAY0, false, "D:0:0:0:0:0:0:0:0:0" },
+                { DRBD_GEN_9, DRBD_SEED_WINNER, true, "F:D:0:0:1:1" },
+                { DRBD_GEN_9, DRBD_SEED_WINNER, false, ":D" },
+                { DRBD_GEN_9, DRBD_SEED_DAY0, true, "D:0:0:0:1:1" },
+                { DRBD_GEN_9, DRBD_SEED_DAY0, false, NULL },
                 { DRBD_GEN_84, DRBD_SEED_WINNER, true, "F:D:0:0:1:1:0:0:0:0" },
                 { DRBD_GEN_84, DRBD_SEED_WINNER, false, NULL },
                 { DRBD_GEN_84, DRBD_SEED_DAY0, true, "D:0:0:0:1:1:0:0:0:0" },
@@ -209,6 +209,57 @@ static void test_gi_texts(void **state)
                 assert_int_equal(any, rows[i].want != NULL);
                 if (any) assert_string_equal(out, rows[i].want);
         }
+}
+
+/* The ids of all slots, one after the other as the satellite sets them, and what the real drbdmeta then has. */
+static bool run_meta(const char *path, const char *how, char *out, size_t size)
+{
+        char cmd[256];
+        snprintf(cmd, sizeof cmd, "drbdmeta --force 1048575 v09 %s internal %s 2>/dev/null", path, how);
+        FILE *f = popen(cmd, "r");
+        if (f == NULL) return false;
+        out[fread(out, 1, size - 1, f)] = '\0';
+        return pclose(f) == 0;
+}
+
+static void seed_file(const char *path, enum drbd_seed seed, unsigned own, char *dump, size_t size)
+{
+        static const char day0[] = "AAAAAAAAAAAAAAA2", fresh[] = "BBBBBBBBBBBBBBB4";
+        char gi[DRBD_GI_SIZE], how[DRBD_GI_SIZE + 64];
+        assert_int_equal(truncate(path, 0), 0);
+        assert_int_equal(truncate(path, 8 << 20), 0);
+        assert_true(run_meta(path, "create-md 7", dump, size));
+        for (unsigned id = 0; id < DRBD_NODE_IDS; id++) {
+                if (!drbd_seed_gi(DRBD_GEN_9, seed, id == own, day0, fresh, gi)) continue;
+                snprintf(how, sizeof how, "--node-id %u set-gi %s", id, gi);
+                if (!run_meta(path, how, dump, size)) fail_msg("drbdmeta refuses %s", how);
+        }
+        assert_true(run_meta(path, "dump-md", dump, size));
+}
+
+static void test_gi_against_drbdmeta(void **state)
+{
+        (void)state;
+        static char dump[32768];
+        char path[] = "/tmp/test_drbd_rules.XXXXXX";
+        if (access("/sbin/drbdmeta", X_OK) != 0) {
+                print_message("skipped: drbdmeta is not installed (package drbd-utils)\n");
+                skip();
+        }
+        int fd = mkstemp(path);
+        assert_true(fd >= 0);
+        close(fd);
+        for (unsigned own = 0; own < DRBD_NODE_IDS; own += 31) {
+                unsigned slots = 0;
+                seed_file(path, DRBD_SEED_WINNER, own, dump, sizeof dump);
+                assert_contains(dump, "current-uuid 0xBBBBBBBBBBBBBBB4;\nflags 0x00000091;");
+                for (const char *p = dump; (p = strstr(p, "bitmap-uuid 0xAAAAAAAAAAAAAAA2;")) != NULL; p++)
+                        slots++;
+                assert_int_equal(slots, DRBD_NODE_IDS);
+                seed_file(path, DRBD_SEED_DAY0, own, dump, sizeof dump);
+                assert_contains(dump, "current-uuid 0xAAAAAAAAAAAAAAA2;\nflags 0x00000091;");
+        }
+        unlink(path);
 }
 
 /* ---- members ---- */
@@ -418,6 +469,7 @@ int main(void)
                 cmocka_unit_test(test_md_sizes),
                 cmocka_unit_test(test_gross_and_back),
                 cmocka_unit_test(test_against_drbdmeta),
+                cmocka_unit_test(test_gi_against_drbdmeta),
                 cmocka_unit_test(test_seeds),
                 cmocka_unit_test(test_gi_texts),
                 cmocka_unit_test(test_quorum),

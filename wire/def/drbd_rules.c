@@ -112,17 +112,15 @@ int drbd_seed_pick(const struct drbd_seed_input *in, enum drbd_seed *ret, struct
                 in->day0 == NULL ? "missing" : "no generation id (16 hexadecimal digits)");
 }
 
+/* drbdmeta of DRBD 9 keeps one current id and one set of flags for all slots, and sets them with each: empty fields leave them alone. */
 bool drbd_seed_gi(enum drbd_gen gen, enum drbd_seed seed, bool own, const char *day0, const char *fresh,
         char out[DRBD_GI_SIZE])
 {
-        if (seed == DRBD_SEED_NONE) return false;
-        if (gen == DRBD_GEN_84 && !own) return false;
-        const char *tail =
-                own ? ":0:0:1:1:0:0:0:0" : ":0:0:0:0:0:0:0:0"; /* history, consistent, was up to date */
-        if (seed == DRBD_SEED_DAY0)
-                snprintf(out, DRBD_GI_SIZE, "%s:0%s", day0, own ? tail : ":0:0:0:0:0:0:0:0");
-        else if (own) snprintf(out, DRBD_GI_SIZE, "%s:%s%s", fresh, day0, tail);
-        else snprintf(out, DRBD_GI_SIZE, "0:%s%s", day0, tail);
+        const char *flags = gen == DRBD_GEN_84 ? "1:1:0:0:0:0" : "1:1"; /* consistent, was up to date */
+        if (seed == DRBD_SEED_NONE || (!own && (gen == DRBD_GEN_84 || seed == DRBD_SEED_DAY0))) return false;
+        if (!own) snprintf(out, DRBD_GI_SIZE, ":%s", day0);
+        else if (seed == DRBD_SEED_DAY0) snprintf(out, DRBD_GI_SIZE, "%s:0:0:0:%s", day0, flags);
+        else snprintf(out, DRBD_GI_SIZE, "%s:%s:0:0:%s", fresh, day0, flags);
         return true;
 }
 

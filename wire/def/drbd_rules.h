@@ -54,7 +54,7 @@ struct drbd_seed_input {
 };
 /* E_NOT_FOUND: day0 is needed and is not there (or is not such an id); f says so. */
 int drbd_seed_pick(const struct drbd_seed_input *in, enum drbd_seed *ret, struct fail *f) MUST_USE;
-/* The argument of drbdmeta set-gi for the slot of node id slot (8.4 has one slot: own), or false: that slot is left alone.
+/* The argument of drbdmeta set-gi for one slot (8.4 has one: own), or false: that slot is left alone.
  * fresh: 16 random digits, the winner's. */
 #define DRBD_GI_SIZE 80
 bool drbd_seed_gi(enum drbd_gen gen, enum drbd_seed seed, bool own, const char *day0, const char *fresh,
