@@ -64,6 +64,12 @@ static void begin(struct driver *d)
         d->store->ops->install_begin(d->store, begun, d);
 }
 
+/* Would the log be cut below what is committed? It has then all that the snapshot would bring. */
+static bool takes_back(const struct driver *d, uint64_t index)
+{
+        return index <= d->applied.index || (guard_on(GUARD_KEEP) && index <= raft_commit_index(&d->raft));
+}
+
 /* Everything is there: now the core may know. */
 static void loaded(struct driver *d)
 {
@@ -74,6 +80,9 @@ static void loaded(struct driver *d)
 
         r->state = RECV_IDLE;
         if (d->installing || (d->raft.state == RAFT_LEADER && r->term == raft_current_term(&d->raft))) return;
+        /* It came by the log meanwhile: the core answers that where it knows the entry, and would install it where not. */
+        if (guard_on(GUARD_KEEP) && takes_back(d, r->index) && step_term_of(d, r->index) < r->last_term)
+                return;
         if (conf_decode(buf_blob(&r->conf), &is->conf) < 0) return;
         is->term = r->term;
         is->last_index = r->index;
@@ -149,7 +158,7 @@ void snap_on_begin(struct driver *d, struct peer *p, const struct rf_snap_begin 
                 return;
         }
         /* While one installs the core would lose track of a second one; the leader asks again. */
-        if (d->installing || m->index <= d->applied.index) {
+        if (d->installing || takes_back(d, m->index)) {
                 ack(d, p->id, m->transfer, 0, E_BUSY);
                 return;
         }

@@ -376,6 +376,21 @@ void step_feed(struct driver *d, struct peer *p, const struct rf_append *m)
         receive_split(d, p, m, m->prev_index, m->prev_term, 0);
 }
 
+/* KEEP: the core guards its commit index, which begins anew at each start; what is applied was committed as well. Entries
+ * that say otherwise come from a cluster that has lost them, or of which this member is no part any more. */
+static bool contradicts(const struct driver *d, const struct rf_append *m)
+{
+        uint64_t kept = MAX(raft_commit_index(&d->raft), d->applied.index), index = m->prev_index;
+
+        if (!guard_on(GUARD_KEEP) || d->installing || m->term < raft_current_term(&d->raft)) return false;
+        if (index >= kept || step_term_of(d, index) != m->prev_term) return false;
+        for (uint32_t i = 0; i < m->entries_n && ++index <= kept; i++) {
+                uint64_t term = step_term_of(d, index);
+                if (term != 0 && term != m->entries[i].term) return true;
+        }
+        return false;
+}
+
 static void on_append(struct driver *d, struct peer *p, const struct rf_append *m)
 {
         uint64_t prev = m->prev_index, prev_term = m->prev_term, offset = d->raft.trail.offset;
@@ -384,6 +399,10 @@ static void on_append(struct driver *d, struct peer *p, const struct rf_append *
 
         if (d->raft.state == RAFT_LEADER && m->term == raft_current_term(&d->raft))
                 return; /* cannot be; the core would break */
+        if (contradicts(d, m)) {
+                drv_fatal(d, E_CORRUPT, "the leader's log contradicts what was committed here");
+                return;
+        }
         if (m->term >= raft_current_term(&d->raft)) {
                 elect_leader_heard(d);
                 d->heard_term = m->term;

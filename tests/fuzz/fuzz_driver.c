@@ -23,6 +23,7 @@ struct bed {
         uint64_t committed[COMMITS_MAX];         /* a hash by index, 0 = not seen */
         unsigned asked, answered;
         struct arena arena;
+        const char *step_name;
 };
 
 /* ---- what the driver calls ---- */
@@ -396,6 +397,9 @@ static void step(struct bed *b, struct input *in)
 {
         unsigned what = input_below(in, 16), k;
         if (!b->driver->started && what >= 6 && what <= 12) what = 2; /* a sole voter writes its term first */
+        static const char *const names[16] = { "tick", "tick", "disk", "disk", "disk", "raw", "append",
+                "append", "append", "votes", "result", "result", "snapshot", "call", "link", "restart" };
+        b->step_name = names[what];
         switch (what) {
         case 0:
         case 1:
@@ -430,6 +434,21 @@ static void step(struct bed *b, struct input *in)
         }
 }
 
+/* FUZZ_TRACE=1: a line for each step. */
+static void trace(struct bed *b, unsigned i)
+{
+        static int on = -1;
+        if (on < 0) on = getenv("FUZZ_TRACE") != NULL;
+        if (on == 0) return;
+        struct driver *d = b->driver;
+        struct raft *r = &d->raft;
+        (void)fprintf(stderr,
+                "%u: %s state %d term %llu last %llu commit %llu applied %llu installing %d fatal %d\n", i,
+                b->step_name, d->started ? raft_state(r) : -1, (unsigned long long)raft_current_term(r),
+                (unsigned long long)raft_last_index(r), (unsigned long long)raft_commit_index(r),
+                (unsigned long long)d->applied.index, d->installing, b->fatal);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
         struct input in = { data, size };
@@ -447,6 +466,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         open_driver(b);
         for (unsigned i = 0; i < STEPS_MAX && in.n > 0 && !b->fatal; i++) {
                 step(b, &in);
+                trace(b, i);
                 check(b);
                 arena_reset(&b->arena);
         }

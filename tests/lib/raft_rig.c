@@ -52,30 +52,36 @@ static void drop_frames(struct rig *r)
         }
 }
 
-void rig_free(struct rig *r)
+static void start(struct rig *r, struct rig_node *n)
 {
-        for (unsigned i = 1; i <= RIG_MAX; i++) {
-                struct rig_node *n = &r->nodes[i];
-                if (!n->store) continue;
-                drv_process_dies(n->driver);
-                store_mem_crash(n->store, NULL, NULL);
-                driver_close(n->driver);
-                store_mem_free(n->store);
-        }
-        drop_frames(r);
-        free(r);
+        struct driver_config c = { .id = n->no,
+                .name = "n",
+                .address = n->address,
+                .election_ms = 1000,
+                .heartbeat_ms = 100,
+                .seed = 100 + n->no,
+                .snapshot_entries = r->snapshot_entries,
+                .trailing_entries = r->trailing,
+                .store = store_mem_store(n->store),
+                .env = &n->env,
+                .ops = &ops,
+                .arg = n };
+        struct fail why;
+
+        if (driver_open(&c, &n->driver, &why) < 0) abort();
+        store_mem_run(n->store);
+}
+
+static void stop(struct rig_node *n)
+{
+        drv_process_dies(n->driver);
+        store_mem_crash(n->store, NULL, NULL);
+        driver_close(n->driver);
 }
 
 void rig_boot(struct rig *r, unsigned no, const char *roles)
 {
         struct rig_node *n = &r->nodes[no];
-        struct driver_config c = { .id = no,
-                .name = "n",
-                .election_ms = 1000,
-                .heartbeat_ms = 100,
-                .seed = 100 + no,
-                .ops = &ops,
-                .arg = n };
         struct driver_founder f[RIG_MAX];
         char addresses[RIG_MAX][8];
         uint32_t founders_n = 0;
@@ -97,13 +103,25 @@ void rig_boot(struct rig *r, unsigned no, const char *roles)
         if (founders_n && driver_found(store_mem_store(n->store), f, founders_n, BLOB(NULL, 0),
                                   (void (*)(void *))store_mem_run, n->store, &why) < 0)
                 abort();
-        c.address = n->address;
-        c.snapshot_entries = r->snapshot_entries;
-        c.trailing_entries = r->trailing;
-        c.store = store_mem_store(n->store);
-        c.env = &n->env;
-        if (driver_open(&c, &n->driver, &why) < 0) abort();
-        store_mem_run(n->store);
+        start(r, n);
+}
+
+void rig_restart(struct rig *r, unsigned no)
+{
+        stop(&r->nodes[no]);
+        start(r, &r->nodes[no]);
+}
+
+void rig_free(struct rig *r)
+{
+        for (unsigned i = 1; i <= RIG_MAX; i++) {
+                struct rig_node *n = &r->nodes[i];
+                if (!n->store) continue;
+                stop(n);
+                store_mem_free(n->store);
+        }
+        drop_frames(r);
+        free(r);
 }
 
 void rig_links(struct rig *r, const char *groups)

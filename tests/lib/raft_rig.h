@@ -42,6 +42,8 @@ void rig_free(struct rig *r);
 /* Makes node no over a store with this configuration as entry 1 ("v--" style by id: v voter, s standby, p
  * spare; NULL = empty) */
 void rig_boot(struct rig *r, unsigned no, const char *roles);
+/* The process dies and starts again, with what its disk has. */
+void rig_restart(struct rig *r, unsigned no);
 /* Groups of nodes that hear each other: "12|345". */
 void rig_links(struct rig *r, const char *groups);
 /* Frames and disks until nothing moves. */

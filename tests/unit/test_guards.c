@@ -602,6 +602,34 @@ static void test_snap(void **state)
         assert_false(snap_arrives());
 }
 
+/* ---- KEEP: what was applied is not replaced, though the commit index begins anew ---- */
+
+static bool keep_keeps(void)
+{
+        struct rig *r = rig_new();
+        struct rf_entry old = entry(2, LOG_BARRIER, BLOB("", 0)), other = entry(5, LOG_BARRIER, BLOB("", 0));
+        bool kept;
+
+        rig_boot(r, 2, "vvv");
+        append(r, 2, 1, 1, 2, 1, 1, 2, &old, 1);
+        assert_int_equal(rig_status(r, 2).applied_index, 2);
+        rig_restart(r, 2);
+        assert_int_equal(rig_status(r, 2).commit_index, 1);
+        assert_int_equal(rig_status(r, 2).applied_index, 2);
+        append(r, 2, 3, 1, 5, 1, 1, 1, &other, 1);
+        kept = step_term_of(r->nodes[2].driver, 2) == 2;
+        if (kept) assert_int_equal(r->nodes[2].fatal, E_CORRUPT);
+        rig_free(r);
+        return kept;
+}
+
+static void test_keep(void **state)
+{
+        assert_true(keep_keeps());
+        off(GUARD_KEEP);
+        assert_false(keep_keeps());
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
@@ -620,6 +648,7 @@ int main(void)
                 cmocka_unit_test_setup(test_learn, reset),
                 cmocka_unit_test_setup(test_lesson, reset),
                 cmocka_unit_test_setup(test_snap, reset),
+                cmocka_unit_test_setup(test_keep, reset),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }
