@@ -83,6 +83,14 @@ static bool is_buried(const struct waits_view *view, const struct wait_item *ite
         return found;
 }
 
+/* After the tombstone is forgotten, the row of a name that has snapshots left goes on without a revision and without volumes. */
+static bool has_no_volumes(struct tx *observed, const struct wait_item *item, struct arena *a)
+{
+        struct obs_rsc r, key = { .node_name = item->node_name, .rsc_name = item->rsc_name };
+        return item->rsc_name != NULL && row_get(observed, &obs_rsc_type, &key, a, &r) == 0 &&
+               r.revision == 0 && r.volumes_n == 0;
+}
+
 /* A saga has ended when its row is gone; a failed one says why first. */
 static enum wait_verdict look_saga(const struct waits_view *view, const struct wait_item *item,
         struct arena *a, struct api_rc **rcs, uint32_t *rcs_n)
@@ -164,6 +172,9 @@ enum wait_verdict wait_item_look(const struct waits_view *view, const struct wai
         if (v == WAIT_DONE && item->gone && item->tombstone == NULL && !SABOTAGE(GONE_TOO_EARLY) &&
                 is_buried(view, item, a))
                 v = WAIT_PENDING;
+        else if (v == WAIT_PENDING && item->gone && item->tombstone == NULL &&
+                 has_no_volumes(observed, item, a) && !is_buried(view, item, a))
+                v = WAIT_DONE;
         if (v != WAIT_PENDING) return v;
         bool may_answer = n.connection_status == conn_status_ONLINE ||
                           n.connection_status == conn_status_CONNECTED ||

@@ -633,6 +633,33 @@ static void test_wait_gone(void **state)
         assert_int_equal(look(&i), WAIT_DONE);
 }
 
+/* Snapshots of the resource stay on the node: its row stays as well, and its revision is none once the tombstone is forgotten. */
+static void test_wait_gone_with_snapshots(void **state)
+{
+        struct wait_item i = item("r1", 5, true);
+        struct obs_snap snap = { 0 };
+        SET(&snap, obs_snap, snap_name, "s1");
+        SET(&snap, obs_snap, uuid, "u1");
+        SET(&snap, obs_snap, revision, 3);
+        SET(&snap, obs_snap, state, 0);
+        assert_ok(write_observed(do_online, NULL));
+        PUT(fx->wanted, tombstone, .node_name = "alpha", .rsc_name = "r1", .uuid = "u5", .revision = 5);
+        struct obs_rsc *r = obs("r1", 0, sat_step_state_DONE);
+        SET_N(r, obs_rsc, snapshots, &snap, 1);
+        report_rsc(r, true, 6);
+        assert_int_equal(look(&i), WAIT_PENDING); /* this member has not applied that it is forgotten */
+        DEL(fx->wanted, tombstone, .node_name = "alpha", .rsc_name = "r1", .uuid = "u5");
+        assert_int_equal(look(&i), WAIT_DONE);
+        fx->applied = 4;
+        assert_int_equal(look(&i), WAIT_PENDING);
+        fx->applied = 5;
+        struct obs_vlm v = { 0 };
+        SET(&v, obs_vlm, volume_number, 0);
+        SET_N(r, obs_rsc, volumes, &v, 1); /* it was not even told to delete */
+        report_rsc(r, true, 6);
+        assert_int_equal(look(&i), WAIT_PENDING);
+}
+
 static void test_wait_pool(void **state)
 {
         struct wait_item i = { 0 };
@@ -747,7 +774,7 @@ int main(void)
                 TEST(test_difference), TEST(test_dirty_bound), TEST(test_keys), TEST(test_entry),
                 TEST(test_reports), TEST(test_use_begins), TEST(test_status), TEST(test_wait_done_and_failed),
                 TEST(test_wait_offline), TEST(test_wait_comes_back_in_time), TEST(test_wait_deadline),
-                TEST(test_wait_gone), TEST(test_wait_pool), TEST(test_confirm), TEST(test_error_reports),
-                TEST(test_error_report_bound) };
+                TEST(test_wait_gone), TEST(test_wait_gone_with_snapshots), TEST(test_wait_pool),
+                TEST(test_confirm), TEST(test_error_reports), TEST(test_error_report_bound) };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }
