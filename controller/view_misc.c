@@ -36,11 +36,11 @@ void view_ctrl_props_info_all(struct view *v)
         static const struct {
                 const char *name;
                 enum prop_scope scope;
-        } kinds[] = { { "controller", PS_C }, { "node", PS_N }, { "storage-pool", PS_SP },
-                { "storage-pool-definition", PS_SPD }, { "resource-group", PS_RD },
-                { "resource-definition", PS_RD }, { "resource", PS_R }, { "volume-group", PS_VD },
-                { "volume-definition", PS_VD }, { "volume", PS_V }, { "resource-connection", PS_RC },
-                { "node-connection", PS_NC }, { "drbd-proxy", PS_PX } };
+        } kinds[] = { { "CONTROLLER", PS_C }, { "NODE", PS_N }, { "STORAGEPOOL", PS_SP },
+                { "STORAGEPOOL_DEFINITION", PS_SPD }, { "RESOURCE_GROUP", PS_RD },
+                { "RESOURCE_DEFINITION", PS_RD }, { "RESOURCE", PS_R }, { "VOLUME_GROUP", PS_VD },
+                { "VOLUME_DEFINITION", PS_VD }, { "VOLUME", PS_V }, { "RESOURCE_CONNECTION", PS_RC },
+                { "NODE_CONNECTION", PS_NC }, { "DRBD_PROXY", PS_PX } };
         view_raw(v, "{");
         for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
                 buf_printf(v->out, "%s\"%s\":", i != 0 ? "," : "", kinds[i].name);
@@ -120,6 +120,51 @@ void view_report_get(struct view *v)
                 view_refuse(v, RC_FAIL_UNKNOWN_ERROR, "There is no error report '%s'.", v->params[0]);
                 v->status = 404; /* LINSTOR has no code for it */
         }
+}
+
+/* ---- space ---- */
+
+static void space_line(
+        struct buf *text, const char *node, const char *pool, uint64_t total_kib, uint64_t free_kib)
+{
+        const double gib = 1024.0 * 1024.0;
+        uint64_t used_kib = total_kib > free_kib ? total_kib - free_kib : 0;
+        buf_printf(text, "%-20s %-20s %14.2f GiB %14.2f GiB %14.2f GiB\n", node, pool,
+                (double)total_kib / gib, (double)used_kib / gib, (double)free_kib / gib);
+}
+
+void view_space_report(struct view *v)
+{
+        struct buf text = { 0 };
+        struct arena a = { 0 };
+        struct row_scan s;
+        struct stor_pool p = { 0 };
+        uint64_t total_kib = 0, free_kib = 0;
+        uint32_t silent = 0;
+        buf_printf(&text, "%-20s %-20s %18s %18s %18s\n", "Node", "Storage pool", "Total", "Used", "Free");
+        row_scan_open(&s, v->tx, &stor_pool_type, &p, 0);
+        while (row_scan_next(&s, &a, &p)) {
+                if (p.provider_kind == provider_kind_DISKLESS) continue;
+                view_fill_pool(v, &p, &a);
+                if (!HAS(&p, stor_pool, total_capacity)) {
+                        silent++;
+                } else {
+                        space_line(&text, p.node_name, p.storage_pool_name, (uint64_t)p.total_capacity,
+                                (uint64_t)p.free_capacity);
+                        total_kib += (uint64_t)p.total_capacity;
+                        free_kib += (uint64_t)p.free_capacity;
+                }
+                arena_reset(&a);
+        }
+        row_scan_close(&s);
+        space_line(&text, "all", "", total_kib, free_kib);
+        if (silent != 0) buf_printf(&text, "Storage pools whose space is not known: %u\n", silent);
+        view_raw(v, "{\"reportText\":");
+        enc_json_str(buf_cstr(&text), v->out);
+        view_raw(v, "}");
+        if (text.err != 0) v->out->err = text.err;
+        arena_done(&a);
+        buf_done(&text);
 }
 
 /* ---- what does not exist yet: nothing to list ---- */

@@ -3,6 +3,7 @@
 Each test is a program: `OUTRIGGER_BUILD=BUILD_DIR python3 tests/e2e/NAME.py`. Its last line is
 "N passed, N failed, N skipped"; it exits 77 with a reason when this machine cannot run it."""
 import concurrent.futures
+import fcntl
 import http.client
 import json
 import os
@@ -35,6 +36,8 @@ def enter(packages=()):
         venv = BUILD / 'venv'
         python = str(venv / 'bin/python')
         marker = venv / ('have-' + '-'.join(packages))
+        lock = open(BUILD / 'venv.lock', 'w')  # until exec: several programs begin at once
+        fcntl.flock(lock, fcntl.LOCK_EX)
         if not marker.exists():
             made = subprocess.run(['python3', '-m', 'venv', str(venv)], capture_output=True, text=True)
             if made.returncode == 0:
