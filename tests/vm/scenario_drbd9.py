@@ -128,9 +128,10 @@ class Bed:
         for size in sizes:
             self.rest.call('POST', f'/v1/resource-definitions/{name}/volume-definitions', {'volume_definition': {'size_kib': size}}).ok()
 
-    def place(self, name, count=2, pool='thin'):
+    def place(self, name, nodes=None):
+        """Two replicas; nodes: there."""
         return self.rest.call('POST', f'/v1/resource-definitions/{name}/autoplace', {'select_filter': {
-            'place_count': count, 'storage_pool': pool}}).ok()
+            'place_count': 2, 'storage_pool': 'thin', **({'node_name_list': nodes} if nodes else {})}}).ok()
 
     def toggle(self, name, node, operation, **more):
         return self.rest.call('PUT', f'/v1/resource-definitions/{name}/resources/{node}/toggle-disk',
@@ -240,9 +241,10 @@ def made(bed):
     began = time.monotonic()
     bed.define('data', (SIZE, SIZE))
     bed.define('more', (SIZE,))
-    for name in ('data', 'more'):
-        bed.place(name)
-        bed.agree(name)
+    bed.place('data')
+    bed.agree('data')
+    bed.place('more', [node for node, f in bed.flags('data').items() if 'DISKLESS' not in f])
+    bed.agree('more')
     print(f'  two resources up to date after {time.monotonic() - began:.0f} s')
     for name in ('data', 'more'):
         flags = bed.flags(name)
