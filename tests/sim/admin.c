@@ -192,6 +192,10 @@ static void flap(struct sim *s)
 
         if (a == b || !s->nodes[a].up || !s->nodes[b].up) return;
         s->faults_n++;
+        if (s->two_links && sim_below(s, 3)) {
+                net_flap_one(s, a, b);
+                return;
+        }
         net_break(s, a, b, sim_below(s, 2) == 0);
         net_connect(s, a, b);
 }
@@ -215,6 +219,23 @@ static void pause_one(struct sim *s)
         profile_pause(s, n);
 }
 
+/* Little else, so that much is written, and who was away needs a snapshot over a link that is not to be relied on. */
+static void link_fault(struct sim *s, unsigned k)
+{
+        struct sim_node *n = &s->nodes[sim_below(s, s->nodes_n)];
+
+        if (k < 45) {
+                flap(s);
+        } else if (k < 60) {
+                net_cut_bulk(s);
+        } else if (k < 85) {
+                memset(s->cut, 0, sizeof(s->cut));
+                memset(s->bulk_cut, 0, sizeof(s->bulk_cut));
+        } else if (n->up && n != sim_leader(s)) {
+                node_crash(n, 1500 + sim_below(s, 3000));
+        }
+}
+
 void fault_event(struct sim *s)
 {
         unsigned k = sim_below(s, 100);
@@ -223,10 +244,15 @@ void fault_event(struct sim *s)
         (void)sim_event(s, s->now + 30 + sim_below(s, 500), EV_FAULT, 0);
         profile_clock(s);
         if (!s->faults) return;
+        if (s->two_links && sim_below(s, 4)) {
+                link_fault(s, k);
+                return;
+        }
         if (k < 25) {
                 partition(s);
         } else if (k < 50) {
                 memset(s->cut, 0, sizeof(s->cut));
+                memset(s->bulk_cut, 0, sizeof(s->bulk_cut));
         } else if (k < 78) {
                 crash_one(s);
         } else if (k < 82) {
@@ -242,6 +268,7 @@ void fault_event(struct sim *s)
 void fault_heal(struct sim *s)
 {
         memset(s->cut, 0, sizeof(s->cut));
+        memset(s->bulk_cut, 0, sizeof(s->bulk_cut));
         s->drop_permille = 0;
         for (unsigned i = 0; i < s->nodes_n; i++)
                 if (s->nodes[i].used && !s->nodes[i].up && !s->nodes[i].forever_dead) {

@@ -187,7 +187,7 @@ void node_crash(struct sim_node *n, unsigned down_ms)
         store_mem_crash(n->store, keep, s);
         driver_close(d);
         for (unsigned i = 0; i < s->nodes_n; i++) {
-                n->link[i] = false;
+                n->link[i] = n->bulk[i] = false;
                 if (i != n->slot) net_break(s, n->slot, i, true);
         }
         if (n->forever_dead) return;

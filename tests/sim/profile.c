@@ -7,6 +7,7 @@
  *   pauses        processes stop and go on as if nothing had been
  *   corrupt       a row of a log goes bad while the member is down; one member at a time
  *   releases      members of two releases, and raises of the feature level (release.c)
+ *   two links     the link for snapshots and that for Raft are made, fail and are cut each by itself
  *   damage        bytes of snapshots change on the way */
 #include "tests/sim/sim.h"
 
@@ -24,6 +25,8 @@ void profile_draw(struct sim *s)
         s->pauses = sim_below(s, 3) == 0;
         s->releases = sim_below(s, 3) == 0;
         s->corrupt = sim_below(s, 3) == 0 && s->volatiles + s->witnesses == 0 && kind >= 3;
+        s->two_links = sim_below(s, 4) == 0;
+        if (s->two_links) s->rate = 1; /* logs grow beyond what those lack who come back: snapshots */
         if (sim_below(s, 4) == 0) s->append_entries = 1 + sim_below(s, 3);
         if (kind < 3) {
                 s->churn = s->faults = true;
@@ -98,6 +101,7 @@ void profile_pause(struct sim *s, struct sim_node *n)
         if (!n->up || s->now < n->paused_until) return;
         s->faults_n++;
         n->paused_until = s->now + (sim_below(s, 2) ? sim_below(s, s->election_ms) : sim_below(s, 1200));
+        s->faults_n++;
         sim_note(s, "%llu is stopped until %llu", (unsigned long long)n->id,
                 (unsigned long long)n->paused_until);
 }

@@ -231,6 +231,44 @@ static bool play_damage(struct sim *s)
         return s->installs_n > installs && s->damage_n == 0;
 }
 
+/* ---- two-links ---- */
+
+/* Each of a pair's links is one of its own: the one for snapshots ends while a snapshot is on it, up to three times, under load; the
+ * other one stays. */
+static bool play_two_links(struct sim *s)
+{
+        struct sim_node *l, *f;
+        uint64_t upto, installs, n = 1 + sim_below(s, 3);
+
+        s->clients_n = 12;
+        s->rate = 4;
+        s->two_links = true;
+        sim_begin(s, 3);
+        UNTIL(s, 10000, ready_leader(s));
+        if (!(l = ready_leader(s))) return false;
+        f = &s->nodes[(l->slot + 1 + sim_below(s, 2)) % 3];
+        groups(s, EVERYBODY & ~BIT(f), 0);
+        upto = s->commit_max + 400 + sim_below(s, 100);
+        UNTIL(s, 60000, s->commit_max >= upto);
+        groups(s, EVERYBODY, 0);
+        for (uint64_t i = 0; i < n; i++) {
+                installs = s->installs_n;
+                UNTIL(s, 8000, s->installs_n > installs || f->driver->applied.index >= upto);
+                if (s->failed || ready_leader(s) != l) return s->failed;
+                if (f->driver->applied.index >= upto) return i > 0; /* it was quicker */
+                if (s->installs_n == installs) {
+                        sim_fail(s, "no snapshot is sent within 8 s of the link's return");
+                        return true;
+                }
+                spend(s, sim_below(s, 3));
+                net_bulk_again(s, l->slot, f->slot, 5 + sim_below(s, 1500));
+        }
+        UNTIL(s, 8000, f->driver->applied.index >= upto);
+        if (!s->failed && f->driver->applied.index < upto)
+                sim_fail(s, "the snapshot does not get there within 8 s");
+        return true;
+}
+
 /* ---- alone ---- */
 
 static struct sim_node *asks_for_votes(struct sim *s)
@@ -316,6 +354,7 @@ static const struct {
         { "old-term", play_old_term, 10 },
         { "non-voter", play_non_voter, 10 },
         { "damage", play_damage, 50 },
+        { "two-links", play_two_links, 50 },
         { "alone", play_alone, 50 },
         { "hub", play_hub, 50 },
 };

@@ -62,6 +62,8 @@ struct sim_node {
         struct store_mem *store;
         struct driver *driver;
         bool used, up, disk_busy, forever_dead, is_volatile, witness, link[NODES_MAX], fatal;
+        bool bulk
+                [NODES_MAX]; /* its link for snapshots is up; the same as link where these do not fail alone */
         bool crash_wanted;
         uint64_t reboot_at, deadline, spin_at;
         unsigned spin_n;
@@ -140,13 +142,15 @@ struct sim {
         uint64_t next_id;
         /* network */
         bool cut[NODES_MAX][NODES_MAX];
-        uint64_t generation[NODES_MAX][NODES_MAX], fifo[NODES_MAX][NODES_MAX][CHANNEL_N];
+        bool bulk_cut[NODES_MAX][NODES_MAX]; /* of the link for snapshots only */
+        uint64_t generation[NODES_MAX][NODES_MAX][CHANNEL_N], fifo[NODES_MAX][NODES_MAX][CHANNEL_N];
         unsigned drop_permille, delay_ms, leftover_permille;
         /* behaviour of this seed */
         bool faults, membership, transfers, resets, sole_start, slow_disks;
         unsigned volatiles, witnesses;             /* of the voters that are wanted */
         bool churn, clocks, damage, waves, pauses; /* profile.c */
         bool corrupt;                              /* rows of logs go bad on the disk */
+        bool two_links;                            /* each of a pair's two links may fail alone */
         uint64_t lost;     /* id of the member that this happened to, until it is removed */
         unsigned damage_n; /* so many chunks of snapshots are damaged for certain */
         unsigned append_entries;
@@ -247,6 +251,12 @@ void net_break(struct sim *s, unsigned a, unsigned b, bool reset_at_b);
 
 /* Both sides find the connection dead at that time, unless there is a new one by then. */
 void net_break_later(struct sim *s, unsigned a, unsigned b, uint64_t at);
+/* One of the pair's two links ends, and is made anew after a while; two_links only. */
+void net_flap_one(struct sim *s, unsigned a, unsigned b);
+/* The one for snapshots. */
+void net_bulk_again(struct sim *s, unsigned a, unsigned b, unsigned away_ms);
+/* What is sent on a pair's link for snapshots is lost, in one direction or both. */
+void net_cut_bulk(struct sim *s);
 
 /* failover.c: kills the leader of a quiet cluster n times and prints how long writes stood still; true when
  * p99 is below 500 ms (reset) or 2 s. */

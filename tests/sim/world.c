@@ -171,7 +171,8 @@ struct sim *sim_new(uint64_t seed, const struct workload *work)
 void sim_calm(struct sim *s)
 {
         s->faults = s->membership = s->transfers = s->sole_start = s->slow_disks = false;
-        s->corrupt = s->releases = s->churn = s->clocks = s->damage = s->waves = s->pauses = false;
+        s->corrupt = s->two_links = s->releases = s->churn = s->clocks = s->damage = s->waves = s->pauses =
+                false;
         s->volatiles = s->witnesses = s->append_entries = 0;
         s->drop_permille = s->leftover_permille = 0;
         s->delay_ms = 2;
