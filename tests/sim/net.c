@@ -128,7 +128,6 @@ static void break_one(struct sim *s, unsigned a, unsigned b, enum raft_channel c
 {
         uint64_t g = ++s->generation[a][b][channel];
 
-        s->faults_n++;
         s->generation[b][a][channel] = g;
         if (s->nodes[b].up && is_up(s, &s->nodes[b], a, channel))
                 tell(s, b, a, channel, false, reset_at_b, s->now + 1 + sim_below(s, 3));
