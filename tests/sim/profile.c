@@ -25,7 +25,8 @@ void profile_draw(struct sim *s)
         s->pauses = sim_below(s, 3) == 0;
         s->releases = sim_below(s, 3) == 0;
         s->corrupt = sim_below(s, 3) == 0 && s->volatiles + s->witnesses == 0 && kind >= 3;
-        s->two_links = s->seed * UINT64_C(0x9E3779B97F4A7C15) >> 62 == 0; /* no draw: what other seeds do stays */
+        s->two_links =
+                s->seed * UINT64_C(0x9E3779B97F4A7C15) >> 62 == 0; /* no draw: what other seeds do stays */
         if (s->two_links) s->rate = 1; /* logs grow beyond what those lack who come back: snapshots */
         if (sim_below(s, 4) == 0) s->append_entries = 1 + sim_below(s, 3);
         if (kind < 3) {
