@@ -1,6 +1,7 @@
 /* The table of verbs: names, short forms and options as LINSTOR's client has them. */
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "cli/passphrase.h"
 #include "cli/verb_rows.h"
@@ -59,10 +60,16 @@ static int before_pool_create(struct cli_call *call)
 /* LINSTOR's client spells the kinds without a line below. */
 static int before_device_pool(struct cli_call *call)
 {
-        const char *kind = cli_value(call, "kind"), *pool = cli_value(call, "--pool-name");
-        bool lvm = strcmp(kind, "LVMTHIN") == 0, zfs = strcmp(kind, "ZFSTHIN") == 0;
-        cli_body_put(call, "/provider_kind", json_string(lvm ? "LVM_THIN" : zfs ? "ZFS_THIN" : kind));
-        if (pool == NULL && cli_value(call, "--storage-pool") == NULL)
+        static const char *const kinds[][2] = { { "lvm", "LVM" }, { "lvmthin", "LVM_THIN" }, { "zfs", "ZFS" },
+                { "zfsthin", "ZFS_THIN" } };
+        const char *kind = cli_value(call, "kind"), *known = NULL;
+        for (size_t i = 0; i < ARRAY_LEN(kinds); i++)
+                if (strcasecmp(kind, kinds[i][0]) == 0 || strcasecmp(kind, kinds[i][1]) == 0)
+                        known = kinds[i][1];
+        if (known == NULL)
+                return cli_problem(call, "\"%s\" is no kind; use lvm, lvmthin, zfs or zfsthin", kind);
+        cli_body_put(call, "/provider_kind", json_string(known));
+        if (cli_value(call, "--pool-name") == NULL && cli_value(call, "--storage-pool") == NULL)
                 return cli_problem(
                         call, "name the pool by --pool-name, or the storage pool by --storage-pool");
         return 0;
@@ -236,8 +243,7 @@ static const struct cli_verb pool_verbs[] = {
         { "physical-storage", "ps", "create-device-pool", "cdp", "POST", "/v1/physical-storage/{node}",
                 "make a volume group, thin pool or ZFS pool out of disks that nobody uses",
                 before_device_pool, NULL,
-                { { ARG_POS, TYPE_UPPER, 0, "kind", "", "lvm, lvmthin, zfs or zfsthin" },
-                        POS("node", "{node}", "node"),
+                { POS("kind", "", "lvm, lvmthin, zfs or zfsthin"), POS("node", "{node}", "node"),
                         { ARG_POS_MANY, TYPE_STR, 0, "disks", "/device_paths/-", "paths of the disks" },
                         OPT(0, "--pool-name", "/pool_name",
                                 "name of the volume group (lvmthin: VG/THINPOOL, too) or ZFS pool"),
