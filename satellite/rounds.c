@@ -228,7 +228,8 @@ static void is_late(struct manager *m, struct round *r)
         trouble_cause(&t, "It has been running for more than %u s; a disk or a file system does not answer.",
                 m->round_deadline_ms / 1000);
         trouble_fix(&t, "Look into the kernel log. The work goes on when the device answers again.");
-        unit_set_troubles(u, &t, 1); /* it has not failed: sagas and clients that wait have deadlines of their own */
+        unit_set_troubles(
+                u, &t, 1); /* it has not failed: sagas and clients that wait have deadlines of their own */
         log_error("resource", "%s %s", t.message, t.cause);
         manager_failed(m, "resource", u->name, &t);
         manager_touch(m, u);
