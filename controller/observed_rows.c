@@ -30,6 +30,7 @@ int observed_hello(struct tx *tx, const char *node_name, const struct sat_hello_
         SET(&n, obs_node, level_min, HAS(h, sat_hello_reply, level_min) ? h->level_min : LEVEL_FIRST);
         SET(&n, obs_node, drbd_kernel, h->drbd_kernel);
         SET(&n, obs_node, drbd_utils, h->drbd_utils);
+        SET_N(&n, obs_node, hashes, h->hashes, h->hashes_n);
         return row_put(tx, &obs_node_type, &n);
 }
 

@@ -1,6 +1,7 @@
 /* Connections between nodes, and of resources between nodes: properties only. Unordered: stored with the
  * lesser name first, gone when no property is left. */
 #include "controller/op_internal.h"
+#include "controller/op_netif.h"
 
 /* The names of both nodes as they are spelled, in key order. */
 static bool need_pair(struct op *op, const char *a, const char *b, const char **ret_a, const char **ret_b)
@@ -26,6 +27,7 @@ void op_node_conn_modify(struct op *op)
         SET(&c, node_conn, node_b, b);
         if (row_get(op->tx, &node_conn_type, &c, op->arena, &c) != 0) SET(&c, node_conn, uuid, op_uuid(op));
         bool matters;
+        if (!op_path_props_ok(op, a, b, &OP_BODY(op, prop_mod)->override_props)) return;
         if (!op_props_modify(op, PS_NC, &c.props, OP_BODY(op, prop_mod), &matters)) return;
         MARK(&c, node_conn, props);
         if (c.props.n == 0) (void)row_del(op->tx, &node_conn_type, &c);
@@ -50,6 +52,7 @@ void op_rsc_conn_modify(struct op *op)
         SET(&c, rsc_conn, node_b, b);
         if (row_get(op->tx, &rsc_conn_type, &c, op->arena, &c) != 0) SET(&c, rsc_conn, uuid, op_uuid(op));
         bool matters;
+        if (!op_path_props_ok(op, a, b, &OP_BODY(op, prop_mod)->override_props)) return;
         if (!op_props_modify(op, PS_RC, &c.props, OP_BODY(op, prop_mod), &matters)) return;
         MARK(&c, rsc_conn, props);
         if (c.props.n == 0) (void)row_del(op->tx, &rsc_conn_type, &c);

@@ -169,3 +169,58 @@ void op_netif_delete(struct op *op)
         }
         row_put(op->tx, &node_type, &n);
 }
+
+/* ---- properties that name interfaces ---- */
+
+static bool has_netif(struct op *op, const char *node, const char *netif, const char *key)
+{
+        struct node n;
+        if (!op_find_node(op, node, &n)) return true;
+        for (uint32_t i = 0; i < n.net_interfaces_n; i++)
+                if (op_same(n.net_interfaces[i].name, netif)) return true;
+        struct api_rc *rc = op_rc(op, RC_FAIL_INVLD_PROP,
+                "The value '%.64s' is not valid for the property '%.128s': node '%s' has no such network "
+                "interface.",
+                netif, key, n.name);
+        op_rc_explain(op, rc, NULL, NULL,
+                "Create the interface first (node interface create), or name another one.");
+        op_rc_ref(op, rc, "Node", n.name);
+        return false;
+}
+
+bool op_nic_props_ok(struct op *op, const char *node, const struct strmap *props)
+{
+        static const char *const keys[] = { "PrefNic", "NVMe/PrefNic" };
+        for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
+                const char *netif = strmap_get(props, keys[i]);
+                if (op_given(netif) && !has_netif(op, node, netif, keys[i])) return false;
+        }
+        return true;
+}
+
+bool op_path_props_ok(struct op *op, const char *node_a, const char *node_b, const struct strmap *props)
+{
+        for (uint32_t i = 0; i < props->n; i++) {
+                const char *key = props->kv[2 * (size_t)i], *slash = strrchr(key, '/');
+                if (strncmp(key, "Paths/", 6) != 0 || slash == NULL) continue;
+                if (!op_same(slash + 1, node_a) && !op_same(slash + 1, node_b)) {
+                        op_rc(op, RC_FAIL_INVLD_PROP,
+                                "The property '%.128s' names neither '%s' nor '%s': a path has an interface "
+                                "of both.",
+                                key, node_a, node_b);
+                        return false;
+                }
+                if (!has_netif(op, slash + 1, props->kv[2 * (size_t)i + 1], key)) return false;
+        }
+        return true;
+}
+
+bool op_nic_props_any(const struct prop_mod *mod)
+{
+        static const char *const keys[] = { "PrefNic", "Linstor/Drbd/OutsideAddress" };
+        bool any = mod->delete_namespaces_n != 0;
+        for (size_t i = 0; i < ARRAY_LEN(keys); i++)
+                any = any || strmap_get(&mod->override_props, keys[i]) != NULL ||
+                      op_in_list(keys[i], mod->delete_props, mod->delete_props_n);
+        return any;
+}

@@ -106,6 +106,7 @@ void op_node_modify(struct op *op)
                 if (is_satellite(type) && !is_satellite(n.type)) make_diskless_pool(op, n.name);
                 SET(&n, node, type, type);
         }
+        if (!op_nic_props_ok(op, n.name, &mod.override_props)) return;
         if (!op_props_modify(op, PS_N, &n.props, &mod, NULL)) return;
         MARK(&n, node, props);
 #ifdef NEXT_LEVEL
@@ -113,6 +114,7 @@ void op_node_modify(struct op *op)
 #endif
         if (active != NULL) SET(&n, node, revision, op->index);
         row_put(op->tx, &node_type, &n);
+        if (op_nic_props_any(&mod)) op_drbd_touch_node(op, n.name, NULL);
         node_rc(op, RC_MODIFIED, &n, "modified");
 }
 

@@ -1,5 +1,6 @@
 /* Storage pools and their definitions. */
 #include "controller/op_internal.h"
+#include "controller/op_netif.h"
 
 /* ---- definitions ---- */
 
@@ -240,6 +241,7 @@ void op_pool_modify(struct op *op)
         bool matters;
         if (!need_pool(op, &p)) return;
         const char *place = op_text(strmap_get(&p.props, "StorDriver/StorPoolName"));
+        if (!op_nic_props_ok(op, p.node_name, &OP_BODY(op, prop_mod)->override_props)) return;
         if (!op_props_modify(op, PS_SP, &p.props, OP_BODY(op, prop_mod), &matters)) return;
         if (!op_same(place, op_text(strmap_get(&p.props, "StorDriver/StorPoolName"))) &&
                 pool_volumes(op, &p) != 0) {
@@ -253,6 +255,7 @@ void op_pool_modify(struct op *op)
                 op_wait_pool(op, p.node_name, p.storage_pool_name);
         }
         row_put(op->tx, &stor_pool_type, &p);
+        if (op_nic_props_any(OP_BODY(op, prop_mod))) op_drbd_touch_node(op, p.node_name, NULL);
         pool_rc(op, RC_MODIFIED, &p, "modified");
 }
 

@@ -17,6 +17,10 @@ void op_settle_group(struct op *op, const char *group, const struct prop_mod *mo
 bool op_stays_as_tie_breaker(struct op *op, struct rsc_dfn *rd, struct rsc *r);
 /* A tie breaker was deleted by hand: no other is wanted. Stores rd. */
 void op_refuse_tie_breaker(struct op *op, struct rsc_dfn *rd);
+/* op_options.c: the algorithm for verification; part of settling. Stores rd when it changes. */
+void op_verify_settle(struct op *op, struct rsc_dfn *rd, const struct strmap *rg, const struct strmap *ctrl);
+/* May the user set that one? false: refused. */
+bool op_verify_by_user(struct op *op, const struct rsc_dfn *rd, const struct prop_mod *mod);
 /* Properties of a definition were changed by a user: is the quorum theirs now? */
 void op_quorum_by_user(struct op *op, struct rsc_dfn *rd, const struct prop_mod *mod);
 

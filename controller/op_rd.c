@@ -248,6 +248,7 @@ void op_rd_modify(struct op *op)
                 }
                 SET(&rd, rsc_dfn, drbd_peer_slots, b->drbd_peer_slots);
         }
+        if (!op_verify_by_user(op, &rd, &mod)) return;
         if (!op_props_modify(op, PS_RD, &rd.props, &mod, &matters)) return;
         op_quorum_by_user(op, &rd, &mod);
         MARK(&rd, rsc_dfn, props);

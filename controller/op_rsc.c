@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "controller/op_disk.h"
+#include "controller/op_netif.h"
 #include "controller/op_quorum.h"
 #include "controller/saga.h"
 #include "wire/base/sabotage.h"
@@ -384,6 +385,7 @@ void op_rsc_modify(struct op *op)
                         "is not diskless: it is neither a tie breaker nor a client");
                 return;
         }
+        if (!op_nic_props_ok(op, r.node_name, &mod.override_props)) return;
         if (!op_props_modify(op, PS_R, &r.props, &mod, &matters)) return;
         MARK(&r, rsc, props);
         if (matters) {
@@ -391,6 +393,7 @@ void op_rsc_modify(struct op *op)
                 op_wait_rsc(op, r.node_name, r.rsc_name, false);
         }
         row_put(op->tx, &rsc_type, &r);
+        if (op_nic_props_any(&mod)) op_touch_rd(op, r.rsc_name); /* it is in the peers' files, too */
         if (role) op_set_role(op, &r, b->drbd_tiebreaker, b->drbd_client && !b->drbd_tiebreaker);
         rsc_rc(op, RC_MODIFIED, RC_OP_MODIFY, r.rsc_name, r.node_name, "modified");
 }

@@ -8,6 +8,7 @@
 #include "wire/def/drbd_opts.h"
 
 #define PATHS_PREFIX "Paths/"
+#define PROP_DISCARD_ZEROES "DrbdOptions/Disk/discard-zeroes-if-aligned"
 
 struct maker {
         struct tx *tx;
@@ -71,13 +72,41 @@ static const struct netif *netif_find(const struct node *n, const char *name)
         return NULL;
 }
 
-static const char *address_of(const struct maker *m, const struct node *n, const struct rsc *r)
+/* Pool < resource < definition < group < node < controller: the i-th value that is set, NULL when there are no more. */
+static const char *level_value(
+        const struct maker *m, const struct node *n, const struct rsc *r, const char *key, uint32_t i)
 {
         const struct strmap *const levels[] = { &r->props, &m->rd->props, &m->grp.props, &n->props,
                 &m->ctrl.props };
+        for (uint32_t k = 0; k < r->volumes_n; k++) {
+                struct stor_pool p = { .node_name = r->node_name,
+                        .storage_pool_name = r->volumes[k].storage_pool_name };
+                if (p.storage_pool_name == NULL || row_get(m->tx, &stor_pool_type, &p, m->a, &p) != 0)
+                        continue;
+                const char *s = strmap_get(&p.props, key);
+                if (s != NULL && i-- == 0) return s;
+        }
+        for (size_t k = 0; k < ARRAY_LEN(levels); k++) {
+                const char *s = strmap_get(levels[k], key);
+                if (s != NULL && i-- == 0) return s;
+        }
+        return NULL;
+}
+
+/* Behind NAT: the address of an interface by its name, or an address. NULL: it is not. */
+static const char *outside_of(const struct maker *m, const struct node *n, const struct rsc *r)
+{
+        const char *s = level_value(m, n, r, "Linstor/Drbd/OutsideAddress", 0);
+        const struct netif *found = netif_find(n, s);
+        return found != NULL ? found->address : s;
+}
+
+static const char *address_of(const struct maker *m, const struct node *n, const struct rsc *r)
+{
         const struct netif *found = NULL;
-        for (size_t i = 0; i < ARRAY_LEN(levels) && found == NULL; i++)
-                found = netif_find(n, strmap_get(levels[i], "PrefNic"));
+        const char *name;
+        for (uint32_t i = 0; found == NULL && (name = level_value(m, n, r, "PrefNic", i)) != NULL; i++)
+                found = netif_find(n, name);
         if (found == NULL) found = netif_find(n, "default");
         if (found == NULL && n->net_interfaces_n > 0) found = &n->net_interfaces[0];
         return found != NULL && found->address != NULL ? found->address : "";
@@ -131,8 +160,13 @@ static int put_paths(struct maker *m, const struct node *n, const struct rsc *pe
         if (paths == NULL) return E_LIMIT;
         uint32_t count = named_paths(m, rc, n, peer, paths, PATHS_MAX);
         if (count == 0) count = named_paths(m, nc, n, peer, paths, PATHS_MAX);
-        if (count == 0)
-                set_path(m, peer, address_of(m, &m->node, m->r), address_of(m, n, peer), &paths[count++]);
+        if (count == 0) {
+                const char *own = outside_of(m, &m->node, m->r), *other = outside_of(m, n, peer);
+                set_path(m, peer, address_of(m, &m->node, m->r), address_of(m, n, peer), &paths[count]);
+                if (own != NULL) SET(&paths[count], sat_drbd_path, local_outside, own);
+                if (other != NULL) SET(&paths[count], sat_drbd_path, peer_outside, other);
+                count++;
+        }
         SET_N(p, sat_drbd_peer, paths, paths, count);
         return 0;
 }
@@ -239,13 +273,18 @@ static bool begins_as_zeros(enum provider_kind kind)
                kind == provider_kind_ZFS || kind == provider_kind_FILE_THIN;
 }
 
-static bool all_zeroed(const struct maker *m, uint64_t number)
+/* Does a discard leave zeros on it, as DRBD has to know where a replica that lacks discards is beside it? */
+static bool discard_zeroes(enum provider_kind kind)
+{
+        return kind == provider_kind_LVM_THIN || kind == provider_kind_ZFS_THIN || kind == provider_kind_ZFS;
+}
+
+static bool all_of(const struct maker *m, uint64_t number, bool (*is)(enum provider_kind kind))
 {
         for (uint32_t i = 0; i < m->rscs_n; i++) {
                 const struct rsc *r = &m->rscs[i];
                 for (uint32_t k = 0; k < r->volumes_n && (r->flags & rsc_flag_DISKLESS) == 0; k++)
-                        if (r->volumes[k].volume_number == number &&
-                                !begins_as_zeros(r->volumes[k].provider_kind))
+                        if (r->volumes[k].volume_number == number && !is(r->volumes[k].provider_kind))
                                 return false;
         }
         return true;
@@ -281,6 +320,9 @@ static int put_volume(struct maker *m, struct sat_vlm *v)
                 [DRBD_LEVEL_R] = &m->r->props,
                 [DRBD_LEVEL_V] = own != NULL ? &own->props : NULL };
         drbd_options_merge(DRBD_AT_VOLUME, levels, m->a, &v->drbd_options);
+        if (strmap_get(&v->drbd_options, PROP_DISCARD_ZEROES) == NULL)
+                strmap_set(&v->drbd_options, PROP_DISCARD_ZEROES,
+                        all_of(m, v->volume_number, discard_zeroes) ? "yes" : "no", m->a);
         MARK(v, sat_vlm, drbd_options);
         const char *day0 = strmap_get(&vd.props, "DrbdCurrentGi");
         if (day0 != NULL) SET(v, sat_vlm, drbd_day0, day0);
@@ -288,7 +330,7 @@ static int put_volume(struct maker *m, struct sat_vlm *v)
         if (replica == 1) SET(v, sat_vlm, drbd_winner, true);
         /* Of the second one it is certain that no other has been there before it. */
         if (replica != 1 && replica != 2) SET(v, sat_vlm, drbd_initialized, true);
-        if (all_zeroed(m, v->volume_number)) SET(v, sat_vlm, drbd_zeroed, true);
+        if (all_of(m, v->volume_number, begins_as_zeros)) SET(v, sat_vlm, drbd_zeroed, true);
         return 0;
 }
 

@@ -2,8 +2,9 @@
  * begins with which generation ids. Computed from the replicated state each time, like the rest of sat_wanted.h.
  *
  * A node's name for DRBD is its host name: the property NodeUname where it is set, else the node's name. Its address is that of the
- * interface that PrefNic names (resource < definition < group < node < controller: the first wins from the left), else of `default`,
- * else of its first one. Paths/NAME/NODE of a resource connection or node connection name interfaces for paths of their own.
+ * interface that PrefNic names (pool < resource < definition < group < node < controller: the first wins from the left), else of `default`,
+ * else of its first one. Linstor/Drbd/OutsideAddress, by the same levels, is what its peers dial in
+ * the place of that when it is behind NAT: an interface's name, or an address. Paths/NAME/NODE of a resource connection or node connection name interfaces for paths of their own.
  *
  * Pure functions of a view; results live in the arena. */
 #ifndef CONTROLLER_SAT_DRBD_H

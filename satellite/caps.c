@@ -80,6 +80,25 @@ static void fill_layers(struct arena *a, struct sat_hello_reply *ret)
         MARK(ret, sat_hello_reply, unsupported_layers);
 }
 
+void caps_hashes(const char *path, struct arena *a, struct sat_hello_reply *ret)
+{
+        FILE *f = fopen(path, "re");
+        char line[256], name[CAPS_HASH_SIZE] = "", driver[CAPS_HASH_SIZE] = "", type[16] = "";
+        const char **list = arena_alloc(a, 2 * CAPS_HASHES_MAX * sizeof *list);
+        uint32_t n = 0;
+        if (f == NULL) return;
+        while (n < 2 * CAPS_HASHES_MAX - 1 && fgets(line, sizeof line, f) != NULL) {
+                if (sscanf(line, "name : %63s", name) == 1) continue;
+                if (sscanf(line, "driver : %63s", driver) == 1) continue;
+                if (sscanf(line, "type : %15s", type) != 1) continue;
+                if (strcmp(type, "shash") != 0 && strcmp(type, "ahash") != 0) continue;
+                list[n++] = arena_strdup(a, name);
+                list[n++] = arena_strdup(a, driver);
+        }
+        fclose(f);
+        if (n > 0) SET_N(ret, sat_hello_reply, hashes, list, n);
+}
+
 void caps_fill(struct arena *a, struct sat_hello_reply *ret)
 {
         struct utsname u;
@@ -90,6 +109,7 @@ void caps_fill(struct arena *a, struct sat_hello_reply *ret)
         if (os != NULL) SET(ret, sat_hello_reply, os_variant, os);
         fill_providers(a, ret);
         fill_layers(a, ret);
+        caps_hashes("/proc/crypto", a, ret);
         const struct drbd_version *drbd = drbd_node_version();
         if (drbd == NULL) return;
         SET(ret, sat_hello_reply, drbd_kernel, drbd->kernel);

@@ -8,7 +8,11 @@
 #include "wire/def/types.h"
 
 /* Sets uname, boot_id, os_variant, storage_providers, resource_layers, unsupported_providers,
- * unsupported_layers. */
+ * unsupported_layers, hashes. */
 void caps_fill(struct arena *a, struct sat_hello_reply *ret);
+/* Part of it, for tests: hashes, from a file in the form of /proc/crypto. Left alone when there is none. */
+#define CAPS_HASHES_MAX 256 /* of them */
+#define CAPS_HASH_SIZE 64
+void caps_hashes(const char *path, struct arena *a, struct sat_hello_reply *ret);
 
 #endif

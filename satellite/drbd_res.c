@@ -150,7 +150,7 @@ bool drbd_res_address(const char *s, bool *ret_v6)
         return s != NULL && inet_pton(*ret_v6 ? AF_INET6 : AF_INET, s, *ret_v6 ? (void *)&v6 : &v4) == 1;
 }
 
-static void address(struct writer *w, const char *host, const char *ip, uint64_t port)
+static void address(struct writer *w, const char *host, const char *ip, const char *outside, uint64_t port)
 {
         bool v6;
         if (!drbd_res_address(ip, &v6) || port == 0 || port > 65535) {
@@ -164,7 +164,17 @@ static void address(struct writer *w, const char *host, const char *ip, uint64_t
                 quoted(w, "a host name", host);
                 buf_put_u8(w->out, ' ');
         }
-        buf_printf(w->out, v6 ? "address ipv6 [%s]:%u;\n" : "address ipv4 %s:%u;\n", ip, (unsigned)port);
+        buf_printf(w->out, v6 ? "address ipv6 [%s]:%u" : "address ipv4 %s:%u", ip, (unsigned)port);
+        if (outside != NULL && w->args->version.utils < DRBD_UTILS_OUTSIDE) w->unknown++;
+        else if (outside != NULL && !drbd_res_address(outside, &v6))
+                refuse(w, E_INVALID, "a node has no usable outside address",
+                        "The property Linstor/Drbd/OutsideAddress is neither an interface of the node nor an "
+                        "address.",
+                        "Correct or delete the property.");
+        else if (outside != NULL)
+                buf_printf(w->out, v6 ? " via outside-address ipv6 [%s]:%u" : " via outside-address %s:%u",
+                        outside, (unsigned)port);
+        buf_put_str(w->out, ";\n");
 }
 
 /* ---- nodes ---- */
@@ -224,8 +234,8 @@ static void on(struct writer *w, const struct host *h)
                 volume(w, v, h->own ? v->disk == NULL : h->diskless, h->own, h->votes);
         }
         indent(w, 2);
-        if (is_old(w) && h->alone) address(w, NULL, "127.0.0.1", 7000);
-        else if (is_old(w)) address(w, NULL, h->ip, h->port);
+        if (is_old(w) && h->alone) address(w, NULL, "127.0.0.1", NULL, 7000);
+        else if (is_old(w)) address(w, NULL, h->ip, NULL, h->port);
         else buf_printf(w->out, "node-id %llu;\n", (unsigned long long)h->node_id);
         line(w, 1, "}");
 }
@@ -243,9 +253,9 @@ static void connection(struct writer *w, const struct sat_drbd_peer *p)
                 const struct sat_drbd_path *path = &p->paths[i];
                 if (several) line(w, 2, "path {");
                 indent(w, depth);
-                address(w, w->drbd->uname, path->local_address, path->local_port);
+                address(w, w->drbd->uname, path->local_address, path->local_outside, path->local_port);
                 indent(w, depth);
-                address(w, p->uname, path->peer_address, path->peer_port);
+                address(w, p->uname, path->peer_address, path->peer_outside, path->peer_port);
                 if (several) line(w, 2, "}");
         }
         section(w, 2, "net", DRBD_NS_NET, &p->options, NULL);

@@ -16,6 +16,7 @@
 #include "wire/def/types.h"
 
 #define DRBD_UTILS_MIN 0x091600        /* 9.22.0 */
+#define DRBD_UTILS_OUTSIDE 0x092200    /* and `via outside-address` */
 #define DRBD_UTILS_TIEBREAKER 0x092200 /* 9.34.0 knows the word tiebreaker, with kernel 9.3.1 */
 #define DRBD_KERNEL_TIEBREAKER 0x090301
 #define DRBD_SECRET_MAX 63 /* bytes */

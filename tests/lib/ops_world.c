@@ -159,6 +159,16 @@ static void observe_node(
         (void)row_put(tx, &obs_node_type, &o);
 }
 
+static void observe_hashes(struct ops_world *w, struct tx *tx, const char *node, const char *hashes)
+{
+        struct obs_node o, key = { .node_name = node };
+        uint32_t n;
+        const char **list = split(&w->arena, hashes, ',', &n);
+        if (row_get(tx, &obs_node_type, &key, &w->arena, &o) != 0) return;
+        SET_N(&o, obs_node, hashes, list, n);
+        (void)row_put(tx, &obs_node_type, &o);
+}
+
 static void observe_pool(struct tx *tx, const char *node, const char *pool, const char *space)
 {
         struct obs_pool o = { 0 };
@@ -330,6 +340,7 @@ bool ops_world_observe(struct ops_world *w, const char *method, const char *path
                         atoll(strchr(body, '/') + 1));
         else if (strcmp(method, "MADE") == 0) observe_made(w, tx, path, body);
         else if (strcmp(method, "POOL") == 0 && n == 2) observe_pool(tx, part[0], part[1], body);
+        else if (strcmp(method, "HASHES") == 0) observe_hashes(w, tx, path, body);
         else if (strcmp(method, "RSC") == 0 && n == 2) observe_rsc(w, tx, part[0], part[1], body);
         else known = false;
         if (kv_mem_commit(tx) != 0) abort();

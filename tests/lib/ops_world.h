@@ -34,6 +34,7 @@ int ops_world_call(struct ops_world *w, const char *method, const char *path, co
 /* What satellites report:
  *   NODE     "n1"       "STORAGE,DRBD" or ""   is online and can do these layers ("STORAGE" when empty); "8.4" among them: so old is its DRBD
  *   OFFLINE  "n1"       ""                     is not
+ *   HASHES   "n1"       "a,b"                  what its kernel offers for verification
  *   POOL     "n1/pool"  "free/total"           KiB
  *   DISK     "n1"       "device/GiB"           its only disk that nobody uses
  *   MADE     "n1"       "DONE" | "FAILED"      so ended the phase of the pools that it makes out of disks

@@ -5,7 +5,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "controller/observed_rows.h"
 #include "controller/sat_wanted.h"
+#include "satellite/caps.h"
 #include "satellite/drbd_res.h"
 #include "satellite/drbd_rows.h"
 #include "state/table.h"
@@ -81,8 +83,9 @@ static const struct sat_rsc *wanted(struct ops_world *w, struct arena *a, const 
         return &x->resources[0];
 }
 
-/* Writes the node's file; drbdadm reads it as that node. Returns the text. */
-static const char *file(struct ops_world *w, struct arena *a, const char *node, enum drbd_gen gen)
+/* The node's file. */
+static const char *text_of(
+        struct ops_world *w, struct arena *a, const char *node, enum drbd_gen gen, uint32_t utils)
 {
         const struct sat_rsc *r = wanted(w, a, node);
         struct drbd_res_vol *vols = arena_alloc(a, r->volumes_n * sizeof *vols);
@@ -94,10 +97,17 @@ static const char *file(struct ops_world *w, struct arena *a, const char *node, 
         struct drbd_res_args args = { .rsc = r,
                 .volumes = vols,
                 .volumes_n = r->volumes_n,
-                .version = { .gen = gen, .kernel = 0x090200, .utils = DRBD_UTILS_MIN } };
+                .version = { .gen = gen, .kernel = 0x090200, .utils = utils } };
         if (drbd_res_write(&args, &out, NULL, &t) != 0) fail_msg("%s %s", t.message, t.cause);
         const char *text = arena_strdup(a, buf_cstr(&out));
         buf_done(&out);
+        return text;
+}
+
+/* The same, which drbdadm then reads as that node. */
+static const char *file(struct ops_world *w, struct arena *a, const char *node, enum drbd_gen gen)
+{
+        const char *text = text_of(w, a, node, gen, DRBD_UTILS_MIN);
         if (access("/sbin/drbdadm", X_OK) != 0) return text;
         char path[] = "/tmp/test_sat_drbd.XXXXXX", cmd[256];
         int fd = mkstemp(path);
@@ -225,6 +235,96 @@ static void test_options_and_paths(void **state)
         arena_done(&a);
 }
 
+/* Which addresses: pool before resource before definition before node; behind NAT the peers dial another one. */
+static void test_addresses(void **state)
+{
+        (void)state;
+        struct arena a = { 0 };
+        struct ops_world w;
+        build(&w);
+        place(&w, "n1", "thick");
+        place(&w, "n2", "thick");
+        set_props(&w, "PUT", "/v1/resource-definitions/rr", "\"PrefNic\":\"fast\"");
+        set_props(&w, "PUT", "/v1/nodes/n1/storage-pools/thick", "\"PrefNic\":\"default\"");
+        const char *text = file(&w, &a, "n2", DRBD_GEN_9);
+        assert_contains(text, "\"n1\" address ipv4 10.0.0.1:7000;");
+        assert_contains(text, "\"n2\" address ipv6 [fd00::2]:7000;");
+        set_props(&w, "PUT", "/v1/nodes/n1", "\"Linstor/Drbd/OutsideAddress\":\"fast\"");
+        set_props(&w, "PUT", "/v1/resource-definitions/rr/resources/n2",
+                "\"PrefNic\":\"default\",\"Linstor/Drbd/OutsideAddress\":\"192.0.2.7\"");
+        const char *nodes[] = { "n1", "n2" };
+        for (size_t i = 0; i < 2; i++) {
+                text = text_of(&w, &a, nodes[i], DRBD_GEN_9, DRBD_UTILS_OUTSIDE);
+                assert_contains(
+                        text, "\"n1\" address ipv4 10.0.0.1:7000 via outside-address ipv6 [fd00::1]:7000;");
+                assert_contains(
+                        text, "\"n2\" address ipv4 10.0.0.2:7000 via outside-address 192.0.2.7:7000;");
+                assert_lacks(file(&w, &a, nodes[i], DRBD_GEN_9), "outside"); /* older programs */
+        }
+        ops_world_close(&w);
+        arena_done(&a);
+}
+
+/* Discards leave zeros on thin storage; with a thick replica nobody may count on that. A user's word wins. */
+static void test_discards(void **state)
+{
+        (void)state;
+        struct arena a = { 0 };
+        struct ops_world w;
+        build(&w);
+        place(&w, "n1", "thin");
+        place(&w, "n2", "thin");
+        assert_contains(file(&w, &a, "n1", DRBD_GEN_9), "discard-zeroes-if-aligned yes;");
+        call(&w, "PUT", "/v1/resource-definitions/rr",
+                "{\"override_props\":{\"AllowMixingStoragePoolDriver\":\"true\"}}");
+        place(&w, "n3", "thick");
+        assert_contains(file(&w, &a, "n1", DRBD_GEN_9), "discard-zeroes-if-aligned no;");
+        set_props(&w, "PUT", "/v1/resource-definitions/rr",
+                "\"DrbdOptions/Disk/discard-zeroes-if-aligned\":\"yes\"");
+        assert_contains(file(&w, &a, "n3", DRBD_GEN_9), "discard-zeroes-if-aligned yes;");
+        ops_world_close(&w);
+        arena_done(&a);
+}
+
+/* What the kernel offers for verification, from a file like /proc/crypto to the resource file. */
+static void test_hashes(void **state)
+{
+        (void)state;
+        static const char crypto[] =
+                "name         : crc32c\ndriver       : crc32c-generic\nmodule : kernel\n"
+                "type         : shash\n\nname         : cbc(aes)\n"
+                "driver       : cbc-aes-aesni\ntype         : skcipher\n\n"
+                "name : md5\ndriver : md5-generic\ntype : shash\n\ngarbage\ntype : shash\n";
+        struct arena a = { 0 };
+        struct sat_hello_reply h = { 0 };
+        char path[] = "/tmp/test_sat_drbd.XXXXXX";
+        int fd = mkstemp(path);
+        assert_true(fd >= 0 && write(fd, crypto, strlen(crypto)) == (ssize_t)strlen(crypto));
+        close(fd);
+        caps_hashes(path, &a, &h);
+        unlink(path);
+        assert_true(h.hashes_n >= 4);
+        assert_string_equal(h.hashes[0], "crc32c");
+        assert_string_equal(h.hashes[1], "crc32c-generic");
+        assert_string_equal(h.hashes[3], "md5-generic");
+        for (uint32_t i = 0; i < h.hashes_n; i++) assert_string_not_equal(h.hashes[i], "cbc(aes)");
+        caps_hashes("/nonexistent", &a, &h);
+        struct ops_world w;
+        build(&w);
+        struct tx *tx = kv_mem_write(w.observed);
+        SET(&h, sat_hello_reply, drbd_kernel, 0x090200);
+        assert_ok(observed_hello(tx, "n1", &h, &a));
+        assert_ok(observed_hello(tx, "n2", &h, &a));
+        assert_ok(observed_status(tx, "n1", conn_status_ONLINE, NULL, (struct obs_clock){ 1, 1 }, &a, NULL));
+        assert_ok(observed_status(tx, "n2", conn_status_ONLINE, NULL, (struct obs_clock){ 1, 1 }, &a, NULL));
+        assert_ok(kv_mem_commit(tx));
+        place(&w, "n1", "thin");
+        place(&w, "n2", "thin");
+        assert_contains(file(&w, &a, "n1", DRBD_GEN_9), "verify-alg crc32c-generic;");
+        ops_world_close(&w);
+        arena_done(&a);
+}
+
 /* What concerns the peers reaches them: their resources are to be worked on again. */
 static void test_peers_are_told(void **state)
 {
@@ -328,6 +428,9 @@ int main(void)
                 cmocka_unit_test(test_two_and_a_client),
                 cmocka_unit_test(test_leaving),
                 cmocka_unit_test(test_options_and_paths),
+                cmocka_unit_test(test_addresses),
+                cmocka_unit_test(test_discards),
+                cmocka_unit_test(test_hashes),
                 cmocka_unit_test(test_peers_are_told),
                 cmocka_unit_test(test_states_are_shown),
         };
