@@ -527,4 +527,5 @@ static const struct cli_verb controller_verbs[] = {
 };
 
 const struct cli_verb *const cli_verb_tables[] = { node_verbs, pool_verbs, group_verbs, definition_verbs,
-        resource_verbs, cli_move_verbs, cli_snapshot_verbs, cli_remote_verbs, controller_verbs, NULL };
+        resource_verbs, cli_move_verbs, cli_snapshot_verbs, cli_remote_verbs, cli_backup_verbs,
+        controller_verbs, NULL };

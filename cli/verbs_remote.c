@@ -57,6 +57,121 @@ static char *cell_remote_info(const json_t *r)
         return text;
 }
 
+/* The backups are a map by the name of their description. */
+static json_t *rows_backups(json_t *answer, struct cli_call *call)
+{
+        json_t *rows = json_array(), *b;
+        const char *name;
+        (void)call;
+        json_object_foreach(json_object_get(answer, "linstor"), name, b)
+        {
+                (void)name;
+                (void)json_array_append(rows, b);
+        }
+        return rows;
+}
+
+static char *cell_backup_status(const json_t *b)
+{
+        const char *why = json_string_value(json_object_get(b, "fail_messages"));
+        if (why != NULL) return xstrdup(why);
+        if (json_is_true(json_object_get(b, "shipping"))) return xstrdup("Shipping");
+        return xstrdup(json_is_true(json_object_get(b, "success")) ? "Success" : "Incomplete");
+}
+
+static json_t *rows_info(json_t *answer, struct cli_call *call)
+{
+        (void)call;
+        return json_pack("[O]", answer);
+}
+
+/* --storpool-rename old=new, as often as needed */
+static int before_backup_restore(struct cli_call *call)
+{
+        size_t i;
+        json_t *word;
+        json_array_foreach(json_object_get(call->values, "--storpool-rename"), i, word)
+        {
+                const char *text = json_string_value(word), *equals = strchr(text, '=');
+                if (equals == NULL || equals == text || equals[1] == 0)
+                        return cli_problem(call, "--storpool-rename takes OLD=NEW, got \"%s\"", text);
+                if (json_object_get(call->body, "stor_pool_map") == NULL)
+                        cli_body_put(call, "/stor_pool_map", json_object());
+                json_t *key = json_stringn(text, (size_t)(equals - text));
+                (void)json_object_set_new(json_object_get(call->body, "stor_pool_map"),
+                        json_string_value(key), json_string(equals + 1));
+                json_decref(key);
+        }
+        return 0;
+}
+
+static int before_delete_all(struct cli_call *call)
+{
+        return json_array_append_new(call->query, json_pack("[ss]", "all", "true"));
+}
+
+#define BACKUPS "/v1/remotes/{remote}/backups"
+#define REMOTE_ARG POS("remote", "{remote}", "remote of kind S3")
+#define WHICH_BACKUP                                                                   \
+        OPT('r', "--resource", "/src_rsc_name", "the newest backup of this resource"), \
+                OPT('s', "--snapshot", "/src_snap_name", "of this snapshot"),          \
+                OPT(0, "--id", "/last_backup", "this backup"),                         \
+                MANY(0, "--storpool-rename", "", "OLD=NEW: the pool of the backup, and the one here")
+
+const struct cli_verb cli_backup_verbs[] = {
+        { "backup", "b", "create", "c", "POST", BACKUPS, "make a backup of a resource in a bucket", NULL,
+                NULL,
+                { REMOTE_ARG, POS("resource", "/rsc_name", "resource"),
+                        OPT('n', "--node", "/node_name", "that is to send it"),
+                        OPT('s', "--snap-name", "/snap_name", "of the snapshot that is made for it"),
+                        FLAG(0, "--full", "", "for LINSTOR's clients: every backup is a full one here"),
+                        ASYNC },
+                { { 0 } } },
+        { "backup", "b", "list", "l", "GET", BACKUPS, "list the backups in a bucket", NULL, rows_backups,
+                { REMOTE_ARG, OPT('r', "--resource", "?rsc_name", "of this resource"),
+                        OPT('s', "--snapshot", "?snap_name", "of this snapshot") },
+                { COL("Resource", "origin_rsc"), COL("Snapshot", "origin_snap"), COL("Id", "id"),
+                        COL("FinishedAt", "finished_time"), COL("BasedOn", "based_on_id"),
+                        CELL("Status", cell_backup_status) } },
+        { "backup", "b", "info", "i", "POST", BACKUPS "/info", "what a backup needs to be restored",
+                before_backup_restore, rows_info, { REMOTE_ARG, WHICH_BACKUP },
+                { COL("Resource", "rsc"), COL("Snapshot", "snap"), COL("Id", "latest"),
+                        COL_RIGHT("DownloadKiB", "dl_size_kib"), COL_RIGHT("SizeKiB", "alloc_size_kib") } },
+        { "backup", "b", "restore", "rst", "POST", BACKUPS "/restore", "make a resource out of a backup",
+                before_backup_restore, NULL,
+                { REMOTE_ARG, POS("node", "/node_name", "node that gets it"),
+                        POS("target", "/target_rsc_name", "name of the new resource"), WHICH_BACKUP,
+                        FLAG(0, "--download-only", "/download_only",
+                                "receive the snapshot, make no resource of it") },
+                { { 0 } } },
+        { "backup", "b", "abort", "a", "POST", BACKUPS "/abort", "stop what is on its way", NULL, NULL,
+                { REMOTE_ARG, POS("resource", "/rsc_name", "resource"),
+                        FLAG(0, "--create", "/create", "backups only"),
+                        FLAG(0, "--restore", "/restore", "restorations only"),
+                        OPT('s', "--snapshot", "/snapshot", "only of this snapshot") },
+                { { 0 } } },
+        { "backup delete", "b d", "id", "id", "DELETE", BACKUPS, "delete one backup", NULL, NULL,
+                { REMOTE_ARG, POS("id", "?id", "backup"),
+                        FLAG(0, "--dry-run", "?dryrun", "only say what would be done") },
+                { { 0 } } },
+        { "backup delete", "b d", "filter", "f", "DELETE", BACKUPS,
+                "delete those that fit all of the options", NULL, NULL,
+                { REMOTE_ARG, OPT('r', "--resource", "?resource_name", "of this resource"),
+                        OPT('n', "--node", "?node_name", "sent by this node"),
+                        OPT('t', "--timestamp", "?timestamp", "older than YYYYMMDD_HHMMSS"),
+                        FLAG(0, "--dry-run", "?dryrun", "only say what would be done") },
+                { { 0 } } },
+        { "backup delete", "b d", "all", "a", "DELETE", BACKUPS, "delete all backups", before_delete_all,
+                NULL, { REMOTE_ARG, FLAG(0, "--dry-run", "?dryrun", "only say what would be done") },
+                { { 0 } } },
+        { "backup delete", "b d", "s3key", "s3", "DELETE", BACKUPS, "delete one object, whatever it is", NULL,
+                NULL,
+                { REMOTE_ARG, POS("key", "?s3key", "key of the object"),
+                        FLAG(0, "--dry-run", "?dryrun", "only say what would be done") },
+                { { 0 } } },
+        { 0 },
+};
+
 #define S3_OPTIONS                                                           \
         OPT(0, "--endpoint", "/endpoint", "URL of the service"),             \
                 OPT(0, "--bucket", "/bucket", "name of the bucket"),         \

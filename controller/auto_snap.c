@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "controller/saga.h"
+#include "controller/ship.h"
 
 #define RUN_EVERY "AutoSnapshot/RunEvery"
 #define KEEP "AutoSnapshot/Keep"
@@ -269,7 +270,9 @@ void op_auto_snap_prune(struct op *op, const struct snap_dfn *taken)
         row_scan_close(&s);
         if (n != 0) qsort(list, n, sizeof *list, by_name);
         for (uint64_t i = 0, left = n; i < n && left > (uint64_t)keep; i++) {
-                if (op_same(list[i].snap_name, taken->snap_name) || op_snap_is_source(op, &list[i])) continue;
+                if (op_same(list[i].snap_name, taken->snap_name) || op_snap_is_source(op, &list[i]) ||
+                        op_ship_has(op, list[i].rsc_name, list[i].snap_name))
+                        continue;
                 op_bury_snap(op, &list[i], NULL);
                 left--;
         }

@@ -76,6 +76,7 @@ static void drop_rows(struct tx *tx, const char *node_name, struct arena *a)
         drop_all(tx, &obs_pool_type, &pool_key, &pool, a);
         (void)row_del(tx, &obs_disks_type, &(struct obs_disks){ .node_name = node_name });
         (void)row_del(tx, &obs_disk_pools_type, &(struct obs_disk_pools){ .node_name = node_name });
+        (void)row_del(tx, &obs_ships_type, &(struct obs_ships){ .node_name = node_name });
         drop_all(tx, &obs_rsc_type, &rsc_key, &rsc, a);
 }
 
@@ -154,6 +155,11 @@ int observed_report(struct tx *tx, const char *node_name, const struct sat_repor
                 struct obs_disk_pools d = *report->disk_pools;
                 SET(&d, obs_disk_pools, node_name, node_name);
                 row_put(tx, &obs_disk_pools_type, &d);
+        }
+        if (report->ships != NULL) {
+                struct obs_ships s = *report->ships;
+                SET(&s, obs_ships, node_name, node_name);
+                row_put(tx, &obs_ships_type, &s);
         }
         keep_error_reports(tx, node_name, report, a);
         if (HAS(report, sat_report, revision)) {

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "controller/op_crypt.h"
+#include "controller/ship.h"
 #include "controller/vault.h"
 
 #define TEXT_MAX 512u
@@ -222,6 +223,17 @@ void op_remote_modify_linstor(struct op *op)
         remote_rc(op, RC_MODIFIED, r.name, "modified");
 }
 
+/* What failed is shown for a while only. */
+static void drop_failed(struct op *op, const char *name)
+{
+        struct row_scan s;
+        struct ship x;
+        row_scan_open(&s, op->tx, &ship_type, NULL, 0);
+        while (row_scan_next(&s, op->arena, &x))
+                if (op_same(x.remote_name, name)) (void)row_del(op->tx, &ship_type, &x);
+        row_scan_close(&s);
+}
+
 void op_remote_delete(struct op *op)
 {
         const char *name = query_get(op->query, "remote_name");
@@ -234,6 +246,13 @@ void op_remote_delete(struct op *op)
                 remote_rc(op, RC_WARN_NOT_FOUND, name, "does not exist");
                 return;
         }
+        if (op_ship_uses(op, r.name)) {
+                SET(&r, remote, flags, r.flags | remote_flag_MARK_DELETED);
+                row_put(op->tx, &remote_type, &r);
+                remote_rc(op, RC_DELETED, r.name, "is in use: it is deleted when its backups have ended");
+                return;
+        }
+        drop_failed(op, r.name);
         (void)row_del(op->tx, &remote_type, &r);
         remote_rc(op, RC_DELETED, r.name, "deleted");
 }

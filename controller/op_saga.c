@@ -94,22 +94,17 @@ static void keep_change(void *arg, struct blob key, struct blob value, bool dele
         else (void)tx_put(arg, key, value);
 }
 
-/* Resources of the clone, all or none. What is refused now will be refused again: the saga ends with that reason,
+/* All or none. What is refused now will be refused again: the saga or shipment ends with that reason,
  * unless a satellite has to be dialed first, for then the whole step is proposed again.
  * NULL: done; else the reason. */
-static const char *copy(struct op *op, const struct saga *s)
+const char *op_restore_try(struct op *op, const struct snap_dfn *d, struct rsc_dfn *rd)
 {
-        struct snap_dfn d;
-        struct rsc_dfn rd;
         struct tx *outer = op->tx;
         const char *why = NULL;
         uint32_t rcs_n = op->reply->rcs_n, waits_n = op->reply->waits_n, settle_n = op->settle_n;
-        if (!op_find_snap_dfn(op, s->items[0].rsc_name, s->items[0].snap_name, &d) ||
-                !op_find_rd(op, s->target, &rd))
-                return NULL;
         struct overlay *o = overlay_new(outer);
         op->tx = overlay_tx(o);
-        bool done = op_restore_rscs(op, &d, &rd, NULL, 0) && !op_failed(op);
+        bool done = op_restore_rscs(op, d, rd, NULL, 0) && !op_failed(op);
         int err = op->tx->err;
         op->tx = outer;
         if (done) overlay_visit(o, keep_change, outer);
@@ -124,6 +119,16 @@ static const char *copy(struct op *op, const struct saga *s)
         op->settle_n = settle_n;
         op->err = 0;
         return why != NULL ? why : "Its resources cannot be made.";
+}
+
+static const char *copy(struct op *op, const struct saga *s)
+{
+        struct snap_dfn d;
+        struct rsc_dfn rd;
+        if (!op_find_snap_dfn(op, s->items[0].rsc_name, s->items[0].snap_name, &d) ||
+                !op_find_rd(op, s->target, &rd))
+                return NULL;
+        return op_restore_try(op, &d, &rd);
 }
 
 static void set_clone_flag(struct op *op, const char *target, bool failed)

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "controller/saga.h"
+#include "controller/ship.h"
 
 #define SNAPSHOTS_OF_REQUEST_MAX 100
 
@@ -456,7 +457,8 @@ void op_snap_delete(struct op *op)
                         op->params[0], op->params[1]);
                 return;
         }
-        if (!op_saga_free(op, d.rsc_name) || is_source(op, &d)) return;
+        if (!op_saga_free(op, d.rsc_name) || is_source(op, &d) || op_ship_busy(op, d.rsc_name, d.snap_name))
+                return;
         for (uint32_t i = 0; i < op->query->n; i++) {
                 if (strcmp(op->query->kv[2 * (size_t)i], "nodes") != 0) continue;
                 asked++;

@@ -9,6 +9,7 @@
 #include "controller/op.h"
 #include "controller/reconcile_internal.h"
 #include "controller/saga.h"
+#include "controller/ship.h"
 #include "controller/tend.h"
 #include "state/overlay.h"
 
@@ -174,6 +175,7 @@ int reconcile_look(
         look_sagas(&l);
         auto_snap_look(&l);
         disk_pools_look(&l);
+        ship_look(&l);
         tend_busy(&l);
         tend_nodes(&l);
         if (args->sweep != NULL) tend_sweep(&l);

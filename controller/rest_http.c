@@ -225,9 +225,25 @@ static bool check_body(struct exchange *x)
         return err == 0;
 }
 
+static enum MHD_Result submit_write(struct exchange *x)
+{
+        x->kind = X_WRITE;
+        x->async = query_bool(&x->query, "async", false);
+        if (rest_secret_is(x->route) && !rest_secret_prepare(x)) return rest_send(x);
+        if (!check_body(x)) return rest_send(x);
+        x->err = rest_request_encode(x, header(x, "Idempotency-Key"));
+        if (!x->err) return hand_over(x);
+        rest_render(x);
+        return rest_send(x);
+}
+
 static enum MHD_Result dispatch(struct exchange *x)
 {
         const struct route *route = x->route;
+        if (rest_remote_is(route)) { /* with the newest state, like any read; then the bucket is asked */
+                x->kind = X_READ;
+                return hand_over(x);
+        }
         switch (route->kind) {
         case ROUTE_LOCAL:
                 if (route->id == ROUTE_events_promotion) return rest_stream_send(x, EVENTS_PROMOTION);
@@ -244,14 +260,7 @@ static enum MHD_Result dispatch(struct exchange *x)
         }
         case ROUTE_WRITE: break;
         }
-        x->kind = X_WRITE;
-        x->async = query_bool(&x->query, "async", false);
-        if (rest_secret_is(route) && !rest_secret_prepare(x)) return rest_send(x);
-        if (!check_body(x)) return rest_send(x);
-        x->err = rest_request_encode(x, header(x, "Idempotency-Key"));
-        if (!x->err) return hand_over(x);
-        rest_render(x);
-        return rest_send(x);
+        return submit_write(x);
 }
 
 static bool is_preflight(struct exchange *x)
@@ -293,7 +302,12 @@ enum MHD_Result rest_on_request(void *cls, struct MHD_Connection *mhd, const cha
                 result = on_body(x, data, *data_n);
                 *data_n = 0;
                 return result;
-        case X_DONE: rest_render(x); return rest_send(x);
+        case X_BACK: return x->status != 0 ? rest_send(x) : submit_write(x);
+        case X_DONE:
+                if (!x->err && x->kind == X_READ && rest_remote_is(x->route)) return rest_remote_begin(x);
+                rest_render(x);
+                return rest_send(x);
+        case X_OUT:
         case X_LOOP:
         case X_ANSWERED: break;
         }

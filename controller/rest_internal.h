@@ -52,6 +52,8 @@ enum conn_phase {
 enum exchange_step {
         X_NEW,     /* no head yet */
         X_BODY,    /* head looked at, body coming */
+        X_OUT,     /* the thread's that asks a bucket */
+        X_BACK,    /* and back: answered, or a write that goes on */
         X_LOOP,    /* the loop's */
         X_DONE,    /* back from the loop, to be answered */
         X_ANSWERED /* answer queued */
@@ -333,6 +335,12 @@ void rest_look_at_held(struct rest *r);
 int rest_request_encode(struct exchange *x, const char *idempotency_key);
 /* Sends an error report on its way and notes its id in the exchange. */
 void rest_report(struct exchange *x, int err, const char *what);
+
+/* ---- rest_remote.c ---- */
+/* Has a bucket to be asked first? */
+bool rest_remote_is(const struct route *route);
+/* Suspends the connection; the exchange comes back with the step X_BACK, and a status when it is answered. */
+enum MHD_Result rest_remote_begin(struct exchange *x);
 
 /* ---- rest_secret.c ---- */
 /* Does its request bring a passphrase? */

@@ -75,4 +75,8 @@ void op_restore_keys(struct op *op, const struct snap_dfn *d, const char *rsc_na
 bool op_restore_rscs(
         struct op *op, const struct snap_dfn *d, struct rsc_dfn *rd, const char *const *nodes, uint32_t n);
 
+/* Resources of rd from the snapshot, on every node that has it; all or none. The operation goes on in any case. NULL: done (or to be
+ * asked again, when op->early or op->doubtful is set); else why not. */
+const char *op_restore_try(struct op *op, const struct snap_dfn *d, struct rsc_dfn *rd);
+
 #endif

@@ -7,6 +7,7 @@
 
 #include "controller/sat_keys.h"
 #include "controller/sat_link_internal.h"
+#include "controller/sat_ships.h"
 #include "state/level.h"
 #include "state/writeset.h"
 #include "wire/base/log.h"
@@ -101,6 +102,18 @@ static int send_keys(struct sat_session *s, struct tx *tx, const struct sat_want
         return err;
 }
 
+/* Backups that are on their way, when there are some, or were in this session. A locked cluster says nothing: none would mean stop. */
+static int send_ships(struct sat_session *s, struct tx *tx, uint64_t term, struct arena *a)
+{
+        struct sat_ships m;
+        int err = sat_ships_build(tx, s->node_name, term, a, &m);
+        if (err == E_LOCKED) return 0;
+        if (err == 0 && (m.ships_n > 0 || s->has_ships || !s->has_acked)) err = session_send_ships(s, &m);
+        if (err == 0) s->has_ships = m.ships_n > 0;
+        sat_ships_wipe(&m);
+        return err;
+}
+
 static void flush_one(struct sat_session *s, struct tx *tx, uint64_t term, uint64_t revision)
 {
         struct arena a = { .limit_bytes = (size_t)256 << 20 };
@@ -113,6 +126,7 @@ static void flush_one(struct sat_session *s, struct tx *tx, uint64_t term, uint6
         const char *left_out; /* what its release does not know, or the cluster does not use yet */
         if (err == 0) err = obj_strip(&sat_wanted_type, &w, MIN(s->level, state_level(tx, NULL)), &left_out);
         if (err == 0) err = send_keys(s, tx, &w, &a);
+        if (err == 0) err = send_ships(s, tx, term, &a);
         if (err == 0) {
                 err = session_send_wanted(s, &w);
                 if (err == 0) sat_dirty_done(&s->dirty);

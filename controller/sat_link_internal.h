@@ -52,6 +52,7 @@ struct sat_session {
         enum conn_status last_status; /* told to the observed store last */
         /* what the satellite was told; leader only */
         struct sat_dirty dirty;
+        bool has_ships; /* it was told of some */
         bool in_flight;
         uint64_t sent_ms, acked_revision;
         unsigned level;       /* highest feature level that the satellite knows, from its hello reply */
@@ -91,6 +92,8 @@ bool session_can_send(const struct sat_session *s);
 int session_send_wanted(struct sat_session *s, const struct sat_wanted *w);
 /* The same for keys; nothing of them is left in our memory. */
 int session_send_keys(struct sat_session *s, const struct sat_keys *k);
+/* The same for backups. */
+int session_send_ships(struct sat_session *s, const struct sat_ships *m);
 
 /* ---- sat_link.c ---- */
 void sat_link_want_flush(struct sat_link *l);

@@ -176,15 +176,25 @@ int session_send_wanted(struct sat_session *s, const struct sat_wanted *w)
         return 0;
 }
 
-int session_send_keys(struct sat_session *s, const struct sat_keys *k)
+static int send_secret(struct sat_session *s, const struct type_desc *t, const void *msg)
 {
         struct buf b = { 0 };
-        int err = enc_msgpack(&sat_keys_type, k, &b);
-        if (err == 0) err = conn_send(&s->conn, sat_keys_type.id, buf_blob(&b));
+        int err = enc_msgpack(t, msg, &b);
+        if (err == 0) err = conn_send(&s->conn, t->id, buf_blob(&b));
         if (b.p != NULL) secret_wipe(b.p, b.n);
         buf_done(&b);
         if (err != 0 && err != E_BUSY) session_lost(s, err_text(err));
         return err;
+}
+
+int session_send_keys(struct sat_session *s, const struct sat_keys *k)
+{
+        return send_secret(s, &sat_keys_type, k);
+}
+
+int session_send_ships(struct sat_session *s, const struct sat_ships *m)
+{
+        return send_secret(s, &sat_ships_type, m);
 }
 
 /* ---- receiving ---- */

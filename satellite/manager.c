@@ -102,6 +102,40 @@ static void open_drbd(struct manager *m)
         m->live++;
 }
 
+/* ---- backups ---- */
+
+static struct ship_place place_of(void *arg, const char *pool_name)
+{
+        struct manager *m = arg;
+        LIST_FOREACH(i, &m->pools.pools)
+        {
+                const struct pool *p = container_of(i, struct pool, link);
+                if (strcasecmp(p->want.storage_pool_name, pool_name) == 0)
+                        return (struct ship_place){ p->want.provider_kind, p->place };
+        }
+        return (struct ship_place){ provider_kind_DISKLESS, NULL };
+}
+
+static void on_ships_changed(void *arg, const char *rsc_name)
+{
+        struct manager *m = arg;
+        struct unit *u = rsc_name != NULL ? unit_find(&m->units, rsc_name) : NULL;
+        m->ships_gen = ++m->gen;
+        if (u != NULL) round_queue(m, u);
+        manager_notify(m);
+}
+
+static void on_ships_closed(void *arg) { manager_settle(arg); }
+
+static void open_ships(struct manager *m)
+{
+        const struct ships_hooks hooks = {
+                .place = place_of, .changed = on_ships_changed, .closed = on_ships_closed, .arg = m
+        };
+        m->ships = ships_open(m->loop, &hooks);
+        if (m->ships != NULL) m->live++;
+}
+
 static void on_tick(uv_timer_t *timer)
 {
         struct manager *m = container_of(timer, struct manager, tick);
@@ -145,6 +179,7 @@ int manager_open(uv_loop_t *loop, struct env *env, const struct manager_config *
         int err = save_load(m, f);
         if (err == 0) err = uv_timer_start(&m->tick, on_tick, 0, TICK_MS);
         if (err == 0) open_drbd(m);
+        if (err == 0) open_ships(m);
         if (err != 0) {
                 manager_close(m, NULL);
                 return err;
@@ -163,6 +198,8 @@ void manager_close(struct manager *m, manager_closed_fn *closed)
         round_stop_all(m);
         if (m->drbd != NULL) drbd_watch_close(m->drbd);
         m->drbd = NULL;
+        if (m->ships != NULL) ships_close(m->ships);
+        m->ships = NULL;
         m->tick.data = m->soon.data = m;
         uv_close((uv_handle_t *)&m->tick, on_timer_closed);
         uv_close((uv_handle_t *)&m->soon, on_timer_closed);
@@ -292,13 +329,20 @@ int manager_report(
                 if (err != 0) return err;
                 SET(ret, sat_report, disk_pools, all);
         }
+        bool ships = m->ships != NULL && m->ships_gen != 0 && (full || m->ships_gen > *gen);
+        if (ships) {
+                struct obs_ships *list = arena_new(a, struct obs_ships);
+                err = ships_report(m->ships, a, list);
+                if (err != 0) return err;
+                SET(ret, sat_report, ships, list);
+        }
         if (full) SET(ret, sat_report, full, true);
         SET(ret, sat_report, revision, m->saved_revision);
 #ifdef NEXT_LEVEL
         if (m->next_note != NULL) SET(ret, sat_report, next_note, m->next_note);
 #endif
-        *ret_any = full || disks || made || ret->resources_n > 0 || ret->pools_n > 0 || ret->dropped_n > 0 ||
-                   ret->error_reports_n > 0;
+        *ret_any = full || disks || made || ships || ret->resources_n > 0 || ret->pools_n > 0 ||
+                   ret->dropped_n > 0 || ret->error_reports_n > 0;
         *gen = m->gen;
         return 0;
 }

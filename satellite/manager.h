@@ -58,6 +58,8 @@ int manager_take(struct manager *m, const struct sat_wanted *w, uint64_t *ret_se
 /* Keys of volumes, from the leader of that term; kept in memory only (satellite/keyring.h). Resources that may have waited for one
  * are worked on at once. Those of an older term are not taken. */
 void manager_take_keys(struct manager *m, const struct sat_keys *k);
+/* Backups that are on their way, from the leader of that term. Those of an older term are not taken. */
+void manager_take_ships(struct manager *m, const struct sat_ships *s);
 /* 1 yes, 0 not yet, negative: the last attempt to save failed with that (it is being repeated). */
 int manager_durable(const struct manager *m, uint64_t seq);
 /* Was the controller with that certificate (SHA-256, hexadecimal) removed from the cluster, as far as is known here? */

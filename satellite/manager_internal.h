@@ -8,6 +8,7 @@
 #include "satellite/pool.h"
 #include "satellite/reports.h"
 #include "satellite/rows.h"
+#include "satellite/ships.h"
 #include "satellite/unit.h"
 #include "wire/base/buf.h"
 #include "wire/base/list.h"
@@ -70,6 +71,8 @@ struct manager {
         struct list made;  /* how each ended */
         uint64_t made_gen;
         bool making;
+        struct ships *ships;
+        uint64_t ships_gen; /* of their last change */
 
         uint64_t gen, full_epoch;
         struct report_log reports;

@@ -304,3 +304,9 @@ void manager_take_keys(struct manager *m, const struct sat_keys *k)
         }
         round_start_ready(m);
 }
+
+void manager_take_ships(struct manager *m, const struct sat_ships *s)
+{
+        if (m->closing || m->ships == NULL || s->term < m->highest_term) return;
+        ships_take(m->ships, s);
+}

@@ -64,6 +64,9 @@ struct pool_info {
         struct trouble warning; /* err not 0: it works, but somebody should look at it */
 };
 
+/* Writes the content of an image that is being received. 0 or negative, with the explanation. */
+typedef int provider_fill_fn(void *arg, int fd, struct trouble *t);
+
 struct provider {
         enum provider_kind kind;
         bool backed; /* false: its volumes have no device on this node, and no function below but
@@ -104,6 +107,11 @@ struct provider {
         int (*restore)(const struct dev *src, const struct dev *d, uint64_t size_kib, struct trouble *t);
         int (*replace)(const struct dev *old, const struct dev *src, const struct dev *d, uint64_t size_kib,
                 struct trouble *t);
+        /* Shipping; NULL where it is not possible. read: a descriptor of the snapshot d, for reading; *ret_kib: its size. receive: makes
+         * the snapshot d of size_kib, unless it is there: fill writes what is in it; nothing is there before all is. */
+        int (*read)(const struct dev *d, uint64_t *ret_kib, struct trouble *t);
+        int (*receive)(
+                const struct dev *d, uint64_t size_kib, provider_fill_fn *fill, void *arg, struct trouble *t);
 };
 
 extern const struct provider provider_file;

@@ -694,6 +694,46 @@ static int file_replace(const struct dev *old, const struct dev *src, const stru
         return err;
 }
 
+/* ---- shipping ---- */
+
+static int file_read(const struct dev *d, uint64_t *ret_kib, struct trouble *t)
+{
+        int dir = open_dir(d->place, t);
+        if (dir < 0) return dir;
+        struct stat st;
+        int fd = open_ours(dir, d, O_RDONLY, false, &st, t);
+        close(dir);
+        if (fd == -ENOENT)
+                return trouble_errno(
+                        t, ENOENT, "Image %s/%s" SUFFIX " cannot be read", d->place, d->backing_id);
+        if (fd >= 0) *ret_kib = (uint64_t)st.st_size / 1024;
+        return fd;
+}
+
+static int file_receive(
+        const struct dev *d, uint64_t size_kib, provider_fill_fn *fill_fn, void *arg, struct trouble *t)
+{
+        int dir = open_dir(d->place, t);
+        if (dir < 0) return dir;
+        struct stat st;
+        char name[FILE_NAME_SIZE], temp[FILE_NAME_SIZE + 16] = "";
+        int fd = open_ours(dir, d, O_RDONLY, false, &st, t), err = MIN(fd, 0), failed = 0;
+        if (fd == -ENOENT) {
+                file_name(d, name);
+                fd = open_unnamed(dir, d, temp);
+                failed = fd < 0 ? -fd : take_space(fd, true, 0, size_kib);
+                err = failed == 0 ? fill_fn(arg, fd, t) : 0;
+                if (err == 0 && failed == 0) failed = write_mark(fd, d);
+                if (err == 0 && failed == 0 && fsync(fd) != 0) failed = errno;
+                if (err == 0 && failed == 0) failed = give_name(dir, fd, temp, name);
+                if (temp[0] != '\0') (void)unlinkat(dir, temp, 0);
+                if (failed != 0) err = trouble_errno(t, failed, "Image %s/%s cannot be made", d->place, name);
+        }
+        if (fd >= 0) close(fd);
+        close(dir);
+        return err;
+}
+
 #define FILE_PROVIDER(kind_)                                                                                \
         {                                                                                                   \
                 .kind = kind_, .backed = true, .allocation_kib = ALLOCATION_KIB, .missing = file_missing,   \
@@ -701,6 +741,7 @@ static int file_replace(const struct dev *old, const struct dev *src, const stru
                 .create = file_create, .resize = file_resize, .attach = file_attach,                        \
                 .refresh = file_refresh, .detach = file_detach, .remove = file_remove, .adopt = file_adopt, \
                 .snapshot = file_snapshot, .restore = file_restore, .replace = file_replace,                \
+                .read = file_read, .receive = file_receive,                                                 \
         }
 const struct provider provider_file = FILE_PROVIDER(provider_kind_FILE);
 const struct provider provider_file_thin = FILE_PROVIDER(provider_kind_FILE_THIN);

@@ -6,6 +6,7 @@
 #include <strings.h>
 
 #include "satellite/caps.h"
+#include "satellite/ships.h"
 #include "wire/base/log.h"
 #include "wire/codec/codec.h"
 #include "wire/def/versions.h"
@@ -257,7 +258,7 @@ static void on_hello(struct session *s, const struct sat_hello *h)
 static const struct type_desc *message_type(unsigned kind)
 {
         static const struct type_desc *const known[] = { &sat_hello_type, &sat_wanted_type, &sat_ping_type,
-                &sat_pong_type, &sat_keys_type };
+                &sat_pong_type, &sat_keys_type, &sat_ships_type };
         for (size_t i = 0; i < ARRAY_LEN(known); i++)
                 if (known[i]->id == kind) return known[i];
         return NULL;
@@ -270,6 +271,8 @@ static void on_message(struct session *s, unsigned kind, const void *msg)
         else if (s->state == SESSION_READY && kind == sat_wanted_type.id) on_wanted(s, msg);
         else if (s->state == SESSION_READY && kind == sat_keys_type.id)
                 manager_take_keys(s->server->manager, msg);
+        else if (s->state == SESSION_READY && kind == sat_ships_type.id)
+                manager_take_ships(s->server->manager, msg);
         else if (s->state == SESSION_READY && kind == sat_ping_type.id) {
                 struct sat_pong pong = { 0 };
                 SET(&pong, sat_pong, seq, ((const struct sat_ping *)msg)->seq);
@@ -286,6 +289,12 @@ static void wipe_keys(const struct sat_keys *k, struct blob frame)
 {
         for (uint32_t i = 0; i < k->keys_n; i++)
                 if (k->keys[i].key.n > 0) secret_wipe((void *)(uintptr_t)k->keys[i].key.p, k->keys[i].key.n);
+        secret_wipe((void *)(uintptr_t)frame.p, frame.n);
+}
+
+static void wipe_ships(const struct sat_ships *m, struct blob frame)
+{
+        for (uint32_t i = 0; i < m->ships_n; i++) ships_wipe_one(&m->ships[i]);
         secret_wipe((void *)(uintptr_t)frame.p, frame.n);
 }
 
@@ -307,6 +316,7 @@ static void on_frame(struct conn *c, unsigned kind, struct blob payload)
                 session_end(s);
         }
         if (t == &sat_keys_type) wipe_keys(msg, payload);
+        if (t == &sat_ships_type) wipe_ships(msg, payload);
         arena_done(&a);
 }
 

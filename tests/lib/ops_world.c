@@ -310,6 +310,33 @@ static bool observe_work(
         return true;
 }
 
+/* What the node says of the backups that it is to carry out. */
+static void observe_ships(struct ops_world *w, struct tx *tx, const char *node, const char *state)
+{
+        struct tx *wanted = kv_mem_read(w->wanted);
+        struct obs_ships o = { 0 };
+        struct obs_ship list[8] = { 0 };
+        struct row_scan s;
+        struct ship x;
+        uint32_t n = 0;
+        row_scan_open(&s, wanted, &ship_type, NULL, 0);
+        while (n < ARRAY_LEN(list) && row_scan_next(&s, &w->arena, &x)) {
+                if (x.phase != ship_phase_RUN || strcmp(x.node_name, node) != 0) continue;
+                SET(&list[n], obs_ship, uuid, x.uuid);
+                SET(&list[n], obs_ship, state,
+                        strcmp(state, "done") == 0     ? sat_step_state_DONE
+                        : strcmp(state, "failed") == 0 ? sat_step_state_FAILED
+                                                       : sat_step_state_PENDING);
+                SET(&list[n], obs_ship, text, "the bucket is full");
+                n++;
+        }
+        row_scan_close(&s);
+        kv_mem_end(wanted);
+        SET(&o, obs_ships, node_name, node);
+        SET_N(&o, obs_ships, ships, list, n);
+        (void)row_put(tx, &obs_ships_type, &o);
+}
+
 #define TEND_ROUNDS 8
 
 bool ops_world_observe(struct ops_world *w, const char *method, const char *path, const char *body)
@@ -341,6 +368,7 @@ bool ops_world_observe(struct ops_world *w, const char *method, const char *path
         else if (strcmp(method, "MADE") == 0) observe_made(w, tx, path, body);
         else if (strcmp(method, "POOL") == 0 && n == 2) observe_pool(tx, part[0], part[1], body);
         else if (strcmp(method, "HASHES") == 0) observe_hashes(w, tx, path, body);
+        else if (strcmp(method, "SHIP") == 0) observe_ships(w, tx, path, body);
         else if (strcmp(method, "RSC") == 0 && n == 2) observe_rsc(w, tx, part[0], part[1], body);
         else known = false;
         if (kv_mem_commit(tx) != 0) abort();

@@ -1,0 +1,106 @@
+#include "controller/sat_ships.h"
+
+#include <string.h>
+#include <strings.h>
+
+#include "controller/saga.h"
+#include "controller/vault.h"
+
+static int open_secret(struct blob sealed, struct arena *a, const char **ret)
+{
+        struct blob plain;
+        int err = vault_unseal(sealed, a, &plain);
+        if (err != 0) return E_LOCKED;
+        *ret = arena_strndup(a, (const char *)plain.p, plain.n);
+        secret_wipe((void *)(uintptr_t)plain.p, plain.n);
+        return 0;
+}
+
+static const struct ship_vlm *volume_of(const struct ship *s, uint64_t number)
+{
+        for (uint32_t i = 0; i < s->volumes_n; i++)
+                if (s->volumes[i].volume_number == number) return &s->volumes[i];
+        return NULL;
+}
+
+static void fill_volumes(const struct ship *s, const struct snap *x, struct arena *a, struct sat_ship *ret)
+{
+        struct sat_ship_vlm *vlms = arena_alloc(a, (x->volumes_n + 1) * sizeof *vlms);
+        uint32_t n = 0;
+        for (uint32_t i = 0; i < x->volumes_n; i++) {
+                const struct snap_vlm *v = &x->volumes[i];
+                const struct ship_vlm *to = volume_of(s, v->volume_number);
+                if (to == NULL) continue;
+                vlms[n] = (struct sat_ship_vlm){ 0 };
+                SET(&vlms[n], sat_ship_vlm, volume_number, v->volume_number);
+                SET(&vlms[n], sat_ship_vlm, key, to->key);
+                SET(&vlms[n], sat_ship_vlm, size_kib, to->size_kib);
+                SET(&vlms[n], sat_ship_vlm, storage_pool_name, v->storage_pool_name);
+                SET(&vlms[n], sat_ship_vlm, backing_id, snap_backing_id(v->vlm_id, x->snap_name, a));
+                SET(&vlms[n], sat_ship_vlm, uuid, v->uuid);
+                n++;
+        }
+        SET_N(ret, sat_ship, volumes, vlms, n);
+}
+
+/* E_NOT_FOUND: what it is about is gone, the leader will end it. */
+static int fill(struct tx *tx, const struct ship *s, struct arena *a, struct sat_ship *ret)
+{
+        struct remote r, rkey = { .name = s->remote_name };
+        struct snap x,
+                key = { .rsc_name = s->rsc_name, .snap_name = s->snap_name, .node_name = s->node_name };
+        int err = row_get(tx, &remote_type, &rkey, a, &r);
+        if (err == 0) err = row_get(tx, &snap_type, &key, a, &x);
+        if (err == 0) err = open_secret(r.access_key, a, &ret->access_key);
+        if (err == 0) err = open_secret(r.secret_key, a, &ret->secret_key);
+        if (err != 0) return err;
+        MARK(ret, sat_ship, access_key);
+        MARK(ret, sat_ship, secret_key);
+        SET(ret, sat_ship, uuid, s->uuid);
+        SET(ret, sat_ship, kind, s->kind);
+        SET(ret, sat_ship, rsc_name, x.rsc_name);
+        SET(ret, sat_ship, snap_name, x.snap_name);
+        SET(ret, sat_ship, snap_uuid, x.uuid);
+        SET(ret, sat_ship, endpoint, r.endpoint);
+        SET(ret, sat_ship, bucket, r.bucket);
+        SET(ret, sat_ship, region, r.region);
+        SET(ret, sat_ship, path_style, (r.flags & remote_flag_S3_USE_PATH_STYLE) != 0);
+        if (s->meta_name != NULL) SET(ret, sat_ship, meta_name, s->meta_name);
+        if (s->meta != NULL) SET(ret, sat_ship, meta, s->meta);
+        fill_volumes(s, &x, a, ret);
+        return 0;
+}
+
+int sat_ships_build(
+        struct tx *tx, const char *node_name, uint64_t term, struct arena *a, struct sat_ships *ret)
+{
+        struct row_scan scan;
+        struct ship s;
+        uint64_t max = row_count(tx, &ship_type, &(struct ship){ 0 }, 0);
+        uint32_t n = 0;
+        int err = 0;
+        *ret = (struct sat_ships){ 0 };
+        struct sat_ship *list = arena_array(a, struct sat_ship, max + 1);
+        if (list == NULL) return E_LIMIT;
+        row_scan_open(&scan, tx, &ship_type, NULL, 0);
+        while (err == 0 && n < max && row_scan_next(&scan, a, &s)) {
+                if (s.phase != ship_phase_RUN || strcasecmp(s.node_name, node_name) != 0) continue;
+                list[n] = (struct sat_ship){ 0 };
+                err = fill(tx, &s, a, &list[n]);
+                if (err == 0) n++;
+                if (err == E_NOT_FOUND) err = 0;
+        }
+        row_scan_close(&scan);
+        SET(ret, sat_ships, term, term);
+        SET_N(ret, sat_ships, ships, list, n);
+        return err;
+}
+
+void sat_ships_wipe(struct sat_ships *m)
+{
+        for (uint32_t i = 0; i < m->ships_n; i++) {
+                const struct sat_ship *s = &m->ships[i];
+                secret_wipe((void *)(uintptr_t)s->access_key, strlen(s->access_key));
+                secret_wipe((void *)(uintptr_t)s->secret_key, strlen(s->secret_key));
+        }
+}

@@ -1,0 +1,34 @@
+/* Backups on their way. A row says what is shipped, where, by which node, and how far it is; so it does not matter who leads.
+ *
+ *   UPLOAD    WAIT (the snapshot is being taken) -> RUN (its node sends it) -> gone: the backup is in the bucket
+ *   DOWNLOAD  RUN (its node makes the snapshot out of the objects) -> gone: the resource was made of it
+ *   any       -> FAILED, which stays for a while, so that the list says why; an error report is kept
+ *
+ * The satellite is told of RUN (controller/sat_ships.h) and reports how it ended; the leader's reconciler proposes the next step, naming
+ * the phase that it was about. A satellite that was restarted begins anew; one that stays away, or does not take it up, fails it.
+ *
+ * Threads, purity: as reconcile.h and op.h. */
+#ifndef CONTROLLER_SHIP_H
+#define CONTROLLER_SHIP_H
+
+#include "controller/op_internal.h"
+#include "controller/reconcile_internal.h"
+
+#define SHIP_AWAY_MS 60000    /* without a connection to the satellite */
+#define SHIP_IDLE_MS 600000   /* that it does not take it up: the cluster may be locked */
+#define SHIP_FAILED_MS 600000 /* that a failed one is shown */
+
+/* What is due for them. */
+void ship_look(struct look *l);
+/* Is the snapshot being shipped? */
+bool op_ship_has(struct op *op, const char *rsc, const char *snap);
+/* Is the snapshot being shipped? snap NULL: any of the resource's. Refuses (true) then. */
+bool op_ship_busy(struct op *op, const char *rsc, const char *snap);
+/* Does a backup that is under way use the remote? */
+bool op_ship_uses(struct op *op, const char *remote);
+/* The node has to look again at what is shipped: its snapshot was touched. */
+void op_ship_touch(struct op *op, const struct ship *s);
+/* Takes back what was made for a download; the row itself is the caller's. */
+void op_ship_undo(struct op *op, const struct ship *s);
+
+#endif

@@ -1,0 +1,176 @@
+#include "satellite/ship_job.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "satellite/ship_stream.h"
+
+#define TIMEOUT_MS 30000u
+#define FINISHED "@FINISHED@"
+
+struct volume {
+        struct ship_work *work;
+        struct s3_target target;
+        const struct sat_ship_vlm *vlm;
+        struct dev dev;
+        const struct provider *provider;
+        struct fail fail;
+};
+
+static int stopped(struct trouble *t, const struct volume *v, int err, const char *what)
+{
+        trouble_set(t, err, TROUBLE_UNKNOWN, "Volume %llu of snapshot %s of resource %s: %s.",
+                (unsigned long long)v->vlm->volume_number, v->work->ship->snap_name, v->work->ship->rsc_name,
+                what);
+        trouble_cause(t, "%s", v->fail.err != 0 ? v->fail.text : err_text(err));
+        trouble_fix(t, "Mend what is said there, and begin the backup or its restoration again.");
+        return err;
+}
+
+static int open_volume(struct ship_work *w, uint32_t i, struct volume *v, struct trouble *t)
+{
+        const struct sat_ship *s = w->ship;
+        const struct sat_ship_vlm *x = &s->volumes[i];
+        *v = (struct volume){ .work = w, .vlm = x };
+        v->target = (struct s3_target){ .endpoint = s->endpoint,
+                .bucket = s->bucket,
+                .region = s->region,
+                .access_key = s->access_key,
+                .secret_key = s->secret_key,
+                .path_style = HAS(s, sat_ship, path_style) && s->path_style,
+                .timeout_ms = TIMEOUT_MS,
+                .cancel = &w->cancel };
+        v->dev = (struct dev){ .rsc_name = s->rsc_name,
+                .uuid = s->snap_uuid,
+                .vlm_uuid = x->uuid,
+                .volume_number = x->volume_number,
+                .snap_name = s->snap_name,
+                .pool = x->storage_pool_name,
+                .kind = w->places[i].kind,
+                .place = w->places[i].place,
+                .backing_id = x->backing_id };
+        v->provider = w->places[i].place != NULL ? provider_by_kind(v->dev.kind) : NULL;
+        if (v->provider == NULL) return stopped(t, v, E_NOT_FOUND, "its storage pool cannot be used");
+        if (v->provider->read == NULL || v->provider->receive == NULL || !backing_id_valid(x->backing_id))
+                return stopped(t, v, E_UNSUPPORTED, "storage pools of its kind cannot be shipped");
+        return 0;
+}
+
+/* ---- upload ---- */
+
+struct sender {
+        struct volume *v;
+        struct s3_upload upload;
+        struct buf part;
+        size_t part_bytes;
+};
+
+static int send_part(struct sender *s)
+{
+        int err = s3_upload_part(&s->upload, buf_blob(&s->part), &s->v->fail);
+        atomic_fetch_add(&s->v->work->done_kib, s->part.n / 1024);
+        buf_reset(&s->part);
+        return err;
+}
+
+static int on_bytes(void *arg, const void *data, size_t n)
+{
+        struct sender *s = arg;
+        const uint8_t *p = data;
+        int err = 0;
+        if (atomic_load(&s->v->work->cancel)) return E_CANCELED;
+        while (n > 0 && err == 0) {
+                size_t k = MIN(n, s->part_bytes - s->part.n);
+                buf_put(&s->part, p, k);
+                err = s->part.err;
+                p += k;
+                n -= k;
+                if (err == 0 && s->part.n == s->part_bytes) err = send_part(s);
+        }
+        return err;
+}
+
+static int upload_volume(struct volume *v, struct trouble *t)
+{
+        struct sender s = { .v = v };
+        uint64_t kib = 0;
+        int fd = v->provider->read(&v->dev, &kib, t);
+        if (fd < 0) return fd;
+        s.part_bytes = (size_t)MAX(S3_PART_MIN, ship_stream_max(kib * 1024) / (S3_PARTS_MAX - 1) + 1);
+        int err = s3_upload_begin(&s.upload, &v->target, v->vlm->key, &v->fail);
+        if (err == 0) {
+                err = ship_stream_write(fd, kib * 1024, on_bytes, &s);
+                if (err == 0 && s.part.n > 0) err = send_part(&s);
+                if (err == 0) err = s3_upload_end(&s.upload, &v->fail);
+                else s3_upload_abort(&s.upload);
+        }
+        buf_done(&s.part);
+        close(fd);
+        return err == 0 ? 0 : stopped(t, v, err, "it cannot be sent to the bucket");
+}
+
+static int put_meta(struct volume *v, struct trouble *t)
+{
+        const struct sat_ship *s = v->work->ship;
+        struct buf text = { 0 };
+        const char *at = s->meta, *mark;
+        while ((mark = strstr(at, FINISHED)) != NULL) {
+                buf_put(&text, at, (size_t)(mark - at));
+                buf_printf(&text, "%lld", (long long)time(NULL) * 1000);
+                at = mark + strlen(FINISHED);
+        }
+        buf_put_str(&text, at);
+        int err = text.err != 0 ? text.err : s3_put(&v->target, s->meta_name, buf_blob(&text), &v->fail);
+        buf_done(&text);
+        return err == 0 ? 0 : stopped(t, v, err, "the description of the backup cannot be written");
+}
+
+/* ---- download ---- */
+
+struct receiver {
+        struct volume *v;
+        struct ship_in in;
+        uint64_t bytes;
+};
+
+static int on_object(void *arg, const uint8_t *data, size_t n)
+{
+        struct receiver *r = arg;
+        r->bytes += n;
+        atomic_store(&r->v->work->done_kib, r->bytes / 1024);
+        if (atomic_load(&r->v->work->cancel)) return E_CANCELED;
+        return ship_in_feed(&r->in, data, n);
+}
+
+static int fill(void *arg, int fd, struct trouble *t)
+{
+        struct volume *v = arg;
+        struct receiver r = { .v = v };
+        ship_in_open(&r.in, fd, v->vlm->size_kib * 1024);
+        int err = s3_read(&v->target, v->vlm->key, on_object, &r, &v->fail);
+        int end = ship_in_close(&r.in);
+        if (err == 0) err = end;
+        return err == 0 ? 0 : stopped(t, v, err, "it cannot be received from the bucket");
+}
+
+int ship_job_run(struct ship_work *w, struct trouble *t)
+{
+        const struct sat_ship *s = w->ship;
+        struct volume v;
+        int err = 0;
+        for (uint32_t i = 0; i < s->volumes_n && err == 0; i++) {
+                err = open_volume(w, i, &v, t);
+                if (err != 0) break;
+                err = s->kind == ship_kind_UPLOAD ? upload_volume(&v, t)
+                                                  : v.provider->receive(&v.dev, v.vlm->size_kib, fill, &v, t);
+        }
+        if (err == 0 && s->volumes_n == 0) {
+                trouble_set(t, E_INVALID, TROUBLE_UNKNOWN, "The backup has no volumes.");
+                return E_INVALID;
+        }
+        if (err == 0 && s->kind == ship_kind_UPLOAD && s->meta != NULL && s->meta_name != NULL)
+                err = put_meta(&v, t);
+        return err;
+}
