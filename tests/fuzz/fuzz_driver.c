@@ -444,7 +444,7 @@ static void trace(struct bed *b, unsigned i)
         struct raft *r = &d->raft;
         (void)fprintf(stderr,
                 "%u: %s state %d term %llu last %llu commit %llu applied %llu installing %d fatal %d\n", i,
-                b->step_name, d->started ? raft_state(r) : -1, (unsigned long long)raft_current_term(r),
+                b->step_name, d->started ? (int)raft_state(r) : -1, (unsigned long long)raft_current_term(r),
                 (unsigned long long)raft_last_index(r), (unsigned long long)raft_commit_index(r),
                 (unsigned long long)d->applied.index, d->installing, b->fatal);
 }
