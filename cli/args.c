@@ -285,9 +285,11 @@ static int need_options(struct cli_call *call)
 
 int cli_args_parse(struct cli_call *call, const struct cli_verb *verb, int argc, char **argv)
 {
-        *call = (struct cli_call){
-                .verb = verb, .values = json_object(), .params = json_object(), .query = json_array()
-        };
+        *call = (struct cli_call){ .verb = verb,
+                .method = verb->method,
+                .values = json_object(),
+                .params = json_object(),
+                .query = json_array() };
         struct word *words = xcalloc((size_t)argc + 1, sizeof *words);
         const struct cli_arg *after = NULL;
         int n = 0, rc = 0;

@@ -175,6 +175,19 @@ char *cell_rsc_state(const json_t *rsc)
         return b.n == 0 ? xstrdup(has_flag(rsc, "DISKLESS") ? "Diskless" : "Created") : take_text(&b);
 }
 
+char *cell_resolve_role(const json_t *row)
+{
+        const char *role = text_of(row, "role");
+        if (!json_is_true(json_object_get(row, "online"))) return xstrdup("OFFLINE");
+        return role == NULL ? NULL : xstrdup(role);
+}
+
+char *cell_resolve_out(const json_t *row)
+{
+        const json_t *kib = json_object_get(row, "out_of_sync_kib");
+        return json_integer_value(kib) == 0 ? NULL : cli_size_text(json_integer_value(kib));
+}
+
 static char *time_text(json_int_t ms)
 {
         time_t seconds = (time_t)(ms / 1000);

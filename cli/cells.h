@@ -16,6 +16,8 @@ char *cell_pool_state(const json_t *pool);
 char *cell_pool_shared(const json_t *pool);
 char *cell_rsc_layers(const json_t *rsc);
 char *cell_rsc_usage(const json_t *rsc);
+char *cell_resolve_role(const json_t *row);
+char *cell_resolve_out(const json_t *row);
 char *cell_rsc_conns(const json_t *rsc);
 char *cell_rsc_state(const json_t *rsc);
 char *cell_created(const json_t *rsc);

@@ -98,7 +98,8 @@ static void print_machine(const json_t *json, bool wrap)
 
 static int show(const struct settings *s, struct cli_call *call, struct http_answer *answer)
 {
-        bool list = call->verb->columns[0].header != NULL && answer->status < 400;
+        bool list = call->verb->columns[0].header != NULL && answer->status < 400 &&
+                    strcmp(call->method, call->verb->method) == 0;
         if (answer->json == NULL) {
                 fprintf(stderr, "outrigger: %s answered %ld without JSON: %.200s\n", answer->where,
                         answer->status, answer->text);
@@ -141,10 +142,10 @@ static int run_verb(const struct settings *s, const struct cli_verb *verb, int a
         struct http *http = http_open(&s->http);
         if (http != NULL) {
                 char *path = fill_path(&call);
-                if (call.body == NULL && strcmp(verb->method, "GET") != 0 &&
-                        strcmp(verb->method, "DELETE") != 0)
+                if (call.body == NULL && strcmp(call.method, "GET") != 0 &&
+                        strcmp(call.method, "DELETE") != 0)
                         call.body = json_object();
-                result = (int)http_call(http, verb->method, path, call.query, call.body, &answer);
+                result = (int)http_call(http, call.method, path, call.query, call.body, &answer);
                 if (result == EXIT_OK && !s->http.curl && verb->after != NULL)
                         result = verb->after(&call, http, &answer);
                 if (result == EXIT_OK && !s->http.curl) result = show(s, &call, &answer);

@@ -81,10 +81,12 @@ struct cli_verb {
 /* One invocation on its way. */
 struct cli_call {
         const struct cli_verb *verb;
-        json_t *values;    /* object: argument name -> string, list of strings, or true */
-        json_t *params;    /* object: path parameter -> string */
-        json_t *query;     /* array of [key, value] */
-        json_t *body;      /* NULL until something is put there */
+        json_t *values; /* object: argument name -> string, list of strings, or true */
+        json_t *params; /* object: path parameter -> string */
+        json_t *query;  /* array of [key, value] */
+        json_t *body;   /* NULL until something is put there */
+        const char *
+                method; /* the verb's, unless the hook takes another one: then there is an answer, and no list */
         char problem[256]; /* why the arguments do not do, when a function returned E_INVALID */
 };
 

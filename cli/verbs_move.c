@@ -16,6 +16,18 @@ static int before_toggle_disk(struct cli_call *call)
         return 0;
 }
 
+/* Alone it shows what is wrong and what helps; with one of its options it does that. */
+static int before_resolve(struct cli_call *call)
+{
+        const char *keep = cli_value(call, "--keep");
+        bool again = json_object_get(call->values, "--reconnect") != NULL;
+        if (keep != NULL && again) return cli_problem(call, "--keep connects anew by itself");
+        if (keep == NULL && !again) return 0;
+        call->method = "POST";
+        if (keep != NULL) cli_body_put(call, "/keep", json_string(keep));
+        return 0;
+}
+
 const struct cli_verb cli_move_verbs[] = {
         { "node", "n", "evacuate", "evac", "PUT", "/v1/nodes/{node}/evacuate",
                 "move the resources of a node to other nodes", NULL, NULL,
@@ -38,6 +50,17 @@ const struct cli_verb cli_move_verbs[] = {
                         FLAG('d', "--diskless", "", "take the disk away"),
                         FLAG(0, "--drbd-client", "", "take the disk away, and the vote for quorum"), ASYNC },
                 { { 0 } } },
+        { "resource", "r", "resolve", "rslv", "GET", "/v1/resource-definitions/{rd}/resolve",
+                "show what is wrong with DRBD's connections of a resource, or end a split brain",
+                before_resolve, NULL,
+                { POS("name", "{rd}", "resource"),
+                        OPT(0, "--keep", "", "node whose data is kept; others give up their own changes"),
+                        FLAG(0, "--reconnect", "", "only try once more"), ASYNC },
+                { COL("Resource", "name"), COL("Node", "node_name"), CELL("Role", cell_resolve_role),
+                        COL("Disk", "disk_state"), COL("Peer", "peer"), COL("Connection", "connection"),
+                        COL("Replication", "replication"), CELL_RIGHT("OutOfSync", cell_resolve_out),
+                        COL("Trouble", "troubles") },
+                .note = "remedy" },
         { "resource", "r", "activate", "act", "POST",
                 "/v1/resource-definitions/{rd}/resources/{node}/activate",
                 "bring a deactivated resource up again", NULL, NULL,

@@ -213,6 +213,7 @@ void op_int_rsc_step(struct op *op)
                 if ((r.flags & RSC_REMOVING) != 0) disk_removed(op, &r);
                 break;
         case rsc_step_kind_MIGRATED: migrated(op, &rd, &r); break;
+        case rsc_step_kind_RESOLVED: op_resolved(op, &r); break;
         case rsc_step_kind_EVACUATED: op_evacuated(op, &rd, &r); break;
         case rsc_step_kind_AUTO_DISKFUL: op_auto_diskful(op, &rd, &r); break;
         case rsc_step_kind_AUTO_DISKFUL_OVER: op_auto_diskful_over(op, &rd, &r); break;

@@ -42,6 +42,8 @@ void op_set_role(struct op *op, struct rsc *r, bool tie_breaker, bool client);
 bool op_activate(struct op *op, struct rsc *r);
 /* One that is evacuated goes, unless somebody uses it. */
 void op_evacuated(struct op *op, struct rsc_dfn *rd, const struct rsc *r);
+/* The connections were tried once more (controller/op_resolve.c). r is as stored. */
+void op_resolved(struct op *op, struct rsc *r);
 /* How many replicas its group wants. */
 int64_t op_replicas_wanted(struct op *op, const struct rsc_dfn *rd);
 /* Is its data whole, as far as its satellite says? */

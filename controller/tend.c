@@ -123,7 +123,10 @@ static bool may_leave(struct look *l, const struct rsc *r)
 
 static void look_one(struct look *l, const struct rsc *r)
 {
-        if ((r->flags & RSC_ADDING) != 0) {
+        if (HAS(r, rsc, drbd_resolve)) {
+                bool late = l->args->wall_ms - r->drbd_resolve_ms > RESOLVE_MS;
+                if (late || carried_out(l, r, true)) propose_step(l, r, rsc_step_kind_RESOLVED);
+        } else if ((r->flags & RSC_ADDING) != 0) {
                 if (peers_are_ready(l, r)) propose_step(l, r, rsc_step_kind_DISK_ADDED);
         } else if ((r->flags & RSC_REMOVING) != 0) {
                 if (tend_status(l, r->node_name) == conn_status_ONLINE && carried_out(l, r, false))

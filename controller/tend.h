@@ -4,6 +4,7 @@
  *   a disk is to come     its peers have made room for it, and its node is there      -> DISK_ADDED
  *   a disk is to go       its node has removed it                                     -> DISK_REMOVED
  *   MigrateFrom           all volumes are up to date                                  -> MIGRATED
+ *   a resolve             its node has carried it out, or could not; or 5 min are over -> RESOLVED
  *   EVACUATE              nobody uses it, others have the data as often as wanted     -> EVACUATED
  *
  * Other things are due for resources that are not on their way anywhere. All definitions are looked at in turn, some in each look:
@@ -21,6 +22,7 @@
 
 #include "controller/reconcile_internal.h"
 
+#define RESOLVE_MS INT64_C(300000) /* a node that was away for longer is not to give up data that it may have taken since */
 #define AUTO_EVICT_AFTER_MIN 720
 #define AUTO_EVICT_MAX_PERCENT 34
 #define BALANCE_INTERVAL_S 3600

@@ -2,7 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "controller/view_internal.h"
+#include "controller/view_resolve.h"
 #include "wire/def/layer_extra.h"
 
 /* Rows that several resources share: resources come sorted by their definition. */
@@ -142,8 +142,19 @@ static const struct obs_layer *find_layer(const struct obs_vlm *o, const char *l
         return NULL;
 }
 
+/* The state of a volume is that of its top layer; with DRBD in the stack the word is DRBD's, and what is below it was made, or not yet. */
+static const char *layer_state(const struct rsc_cache *c, const char *layer, const struct obs_vlm *o)
+{
+        bool drbd = false;
+        for (uint32_t i = 0; i < c->rd.layer_stack_n; i++)
+                drbd = drbd || strcasecmp(c->rd.layer_stack[i], "DRBD") == 0;
+        if (!drbd || strcasecmp(layer, "DRBD") == 0) return o->disk_state;
+        if (view_given(o->disk_state) && strcmp(o->disk_state, "Unknown") == 0) return o->disk_state;
+        return view_given(o->backing_device) ? "Created" : "Creating";
+}
+
 /* The satellite says something of this very layer. */
-static void fill_own_layer(const struct obs_vlm *o, const struct obs_layer *l, struct layer_vlm *ret)
+static void fill_own_layer(const struct obs_layer *l, struct layer_vlm *ret)
 {
         if (view_given(l->device_path)) SET(ret, layer_vlm, device_path, l->device_path);
         if (view_given(l->backing_device)) SET(ret, layer_vlm, backing_device, l->backing_device);
@@ -153,7 +164,6 @@ static void fill_own_layer(const struct obs_vlm *o, const struct obs_layer *l, s
         if (l->type == layer_type_LUKS) SET(ret, layer_vlm, opened, l->open);
         if (view_given(l->cache_path)) SET(ret, layer_vlm, device_path_cache, l->cache_path);
         if (view_given(l->meta_path)) SET(ret, layer_vlm, device_meta_cache, l->meta_path);
-        if (view_given(o->disk_state)) SET(ret, layer_vlm, disk_state, o->disk_state);
 }
 
 static void fill_layer_vlm(const struct rsc_cache *c, const char *layer, const struct vlm *v,
@@ -171,9 +181,11 @@ static void fill_layer_vlm(const struct rsc_cache *c, const char *layer, const s
                 SET(ret, layer_vlm, volume_number, v->volume_number);
         }
         if (o == NULL) return;
+        const char *state = layer_state(c, layer, o);
+        if (view_given(state)) SET(ret, layer_vlm, disk_state, state);
         const struct obs_layer *own = find_layer(o, layer);
         if (own != NULL) {
-                fill_own_layer(o, own, ret);
+                fill_own_layer(own, ret);
                 return;
         }
         if (view_given(o->device_path)) SET(ret, layer_vlm, device_path, o->device_path);
@@ -181,7 +193,6 @@ static void fill_layer_vlm(const struct rsc_cache *c, const char *layer, const s
         if (HAS(o, obs_vlm, allocated_kib))
                 SET(ret, layer_vlm, allocated_size_kib, (int64_t)o->allocated_kib);
         if (HAS(o, obs_vlm, usable_kib)) SET(ret, layer_vlm, usable_size_kib, (int64_t)o->usable_kib);
-        if (view_given(o->disk_state)) SET(ret, layer_vlm, disk_state, o->disk_state);
 }
 
 /* What DRBD says of its connections and of itself. */
@@ -378,6 +389,17 @@ static const struct obs_rsc *observe(struct view *v, const struct rsc *r, struct
         return o->uuid == NULL || r->uuid == NULL || strcmp(o->uuid, r->uuid) == 0 ? o : NULL;
 }
 
+/* What is wrong with the resource as a whole is told with its first volume, as LINSTOR has reports of volumes only. */
+static void put_reports(const struct view *v, const struct rsc *r, const struct obs_drbd *o, struct arena *a,
+        struct vlm_view *vlm)
+{
+        struct api_rc *list = arena_alloc(a, (vlm->reports_n + VIEW_DRBD_REPORTS) * sizeof *list);
+        uint32_t n = vlm->reports_n;
+        if (n > 0) memcpy(list, vlm->reports, n * sizeof *list);
+        n = view_drbd_reports(v, r, o, a, list, n);
+        if (n > vlm->reports_n) SET_N(vlm, vlm_view, reports, list, n);
+}
+
 static void fill_rsc(
         struct rsc_cache *c, const struct rsc *r, bool with_volumes, struct arena *a, struct rsc_view *ret)
 {
@@ -404,6 +426,8 @@ static void fill_rsc(
         if (!with_volumes) return;
         struct vlm_view *vlms = arena_alloc(a, (r->volumes_n + 1) * sizeof *vlms);
         for (uint32_t i = 0; i < r->volumes_n; i++) fill_vlm(c, &r->volumes[i], o, a, &vlms[i]);
+        if (o != NULL && HAS(o, obs_rsc, drbd) && r->volumes_n > 0)
+                put_reports(c->v, r, o->drbd, a, &vlms[0]);
         SET_N(ret, rsc_view, volumes, vlms, r->volumes_n);
 }
 

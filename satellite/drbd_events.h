@@ -17,6 +17,7 @@
 
 #include "wire/base/err.h"
 #include "wire/base/mem.h"
+#include "wire/def/drbd_rules.h"
 
 #define DRBD_WORD 24  /* of a state, with its NUL */
 #define DRBD_NAME 256 /* of a resource, a host or a device */
@@ -78,17 +79,7 @@ const struct drbd_device *drbd_device_find(const struct drbd_resource *r, uint32
 const struct drbd_peer_device *drbd_peer_device_find(const struct drbd_peer *p, uint32_t volume);
 
 /* ---- what it means ---- */
-enum drbd_trouble {
-        DRBD_FINE = 0,
-        DRBD_SPLIT_BRAIN = 1 << 0,
-        DRBD_QUORUM_LOST = 1 << 1,
-        DRBD_SUSPENDED = 1 << 2,   /* I/O waits */
-        DRBD_OUT_OF_SYNC = 1 << 3, /* connected, no resync under way, and blocks differ */
-        DRBD_STANDALONE = 1 << 4,  /* a connection that does not try any more */
-        DRBD_NOT_CONNECTED = 1 << 5,
-        DRBD_DISK_FAILED = 1 << 6, /* a disk that was not taken away on purpose */
-        DRBD_SYNC_PAUSED = 1 << 7,
-};
+/* Bits of enum drbd_trouble. */
 unsigned drbd_troubles(const struct drbd_resource *r);
 bool drbd_is_syncing(const struct drbd_peer_device *d);
 /* Has somebody asked DRBD to suspend its I/O (suspend-io), beside what it suspends by itself? */

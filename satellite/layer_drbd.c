@@ -34,20 +34,21 @@
 
 #define ADJUST_TRIES 3
 #define PAUSE_MS 1000
-#define DOWN_WAITS 10 /* times PAUSE_MS: for the resource to vanish */
+#define RESOLVE_LOOKS 12
 
 /* ---- what this process remembers ---- */
 
 struct memo {
         struct list at;
         char *name;
-        uint64_t volume; /* of a resize; or SETTLING, FORGETTING */
+        uint64_t volume; /* of a resize; or SETTLING, FORGETTING, RESOLVING (requests to try connections once more) */
         uint64_t a, b;
 };
 static struct list memos = { &memos, &memos };
 static pthread_mutex_t memo_lock = PTHREAD_MUTEX_INITIALIZER;
 #define SETTLING UINT64_MAX
 #define FORGETTING (UINT64_MAX - 2)
+#define RESOLVING (UINT64_MAX - 1)
 
 static struct memo *memo_find(const char *name, uint64_t volume)
 {
@@ -368,6 +369,12 @@ static const char *owner_of(const char *conf_path, struct arena *a)
         return arena_strdup(a, sscanf(line, "# uuid %39s", uuid) == 1 ? uuid : "");
 }
 
+static bool is_resolved(const struct layer_rsc *r)
+{
+        const struct sat_drbd *d = r->want->drbd;
+        return !HAS(d, sat_drbd, resolve) || memo_is(r->want->rsc_name, RESOLVING, d->resolve, 0);
+}
+
 /* Are exactly the volumes there, and does the file say what it said then? */
 static bool is_settled(const struct layer_rsc *r, const struct drbd_resource *now, const char *res_path)
 {
@@ -379,7 +386,7 @@ static bool is_settled(const struct layer_rsc *r, const struct drbd_resource *no
                 if (r->seats[i].dev != NULL && r->seats[i].below_path == NULL) return false;
                 if (drbd_device_find(now, (uint32_t)r->seats[i].vlm->volume_number) == NULL) return false;
         }
-        bool same = write_texts(r, res_path, &res, &conf, &t) == 0 &&
+        bool same = is_resolved(r) && write_texts(r, res_path, &res, &conf, &t) == 0 &&
                     memo_is(r->want->rsc_name, SETTLING, hash_of(&res), leaving_mask(r));
         buf_done(&res);
         buf_done(&conf);
@@ -481,6 +488,82 @@ static int adjust(const char *conf, const char *name, struct trouble *t)
         return err;
 }
 
+/* ---- connections that DRBD has given up ---- */
+
+static int in_use(const char *name, struct trouble *t)
+{
+        trouble_set(t, E_BUSY, TROUBLE_IN_USE, "Resource %s: it is in use on this node.", name);
+        trouble_cause(t, "DRBD says that it is Primary here: it is mounted, or opened by a program.");
+        trouble_fix(t, "End its use; the satellite tries again by itself.");
+        return E_BUSY;
+}
+
+static const struct sat_drbd_peer *wanted_peer(const struct sat_drbd *d, const struct drbd_peer *p)
+{
+        const struct sat_drbd_peer *only = NULL;
+        for (uint32_t i = 0; i < d->peers_n; i++) {
+                if (d->peers[i].leaving) continue;
+                if (drbd_node_version()->gen == DRBD_GEN_9 && d->peers[i].node_id != p->node_id) continue;
+                only = &d->peers[i]; /* 8.4 has one, and numbers none */
+        }
+        return only;
+}
+
+/* Connects anew. Where our changes are to be given up the connection has to be a new one, also when it still tries (first). */
+static int connect_once_more(
+        const struct layer_rsc *r, const char *conf, const struct drbd_peer *p, bool first, struct trouble *t)
+{
+        const struct sat_drbd *d = r->want->drbd;
+        const struct sat_drbd_peer *peer = wanted_peer(d, p);
+        char which[DRBD_NAME + DRBD_NAME];
+        bool alone = strcmp(p->connection, "StandAlone") == 0;
+        if (peer == NULL || strcmp(p->connection, "Connected") == 0) return 0;
+        bool discard = HAS(d, sat_drbd, discard_for) && peer->node_id == d->discard_for;
+        if (!alone && !(discard && first)) return 0;
+        if (drbd_node_version()->gen == DRBD_GEN_84) snprintf(which, sizeof which, "%s", r->want->rsc_name);
+        else snprintf(which, sizeof which, "%s:%s", r->want->rsc_name, peer->uname);
+        int err = alone ? 0 : drbd_node_run(t, "drbdadm", "-c", conf, "disconnect", which, NULL);
+        if (err != 0) return err;
+        log_info("drbd", "%s: connects once more%s", which,
+                discard ? ", and gives up its own changes, as it was asked to" : "");
+        if (!discard) return drbd_node_run(t, "drbdadm", "-c", conf, "connect", which, NULL);
+        return drbd_node_run(t, "drbdadm", "-c", conf, "connect", "--discard-my-data", which, NULL);
+}
+
+static int stands_alone(const char *name, struct trouble *t)
+{
+        trouble_set(t, E_BUSY, TROUBLE_UNKNOWN, "Resource %s: DRBD gives a connection up again.", name);
+        trouble_cause(t, "Both sides have changes of their own, or their options do not fit.");
+        trouble_fix(t, "Say whose data is kept: outrigger resource resolve %s --keep NODE.", name);
+        return E_BUSY;
+}
+
+/* Looks for some seconds: the two sides do this at different times, and give up again those attempts that come too early. */
+static int resolve(const struct layer_rsc *r, const char *conf, struct trouble *t)
+{
+        const char *name = r->want->rsc_name;
+        const struct sat_drbd *d = r->want->drbd;
+        uint32_t apart = 1, alone = 0;
+        int err = 0;
+        for (unsigned i = 0; err == 0 && apart > 0 && i < RESOLVE_LOOKS; i++) {
+                struct drbd_events e = { 0 };
+                if (i > 0) pause_a_while();
+                err = drbd_node_now(name, &e, t);
+                const struct drbd_resource *now = err == 0 ? drbd_events_find(&e, name) : NULL;
+                if (now != NULL && HAS(d, sat_drbd, discard_for) && is_primary(now)) err = in_use(name, t);
+                apart = alone = 0;
+                for (uint32_t k = 0; err == 0 && now != NULL && k < now->peers_n; k++) {
+                        apart += strcmp(now->peers[k].connection, "Connected") != 0;
+                        alone += strcmp(now->peers[k].connection, "StandAlone") == 0;
+                        err = connect_once_more(r, conf, &now->peers[k], i == 0, t);
+                }
+                drbd_events_done(&e);
+        }
+        if (err == 0 && alone > 0) err = stands_alone(name, t);
+        memo_set(name, RESOLVING, d->resolve, 0); /* one answer to one request */
+        return err;
+}
+
 static int drbd_settle(const struct layer_rsc *r, struct trouble *t)
 {
         char conf_path[DRBD_PATH_SIZE], res_path[DRBD_PATH_SIZE];
@@ -502,6 +585,7 @@ static int drbd_settle(const struct layer_rsc *r, struct trouble *t)
         if (err == 0) err = detach_disks(r, t);
         if (err == 0) err = adjust(conf_path, r->want->rsc_name, t);
         inject_point(INJECT_DRBD_ADJUSTED);
+        if (err == 0 && !is_resolved(r)) err = resolve(r, conf_path, t);
         if (err == 0) {
                 forget_peers(r);
                 forget_former(r);
@@ -510,14 +594,6 @@ static int drbd_settle(const struct layer_rsc *r, struct trouble *t)
         buf_done(&res);
         buf_done(&conf);
         return err;
-}
-
-static int in_use(const char *name, struct trouble *t)
-{
-        trouble_set(t, E_BUSY, TROUBLE_IN_USE, "Resource %s: it is in use on this node.", name);
-        trouble_cause(t, "DRBD says that it is Primary here: it is mounted, or opened by a program.");
-        trouble_fix(t, "End its use; the satellite tries again by itself.");
-        return E_BUSY;
 }
 
 /* Down, if it is there at all. */

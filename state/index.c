@@ -248,6 +248,7 @@ bool rsc_is_busy(const struct rsc *r)
 {
         uint64_t flags = HAS(r, rsc, flags) ? r->flags : 0;
         if ((flags & (RSC_ADDING | RSC_REMOVING | rsc_flag_EVACUATE)) != 0) return true;
+        if (HAS(r, rsc, drbd_resolve)) return true;
         return HAS(r, rsc, props) && strmap_get(&r->props, PROP_MIGRATE_FROM) != NULL;
 }
 

@@ -5,6 +5,7 @@
 
 #include "controller/reconcile.h"
 #include "tests/lib/ops_world.h"
+#include "wire/def/drbd_rules.h"
 
 /* ---- satellites ---- */
 
@@ -78,7 +79,30 @@ static void carry_out(struct ops_world *w, struct tx *observed, const struct rsc
         if (HAS(&old, obs_rsc, in_use_since_mono_ms))
                 SET(&o, obs_rsc, in_use_since_mono_ms, old.in_use_since_mono_ms);
         SET_N(&o, obs_rsc, volumes, vlms, r->volumes_n);
+        if (HAS(&old, obs_rsc, drbd)) SET(&o, obs_rsc, drbd, old.drbd);
         (void)row_put(observed, &obs_rsc_type, &o);
+}
+
+void ops_sats_peer(struct ops_world *w, const char *rsc, const char *node, const char *peer)
+{
+        struct tx *observed = kv_mem_write(w->observed);
+        struct obs_rsc o, key = { .node_name = node, .rsc_name = rsc };
+        struct obs_drbd_peer *p = arena_new(&w->arena, struct obs_drbd_peer);
+        struct obs_drbd *d = arena_new(&w->arena, struct obs_drbd);
+        const char *space = strchr(peer, ' ');
+        if (space == NULL || row_get(observed, &obs_rsc_type, &key, &w->arena, &o) != 0) abort();
+        SET(p, obs_drbd_peer, name, arena_strndup(&w->arena, peer, (size_t)(space - peer)));
+        SET(p, obs_drbd_peer, connection, space + 1);
+        if (strcmp(space + 1, "StandAlone") == 0) SET(p, obs_drbd_peer, split_brain, true);
+        SET(d, obs_drbd, role, o.in_use ? "Primary" : "Secondary");
+        SET(d, obs_drbd, troubles,
+                strcmp(space + 1, "StandAlone") == 0
+                        ? (uint64_t)(DRBD_SPLIT_BRAIN | DRBD_STANDALONE | DRBD_NOT_CONNECTED)
+                        : 0);
+        SET_N(d, obs_drbd, peers, p, 1);
+        SET(&o, obs_rsc, drbd, d);
+        (void)row_put(observed, &obs_rsc_type, &o);
+        if (kv_mem_commit(observed) != 0) abort();
 }
 
 void ops_sats_work(struct ops_world *w)

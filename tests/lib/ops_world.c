@@ -303,6 +303,7 @@ static bool observe_work(
         else if (strcmp(method, "USE") == 0 && n == 2)
                 ops_sats_use(w, part[0], part[1], strcmp(body, "yes") == 0);
         else if (strcmp(method, "WRITER") == 0 && n == 2) ops_sats_writer(w, part[0], part[1], body);
+        else if (strcmp(method, "PEER") == 0 && n == 2) ops_sats_peer(w, part[0], part[1], body);
         else if (strcmp(method, "FORGET") == 0) ops_sats_forget(w);
         else if (strcmp(method, "LATER") == 0) w->later_ms += 1000 * strtoll(body, NULL, 10);
         else if (strcmp(method, "JUMP") == 0) w->jump_ms += 1000 * strtoll(body, NULL, 10);

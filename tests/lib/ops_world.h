@@ -45,6 +45,7 @@ int ops_world_call(struct ops_world *w, const char *method, const char *path, co
  *   WORK     ""         ""                     whoever is online has carried out everything; new DRBD disks beside others' are Inconsistent
  *   SYNC     ""         ""                     every resync has ended
  *   DISK     "rsc/n1"   "Failed"               the state of its disks
+ *   PEER     "rsc/n1"   "n2 StandAlone"        its only connection
  *   USE      "rsc/n1"   "yes" | "no"           somebody has its device open
  *   FORGET   ""         ""                     a new leader, which has heard of no resource yet
  *   LATER    ""         "60"                   so many seconds have passed
@@ -59,6 +60,7 @@ void ops_sats_disk(struct ops_world *w, const char *rsc, const char *node, const
 /* Of all peers the node's DRBD names this one, as Primary. */
 void ops_sats_writer(struct ops_world *w, const char *rsc, const char *node, const char *peer);
 void ops_sats_use(struct ops_world *w, const char *rsc, const char *node, bool in_use);
+void ops_sats_peer(struct ops_world *w, const char *rsc, const char *node, const char *peer);
 void ops_sats_forget(struct ops_world *w);
 /* One look of the leader's reconciler at everything, one definition after the other; what it proposes is carried out, or (twice) carried out and then asked for again. Returns how
  * many proposals there were. */

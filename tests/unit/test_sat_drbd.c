@@ -422,6 +422,44 @@ static void test_states_are_shown(void **state)
         arena_done(&a);
 }
 
+/* Whoever is to give changes up hears in whose favour; each node hears once, and not for ever. */
+static void test_resolve(void **state)
+{
+        (void)state;
+        struct arena a = { 0 };
+        struct ops_world w;
+        build(&w);
+        place(&w, "n1", "thin");
+        place(&w, "n2", "thin");
+        for (unsigned round = 0; round < 2; round++) {
+                call(&w, "WORK", "", "");
+                call(&w, "SYNC", "", "");
+                call(&w, "PEER", "rr/n1", "n2 Connecting");
+                call(&w, "PEER", "rr/n2", "n1 StandAlone");
+                const struct sat_drbd *d = wanted(&w, &a, "n1")->drbd;
+                assert_false(HAS(d, sat_drbd, resolve) || HAS(d, sat_drbd, discard_for));
+                call(&w, "POST", "/v1/resource-definitions/rr/resolve", "{\"keep\":\"n2\"}");
+                d = wanted(&w, &a, "n1")->drbd;
+                assert_true(HAS(d, sat_drbd, discard_for));
+                assert_int_equal(d->discard_for, 1);
+                assert_int_equal(d->resolve, w.index);
+                d = wanted(&w, &a, "n2")->drbd;
+                assert_true(HAS(d, sat_drbd, resolve) && !HAS(d, sat_drbd, discard_for));
+                call(&w, "TEND", "", "");
+                assert_true(HAS(wanted(&w, &a, "n1")->drbd, sat_drbd, discard_for));
+                if (round == 0) call(&w, "WORK", "", "");
+                else call(&w, "LATER", "", "301"); /* they do not come */
+                call(&w, "TEND", "", "twice");
+                for (unsigned i = 1; i <= 2; i++) {
+                        d = wanted(&w, &a, i == 1 ? "n1" : "n2")->drbd;
+                        assert_false(HAS(d, sat_drbd, resolve) || HAS(d, sat_drbd, discard_for));
+                }
+        }
+        assert_int_equal(ops_world_check(&w), 0);
+        ops_world_close(&w);
+        arena_done(&a);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
@@ -433,6 +471,7 @@ int main(void)
                 cmocka_unit_test(test_hashes),
                 cmocka_unit_test(test_peers_are_told),
                 cmocka_unit_test(test_states_are_shown),
+                cmocka_unit_test(test_resolve),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }

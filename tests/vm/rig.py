@@ -131,6 +131,10 @@ class Guest:
     def link(self, up):
         subprocess.run(['ip', 'link', 'set', self.tap, 'up' if up else 'down'], check=True)
 
+    def isolated(self, on):
+        """Guests that are do not see one another; this machine they do."""
+        subprocess.run(['bridge', 'link', 'set', 'dev', self.tap, 'isolated', 'on' if on else 'off'], check=True)
+
     # ---- commands ----
     def connect(self):
         self.channel = socket.socket(socket.AF_UNIX)

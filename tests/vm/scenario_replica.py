@@ -1,10 +1,13 @@
-"""Replication by satellites, asked for by REST only: DRBD 8.4 of a stock kernel on two nodes. Made with the default layers, a file system
-with running writes, the primary moved, a node lost and back, rebooted while no controller is there, grown online, satellites
-killed between any two steps, deleted. After each part the API says what the nodes say."""
+"""Replication by satellites, asked for by REST and CLI only: DRBD 8.4 of a stock kernel on two nodes. Made with the default layers, a file
+system with running writes, the primary moved, a node lost and back while no controller is there, a leader that was stopped, grown online,
+a split brain, satellites killed between any two steps, deleted. After each part the API says what the nodes say."""
+import os
 import re
+import signal
+import subprocess
 import time
 
-from lib_e2e import Cluster, wait_for
+from lib_e2e import BUILD, Cluster, wait_for
 from rig import TOP, Guest, Satellite
 from scenario_drbd import tool
 
@@ -27,7 +30,7 @@ class Bed:
         self.guests = [Guest(work, image, number, disks=('1G', '64M')) for number in (1, 2)]
         for guest in self.guests:
             guest.start()
-        self.cluster = Cluster(controllers=1, satellites=0)
+        self.cluster = Cluster(controllers=3, satellites=0)
         self.rest = self.cluster.rest('c1', timeout_s=300)
         self.satellites = {}
         for guest in self.guests:
@@ -39,6 +42,7 @@ class Bed:
             satellite.start()
             self.rest.call('POST', '/v1/nodes', {'name': guest.name, 'type': 'SATELLITE', 'net_interfaces': [
                 {'name': 'default', 'address': guest.address, 'satellite_port': 3366, 'satellite_encryption_type': 'PLAIN'}]}).ok()
+        self.rest.call('POST', '/v1/nodes', {'name': 'n3', 'type': 'SATELLITE', 'net_interfaces': [{'name': 'default', 'address': '10.99.0.99'}]}).ok()
         for guest in self.guests:
             self.online(guest)
             self.rest.call('POST', f'/v1/nodes/{guest.name}/storage-pools', {
@@ -57,6 +61,13 @@ class Bed:
         self.rest.call('POST', '/v1/resource-definitions', {'resource_definition': {'name': name, 'props': {
             'DrbdOptions/Net/ping-int': '3', 'DrbdOptions/Net/connect-int': '3'}}}).ok()
         self.rest.call('POST', f'/v1/resource-definitions/{name}/volume-definitions', {'volume_definition': {'size_kib': size_kib}}).ok()
+
+    def cli(self, *words, code=0):
+        done = subprocess.run([str(BUILD / 'outrigger'), '--controllers', self.cluster.address('c1'), '--no-utf8', *words],
+                              capture_output=True, text=True, timeout=300)
+        print(''.join(f'    {line}\n' for line in (f'$ outrigger {" ".join(words)}\n' + done.stdout + done.stderr).splitlines()), end='')
+        assert done.returncode == code, (words, done.returncode, done.stdout, done.stderr)
+        return done.stdout + done.stderr
 
     def place(self, name):
         return self.rest.call('POST', f'/v1/resource-definitions/{name}/autoplace', {'select_filter': {
@@ -114,14 +125,14 @@ def both(first='Secondary', second='Secondary'):
 
 def made(bed):
     """The default layers; a full sync from the first one, whose progress the API shows; metadata is counted; a third node is refused."""
-    bed.define('data', 64 * MIB)
+    bed.define('data', 40 * MIB)
     answer = bed.place('data')
     assert answer.status == 201, answer.text
     assert bed.rest.get('/v1/resource-definitions/data').ok().json['layer_data'][0]['type'] == 'DRBD'
     bed.agree('data', both())
     view = bed.rest.get('/v1/view/resources?resources=data&nodes=n1').ok().json[0]
     volume = view['volumes'][0]
-    assert volume['device_path'] == '/dev/drbd1000' and volume['usable_size_kib'] >= 64 * MIB, volume
+    assert volume['device_path'] == '/dev/drbd1000' and volume['usable_size_kib'] >= 40 * MIB, volume
     kib = int(bed.guests[0].run('cat /sys/block/drbd1000/size')) // 2
     assert kib == volume['usable_size_kib'], (kib, volume)
     assert view['layer_object']['type'] == 'DRBD' and view['layer_object']['children'][0]['type'] == 'STORAGE', view
@@ -144,38 +155,122 @@ def moved(bed):
     bed.agree('data', both(second='Primary'))
 
 
+def lines(guest):
+    """When the running writes were made, in seconds."""
+    return [float(x) for x in guest.run('cat /mnt/a/log').split()]
+
+
 def lost(bed):
-    """A node loses power under writes; no controller is there when it comes back: its satellite brings the volume up by itself, and
-    only what it missed is sent."""
+    """A node loses power under writes, then all controllers: the writes go on. Its satellite brings the volume up by itself, and only what it
+    missed is sent. When the controllers are back, nothing changes."""
     one, two = bed.guests
     one.kill()
     wait_for('the loss to be seen', lambda: bed.real('data', [two])['n2'][2] != 'Connected', 120, 1)
     bed.agree('data', guests=[two])
     two.run('head -c 6M /dev/urandom >/mnt/a/more && sync && sha256sum </mnt/a/more >/mnt/a/sum2')
-    bed.cluster.kill('c1')
+    for name in bed.cluster.controllers:
+        bed.cluster.kill(name)
+    alone = len(lines(two))
     one.start()
     one.wait_ready()
     bed.own_disk(one)
     bed.satellites['n1'].start()
     wait_for('the volume to come up without a controller', lambda: bed.real('data') == both(second='Primary'), 300, 1)
     got = int(re.search(r' received:(\d+)', one.run('drbdsetup events2 --statistics --now data')).group(1))
-    assert 6000 <= got < 60000, got
-    print(f'  without a controller: up, {got} KiB of 65536 received')
-    bed.cluster.start('c1')
+    assert 6000 <= got < 36000, got
+    written = lines(two)
+    assert len(written) > alone + 5, (len(written), alone)
+    longest = max(b - a for a, b in zip(written[alone:], written[alone + 1:]))
+    print(f'  without a controller: up, {got} KiB of 40960 received; {len(written) - alone} writes meanwhile, at most {longest:.1f} s apart')
+    for name in bed.cluster.controllers:
+        bed.cluster.start(name)
     bed.rest.close()
-    wait_for('the controller', lambda: bed.cluster.serves('c1'), 60, 0.5)
+    wait_for('the controllers', lambda: bed.cluster.serves('c1'), 120, 0.5)
     bed.agree('data', both(second='Primary'))
     two.run('test "$(sha256sum </mnt/a/more)" = "$(cat /mnt/a/sum2)"')
 
 
+def pid_of(bed, name):
+    return int((bed.cluster.dir / name / 'pid').read_text().split()[0])
+
+
+def deposed(bed):
+    """The leader stands still, another one takes over and changes an option; then the old one goes on, and what it had wanted does not come
+    back. The satellite of n1 is killed and started meanwhile. Neither is felt by the volume."""
+    one, two = bed.guests
+    old = bed.cluster.leader()
+    before = one.run('dmesg | grep -c "block drbd1000\\|drbd data" || true'), len(lines(two))
+    os.kill(pid_of(bed, old), signal.SIGSTOP)
+    try:
+        others = [name for name in bed.cluster.controllers if name != old]
+        rest = bed.cluster.rest(others[0], timeout_s=300)
+        rest.call('PUT', '/v1/resource-definitions/data', {'override_props': {'DrbdOptions/Net/ping-int': '4'}}).ok()
+        bed.satellites['n1'].stop('KILL')
+    finally:
+        os.kill(pid_of(bed, old), signal.SIGCONT)
+    bed.satellites['n1'].start()
+    bed.rest.close()
+    wait_for('the controllers', lambda: bed.cluster.serves('c1') and bed.cluster.serves(old), 120, 0.5)
+    bed.online(one)
+    for guest in bed.guests:
+        wait_for('the option', lambda: 'ping-int' in guest.run('drbdsetup show data') and re.search(
+            r'ping-int\s+4;', guest.run('drbdsetup show data')), 120, 1)
+    bed.agree('data', both(second='Primary'))
+    time.sleep(3)
+    assert re.search(r'ping-int\s+4;', one.run('drbdsetup show data'))
+    assert len(lines(two)) > before[1]
+    new = one.run('dmesg | grep "block drbd1000\\|drbd data" | tail -n +%d' % (int(before[0]) + 1))
+    assert 'conn(' not in new and 'disk(' not in new, new
+
+
+def refused(bed):
+    """DRBD 8.4 joins two nodes with disks: a third one, with a disk or without, is refused with the cause."""
+    for flags in ([], ['DRBD_DISKLESS']):
+        answer = bed.rest.call('POST', '/v1/resource-definitions/data/resources/n3', {'resource': {'flags': flags}})
+        said = answer.text
+        assert answer.status >= 400 and '8.4' in said and 'DRBD 9' in said, said
+    bed.cli('resource', 'create', 'n3', 'data', '--drbd-diskless', code=10)
+    assert len(bed.rest.get('/v1/view/resources?resources=data').ok().json) == 2
+
+
+def split(bed):
+    """Both nodes write while they do not see one another. API and CLI show it; the CLI ends it, in favour of the one that is in use."""
+    one, two = bed.guests
+    primary = 'drbdadm -c /run/outrigger/satellite/drbd/data.conf primary data && mount /dev/drbd1000 /mnt/a'
+    two.run('kill $(cat /run/writer); sleep 1; umount /mnt/a && drbdadm -c /run/outrigger/satellite/drbd/data.conf secondary data')
+    for guest in bed.guests:
+        guest.isolated(True)
+    wait_for('them to lose one another', lambda: all(s[2] != 'Connected' for s in bed.real('data').values()), 120, 1)
+    bed.agree('data')
+    two.run(f'{primary} && echo two >/mnt/a/two && umount /mnt/a && drbdadm -c /run/outrigger/satellite/drbd/data.conf secondary data')
+    one.run(f'{primary} && echo one >/mnt/a/one && sync')
+    for guest in bed.guests:
+        guest.isolated(False)
+    wait_for('DRBD to find out', lambda: any(s[2] == 'StandAlone' for s in bed.real('data').values()), 120, 1)
+    bed.agree('data')
+    shown = bed.cli('resource', 'resolve', 'data')
+    assert 'StandAlone' in shown and 'split brain' in shown and '--keep' in shown, shown
+    assert 'StandAlone' in bed.cli('resource', 'list', '-r', 'data')
+    warnings = [x for r in bed.rest.get('/v1/view/resources?resources=data').ok().json for x in r['volumes'][0].get('reports', [])]
+    assert any('split brain' in w['message'] and 'resolve data' in w['correction'] for w in warnings), warnings
+    said = bed.cli('resource', 'resolve', 'data', '--keep', 'n2', code=10)
+    assert 'in use' in said, said
+    bed.cli('resource', 'resolve', 'data', '--keep', 'n1')
+    bed.agree('data', both('Primary'))
+    one.run('cat /mnt/a/one && test ! -e /mnt/a/two && umount /mnt/a && drbdadm -c /run/outrigger/satellite/drbd/data.conf secondary data')
+    two.run(f'{primary} && grep one /mnt/a/one && test ! -e /mnt/a/two && test "$(sha256sum </mnt/a/data)" = "$(cat /mnt/a/sum)" && {WRITER}')
+    bed.agree('data', both(second='Primary'))
+    assert not any('resolve' in str(r.get('volumes')) for r in bed.rest.get('/v1/view/resources?resources=data').ok().json)
+
+
 def grown(bed):
     two = bed.guests[1]
-    bed.rest.call('PUT', '/v1/resource-definitions/data/volume-definitions/0', {'size_kib': 96 * MIB}).ok()
+    bed.rest.call('PUT', '/v1/resource-definitions/data/volume-definitions/0', {'size_kib': 64 * MIB}).ok()
     for guest in bed.guests:
-        wait_for(f'the new size on {guest.name}', lambda: int(guest.run('cat /sys/block/drbd1000/size')) // 2 >= 96 * MIB, 180, 1)
+        wait_for(f'the new size on {guest.name}', lambda: int(guest.run('cat /sys/block/drbd1000/size')) // 2 >= 64 * MIB, 180, 1)
     two.run('resize2fs /dev/drbd1000 2>&1 && test "$(sha256sum </mnt/a/data)" = "$(cat /mnt/a/sum)" && kill -0 $(cat /run/writer)')
     bed.agree('data', both(second='Primary'))
-    wait_for('the API to show it', lambda: all(r['volumes'][0]['usable_size_kib'] >= 96 * MIB for r in
+    wait_for('the API to show it', lambda: all(r['volumes'][0]['usable_size_kib'] >= 64 * MIB for r in
                                                bed.rest.get('/v1/view/resources?resources=data').ok().json), 60, 1)
 
 
@@ -232,7 +327,9 @@ def run(suite, work, image, everything):
     try:
         began = time.monotonic()
         for name, step in (('made with the default layers, in sync', made), ('file system, running writes, primary moved', moved),
-                           ('a node lost, back without a controller, resynchronised', lost), ('grown online', grown), ('deleted', deleted)):
+                           ('a node lost, back without a controller, resynchronised', lost), ('a third node is refused', refused),
+                           ('a leader that stood still, a satellite killed', deposed), ('grown online', grown),
+                           ('split brain, resolved by the CLI', split), ('deleted', deleted)):
             before = suite.failed
             suite.check('replica: ' + name, step, bed)
             print(f'  {time.monotonic() - began:.0f} s')

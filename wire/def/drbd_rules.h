@@ -12,6 +12,19 @@
 
 enum drbd_gen { DRBD_GEN_9, DRBD_GEN_84 };
 
+/* What may be wrong with a resource on a node: bits. */
+enum drbd_trouble {
+        DRBD_FINE = 0,
+        DRBD_SPLIT_BRAIN = 1 << 0,
+        DRBD_QUORUM_LOST = 1 << 1,
+        DRBD_SUSPENDED = 1 << 2,   /* I/O waits */
+        DRBD_OUT_OF_SYNC = 1 << 3, /* connected, no resync under way, and blocks differ */
+        DRBD_STANDALONE = 1 << 4,  /* a connection that does not try any more */
+        DRBD_NOT_CONNECTED = 1 << 5,
+        DRBD_DISK_FAILED = 1 << 6, /* a disk that was not taken away on purpose */
+        DRBD_SYNC_PAUSED = 1 << 7,
+};
+
 #define DRBD_NODE_IDS 32
 #define DRBD_PEERS_MAX 31
 #define DRBD_PEER_SLOTS_DEFAULT 7
