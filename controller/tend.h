@@ -22,7 +22,7 @@
 
 #include "controller/reconcile_internal.h"
 
-#define RESOLVE_MS INT64_C(300000) /* a node that was away for longer is not to give up data that it may have taken since */
+#define RESOLVE_MS INT64_C(300000) /* who was away for longer may have other data by then */
 #define AUTO_EVICT_AFTER_MIN 720
 #define AUTO_EVICT_MAX_PERCENT 34
 #define BALANCE_INTERVAL_S 3600

@@ -16,6 +16,8 @@
 
 /* Loads the module if it is not loaded yet, and asks for versions. dir: the satellite's. */
 void drbd_node_detect(const char *dir);
+/* Without looking; for tests. */
+void drbd_node_pretend(const char *dir, const struct drbd_version *version);
 /* NULL: DRBD cannot be used. */
 const struct drbd_version *drbd_node_version(void);
 /* Why it cannot, with the remedy; NULL: it can. */

@@ -125,6 +125,9 @@ struct layer {
         int (*look)(const struct layer_rsc *r, struct arena *a, struct layer_whole *w, struct trouble *t);
         int (*settle)(const struct layer_rsc *r, struct trouble *t);
         int (*dissolve)(const struct layer_rsc *r, struct trouble *t); /* E_BUSY when in use */
+        /* Where its device belongs to one node at a time: takes it for this node (0; 1: somebody uses it), and gives it back. */
+        int (*take)(const char *rsc_name, struct trouble *t);
+        int (*give_back)(const char *rsc_name, struct trouble *t);
 };
 
 #define LUKS_PATH_PREFIX "/dev/mapper/Linstor-Crypt-" /* and the name of the backing */

@@ -24,6 +24,7 @@
 
 #include "satellite/drbd_node.h"
 #include "satellite/drbd_super.h"
+#include "satellite/drbd_take.h"
 #include "satellite/hold.h"
 #include "satellite/inject.h"
 #include "satellite/layer.h"
@@ -402,6 +403,7 @@ static int drbd_look(const struct layer_rsc *r, struct arena *a, struct layer_wh
         w->exists = w->uuid != NULL;
         if (w->uuid != NULL && w->uuid[0] == '\0') w->uuid = NULL;
         if (drbd_node_version() == NULL) return w->exists ? not_usable(r->rsc_name, t) : 0;
+        drbd_give_back_left(r->rsc_name);
         int err = drbd_node_now(r->rsc_name, &e, t);
         if (err != 0) return err;
         const struct drbd_resource *now = drbd_events_find(&e, r->rsc_name);
@@ -620,6 +622,7 @@ static int drbd_dissolve(const struct layer_rsc *r, struct trouble *t)
         inject_point(INJECT_DRBD_DOWN);
         if (err != 0) return err;
         memo_drop(r->rsc_name);
+        drbd_take_forget(r->rsc_name);
         if (unlink(res) != 0 && errno != ENOENT) return trouble_errno(t, errno, "%s cannot be removed", res);
         if (unlink(conf) != 0 && errno != ENOENT)
                 return trouble_errno(t, errno, "%s cannot be removed", conf);
@@ -720,4 +723,6 @@ const struct layer layer_drbd = {
         .look = drbd_look,
         .settle = drbd_settle,
         .dissolve = drbd_dissolve,
+        .take = drbd_take,
+        .give_back = drbd_give_back,
 };

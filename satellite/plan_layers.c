@@ -111,15 +111,17 @@ static bool all_rise(const struct planner *p)
         return true;
 }
 
-/* The file system that the properties ask for. Not on what was made from a snapshot, not on what is in use, and not above a layer of
- * the whole resource, whose device belongs to one node at a time. */
+/* The file system that the properties ask for. Not on what was made from a snapshot, not on what is in use. Above a layer of the whole
+ * resource only where its device can be taken, by the node whose data is what counts. */
 static void format_one(struct planner *p, const struct rise *r)
 {
         const struct dev *d = r->d;
         if (r->stuck || d->formatted || HAS(r->v, sat_vlm, source_id) || !format_wanted(&r->v->props)) return;
         if (d->attached && dev_top_in_use(d)) return;
-        for (uint32_t i = 0; i < d->layers_n; i++)
-                if (layer_is_whole(d->layers[i].type)) return;
+        for (uint32_t i = 0; i < d->layers_n; i++) {
+                const struct layer *l = layer_by_type(d->layers[i].type);
+                if (layer_is_whole(d->layers[i].type) && (l->take == NULL || !r->v->drbd_winner)) return;
+        }
         add(p, STEP_FORMAT, d, d->layers_n, r->v);
 }
 

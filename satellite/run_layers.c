@@ -115,14 +115,40 @@ int run_layer_step(const struct step *s, struct trouble *t)
         return err;
 }
 
+/* The layer by which the node has to take the device first. */
+static const struct layer *taken_by(const struct dev *d)
+{
+        for (uint32_t i = 0; i < d->layers_n; i++) {
+                const struct layer *kind = layer_by_type(d->layers[i].type);
+                if (kind != NULL && kind->take != NULL) return kind;
+        }
+        return NULL;
+}
+
+/* Does it show as something else than zeros when there was data? Not behind encryption and caches. */
+static bool begins_blank(const struct dev *d)
+{
+        return d->layers_n == 0 || (d->layers_n == 1 && d->layers[0].type == layer_type_DRBD);
+}
+
 int run_format_step(const struct step *s, struct trouble *t)
 {
+        const struct layer *kind = taken_by(&s->dev);
         struct arena a = { 0 };
         struct dev d;
         struct layer_vol v = { .props = s->props };
-        int err = look_below(&s->dev, s->dev.layers_n, &d, &a, &v, t);
+        struct trouble later;
+        int err = look_below(&s->dev, s->dev.layers_n, &d, &a, &v, t), took = 0;
         if (err == 0 && v.below_path == NULL) err = is_down(&s->dev, layer_type_STORAGE, t);
-        if (err == 0) err = format_device(v.below_path, s->props, s->dev.layers_n == 0, t);
+        if (err == 0 && kind != NULL) {
+                took = kind->take(s->dev.rsc_name, t);
+                if (took < 0) err = took;
+        }
+        if (err == 0 && took == 0) err = format_device(v.below_path, s->props, begins_blank(&s->dev), t);
+        if (kind != NULL && took == 0 && v.below_path != NULL) {
+                int back = kind->give_back(s->dev.rsc_name, err == 0 ? t : &later);
+                if (err == 0) err = back;
+        }
         arena_done(&a);
         return err;
 }

@@ -90,18 +90,18 @@ void ops_sats_peer(struct ops_world *w, const char *rsc, const char *node, const
         struct obs_drbd_peer *p = arena_new(&w->arena, struct obs_drbd_peer);
         struct obs_drbd *d = arena_new(&w->arena, struct obs_drbd);
         const char *space = strchr(peer, ' ');
-        if (space == NULL || row_get(observed, &obs_rsc_type, &key, &w->arena, &o) != 0) abort();
-        SET(p, obs_drbd_peer, name, arena_strndup(&w->arena, peer, (size_t)(space - peer)));
-        SET(p, obs_drbd_peer, connection, space + 1);
-        if (strcmp(space + 1, "StandAlone") == 0) SET(p, obs_drbd_peer, split_brain, true);
-        SET(d, obs_drbd, role, o.in_use ? "Primary" : "Secondary");
-        SET(d, obs_drbd, troubles,
-                strcmp(space + 1, "StandAlone") == 0
-                        ? (uint64_t)(DRBD_SPLIT_BRAIN | DRBD_STANDALONE | DRBD_NOT_CONNECTED)
-                        : 0);
-        SET_N(d, obs_drbd, peers, p, 1);
-        SET(&o, obs_rsc, drbd, d);
-        (void)row_put(observed, &obs_rsc_type, &o);
+        if (space != NULL && row_get(observed, &obs_rsc_type, &key, &w->arena, &o) == 0) {
+                bool alone = strcmp(space + 1, "StandAlone") == 0;
+                unsigned troubles = DRBD_SPLIT_BRAIN | DRBD_STANDALONE | DRBD_NOT_CONNECTED;
+                SET(p, obs_drbd_peer, name, arena_strndup(&w->arena, peer, (size_t)(space - peer)));
+                SET(p, obs_drbd_peer, connection, arena_strdup(&w->arena, space + 1));
+                if (alone) SET(p, obs_drbd_peer, split_brain, true);
+                SET(d, obs_drbd, role, o.in_use ? "Primary" : "Secondary");
+                SET(d, obs_drbd, troubles, alone ? troubles : 0);
+                SET_N(d, obs_drbd, peers, p, 1);
+                SET(&o, obs_rsc, drbd, d);
+                (void)row_put(observed, &obs_rsc_type, &o);
+        }
         if (kv_mem_commit(observed) != 0) abort();
 }
 

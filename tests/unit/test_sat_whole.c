@@ -405,6 +405,49 @@ static void test_not_ready(void **state)
         replace_layers(false);
 }
 
+static int no_take(const char *rsc_name, struct trouble *t) { return E_UNSUPPORTED; }
+
+/* A file system is made last, by one node, and only where the device can be taken. */
+static void test_file_system(void **state)
+{
+        static const char *kv[] = { "FileSystem/Type", "ext4" };
+        static const struct {
+                bool takes, winner, in_use, formatted, made;
+        } cases[] = { { true, true, false, false, true }, { true, false, false, false, false },
+                { false, true, false, false, false }, { true, true, true, false, false },
+                { true, true, false, true, false } };
+        for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+                struct layer taken = whole;
+                struct model m;
+                struct wanting w;
+                struct arena a = { 0 };
+                struct dev devs[VOLUMES];
+                struct plan p;
+                if (cases[i].takes) taken.take = taken.give_back = no_take;
+                replace_layers(true);
+                layer_replace(layer_type_NVME, &taken);
+                model_init(&m);
+                fill(&w, UUID_A, 1, 0, 64, 0);
+                w.v[0].props = (struct strmap){ .kv = kv, .n = 1 };
+                w.v[0].drbd_winner = cases[i].winner;
+                struct plan_input in = { .rsc_name = "r", .want = &w.r, .pools = pools, .pools_n = 1 };
+                for (unsigned round = 0; round < 3; round++) {
+                        model_look(&m, in.want);
+                        m.places[0].layers[ABOVE].in_use = cases[i].in_use;
+                        m.places[0].d.formatted = cases[i].formatted;
+                        put_devs(&m, &in, devs);
+                        assert_int_equal(plan_resource(&in, &a, &p), 0);
+                        bool last = p.steps_n > 0 && p.steps[p.steps_n - 1].kind == STEP_FORMAT;
+                        if (round > 0) assert_int_equal(p.steps_n, cases[i].made ? 1 : 0);
+                        if (round > 0 || !(cases[i].in_use || cases[i].formatted))
+                                assert_int_equal(last, cases[i].made);
+                        for (uint32_t k = 0; k < p.steps_n - last; k++) apply(&m, &p.steps[k]);
+                }
+                arena_done(&a);
+                replace_layers(false);
+        }
+}
+
 /* ---- random histories ---- */
 
 static void reboot(struct model *m)
@@ -511,6 +554,6 @@ static void test_random(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = { cmocka_unit_test(test_rows), cmocka_unit_test(test_not_ready),
-                cmocka_unit_test(test_random) };
+                cmocka_unit_test(test_file_system), cmocka_unit_test(test_random) };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -45,7 +45,8 @@ class Bed:
         self.rest.call('POST', '/v1/nodes', {'name': 'n3', 'type': 'SATELLITE', 'net_interfaces': [{'name': 'default', 'address': '10.99.0.99'}]}).ok()
         for guest in self.guests:
             self.online(guest)
-            self.rest.call('POST', f'/v1/nodes/{guest.name}/storage-pools', {
+        for name in ('n1', 'n2', 'n3'):  # n3 is away
+            self.rest.call('POST', f'/v1/nodes/{name}/storage-pools', {
                 'storage_pool_name': 'thick', 'provider_kind': 'LVM', 'props': {'StorDriver/StorPoolName': 'vg0'}}).ok()
 
     @staticmethod
@@ -57,9 +58,9 @@ class Bed:
         wait_for(f'{guest.name} to be online', lambda: self.rest.get(f'/v1/nodes/{guest.name}').ok().json['connection_status'] == 'ONLINE',
                  120, 0.5)
 
-    def define(self, name, size_kib):
+    def define(self, name, size_kib, props=None):
         self.rest.call('POST', '/v1/resource-definitions', {'resource_definition': {'name': name, 'props': {
-            'DrbdOptions/Net/ping-int': '3', 'DrbdOptions/Net/connect-int': '3'}}}).ok()
+            'DrbdOptions/Net/ping-int': '3', 'DrbdOptions/Net/connect-int': '3', **(props or {})}}}).ok()
         self.rest.call('POST', f'/v1/resource-definitions/{name}/volume-definitions', {'volume_definition': {'size_kib': size_kib}}).ok()
 
     def cli(self, *words, code=0):
@@ -124,8 +125,8 @@ def both(first='Secondary', second='Secondary'):
 
 
 def made(bed):
-    """The default layers; a full sync from the first one, whose progress the API shows; metadata is counted; a third node is refused."""
-    bed.define('data', 40 * MIB)
+    """The default layers; a full sync from the first one; metadata is counted; a file system by property, made on one node."""
+    bed.define('data', 40 * MIB, {'FileSystem/Type': 'ext4', 'FileSystem/MkfsParams': '-L outrigger'})
     answer = bed.place('data')
     assert answer.status == 201, answer.text
     assert bed.rest.get('/v1/resource-definitions/data').ok().json['layer_data'][0]['type'] == 'DRBD'
@@ -135,6 +136,8 @@ def made(bed):
     assert volume['device_path'] == '/dev/drbd1000' and volume['usable_size_kib'] >= 40 * MIB, volume
     kib = int(bed.guests[0].run('cat /sys/block/drbd1000/size')) // 2
     assert kib == volume['usable_size_kib'], (kib, volume)
+    states = [x['data']['disk_state'] for x in volume['layer_data_list']]
+    assert states == ['UpToDate', 'Created'], states
     assert view['layer_object']['type'] == 'DRBD' and view['layer_object']['children'][0]['type'] == 'STORAGE', view
     answer = bed.rest.call('POST', '/v1/resource-definitions/data/resources', [{'resource': {'name': 'data', 'node_name': 'n1'}}])
     assert answer.status != 201
@@ -144,7 +147,7 @@ def made(bed):
 
 def moved(bed):
     one, two = bed.guests
-    one.run('drbdadm -c /run/outrigger/satellite/drbd/data.conf primary data && mkfs.ext4 -q /dev/drbd1000 && mount /dev/drbd1000 /mnt/a && head -c 12M /dev/urandom >/mnt/a/data && '
+    one.run('drbdadm -c /run/outrigger/satellite/drbd/data.conf primary data && mount /dev/drbd1000 /mnt/a && head -c 12M /dev/urandom >/mnt/a/data && '
             f'sha256sum </mnt/a/data >/mnt/a/sum && sync && {WRITER}')
     bed.agree('data', both('Primary'))
     answer = bed.rest.call('DELETE', '/v1/resource-definitions/data')
@@ -226,7 +229,8 @@ def deposed(bed):
 def refused(bed):
     """DRBD 8.4 joins two nodes with disks: a third one, with a disk or without, is refused with the cause."""
     for flags in ([], ['DRBD_DISKLESS']):
-        answer = bed.rest.call('POST', '/v1/resource-definitions/data/resources/n3', {'resource': {'flags': flags}})
+        answer = bed.rest.call('POST', '/v1/resource-definitions/data/resources/n3', {
+            'resource': {'flags': flags, 'props': {'StorPoolName': 'thick'}}})
         said = answer.text
         assert answer.status >= 400 and '8.4' in said and 'DRBD 9' in said, said
     bed.cli('resource', 'create', 'n3', 'data', '--drbd-diskless', code=10)
@@ -294,7 +298,7 @@ def killed_at(bed, point):
     satellite.stop('KILL')
     satellite.start(inject=point.lower())
     bed.online(bed.guests[0])
-    bed.define(name, 20 * MIB)
+    bed.define(name, 20 * MIB, {'FileSystem/Type': 'ext4'})
     bed.place(name)
     steps = [lambda: bed.agree(name, both()),
              lambda: bed.rest.call('PUT', f'/v1/resource-definitions/{name}/volume-definitions/0', {'size_kib': 28 * MIB}),

@@ -1,0 +1,415 @@
+/* The DRBD layer against programs that play drbdadm, drbdsetup and drbdmeta: they note how they were called, say what the test has put
+ * into a file, and fail when they are told to. What the real ones do is seen in guests (tests/vm). */
+#include "tests/lib/test.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "satellite/drbd_node.h"
+#include "satellite/drbd_take.h"
+#include "satellite/exec.h"
+#include "satellite/hold.h"
+#include "satellite/layer.h"
+#include "satellite/layer_drbd.h"
+#include "wire/codec/codec.h"
+
+#define UUID "aaaaaaaa-0000-4000-8000-000000000001"
+
+static char dir[64];
+
+static const char *in_dir(const char *name)
+{
+        static char paths[4][160];
+        static unsigned next;
+        char *p = paths[next++ % 4];
+        snprintf(p, sizeof paths[0], "%s/%s", dir, name);
+        return p;
+}
+
+static void put(const char *name, const char *text, mode_t mode)
+{
+        int fd = open(in_dir(name), O_WRONLY | O_CREAT | O_TRUNC, mode);
+        assert_true(fd >= 0);
+        assert_int_equal(write(fd, text, strlen(text)), strlen(text));
+        close(fd);
+}
+
+static const char *get(const char *name)
+{
+        static char text[4096];
+        int fd = open(in_dir(name), O_RDONLY);
+        ssize_t n = fd < 0 ? 0 : read(fd, text, sizeof text - 1);
+        if (fd >= 0) close(fd);
+        text[MAX(n, 0)] = '\0';
+        return text;
+}
+
+static bool is_there(const char *name) { return access(in_dir(name), F_OK) == 0; }
+
+/* What the programs were asked since the last look: their arguments without the paths of the configuration. */
+static const char *asked(void)
+{
+        static char text[4096];
+        snprintf(text, sizeof text, "%s", get("log"));
+        (void)unlink(in_dir("log"));
+        return text;
+}
+
+/* drbdsetup says what is in the file `now`; who changes a connection puts `after` in its place. `fail` names what fails: the first word
+ * that is no option. */
+static void set_up(enum drbd_gen gen)
+{
+        static const char script[] =
+                "#!/bin/sh\n"
+                "cd %s\n"
+                "case $0 in */drbdsetup) [ \"$1\" = events2 ] && { cat now; exit 0; } ;; esac\n"
+                "[ \"$1\" = -c ] && shift 2\n"
+                "echo \"${0##*/} $*\" >>log\n"
+                "for word in $(cat fail 2>/dev/null); do\n"
+                "  case \" $* \" in *\" $word \"*) echo \"no $word today\" >&2; exit 11 ;; esac\n"
+                "done\n"
+                "case \" $* \" in *' connect '*|*' adjust '*) [ -e after ] && mv after now ;; esac\n"
+                "exit 0\n";
+        static const char *const programs[] = { "drbdadm", "drbdsetup", "drbdmeta" };
+        static char path[200];
+        char text[1024];
+        (void)strcpy(dir, "/tmp/test_layer_drbd-XXXXXX");
+        assert_non_null(mkdtemp(dir));
+        snprintf(text, sizeof text, script, dir);
+        for (size_t i = 0; i < ARRAY_LEN(programs); i++) put(programs[i], text, 0755);
+        put("now", "exists -\n", 0644);
+        snprintf(path, sizeof path, "%s:/usr/bin:/bin", dir);
+        exec_set_path(path);
+        const struct drbd_version v = {
+                .gen = gen, .kernel = gen == DRBD_GEN_84 ? 0x08040b : 0x090303, .utils = DRBD_UTILS_MIN
+        };
+        drbd_node_pretend(dir, &v);
+}
+
+static void tear_down(void)
+{
+        char cmd[100];
+        snprintf(cmd, sizeof cmd, "rm -rf %s", dir);
+        assert_int_equal(system(cmd), 0);
+        exec_set_path(NULL);
+}
+
+/* ---- a resource r with one volume on two nodes ---- */
+
+struct bed {
+        struct sat_drbd_path path;
+        struct sat_drbd_peer peer;
+        struct sat_drbd drbd;
+        struct sat_vlm vlm;
+        struct sat_rsc want;
+        struct dev dev;
+        struct layer_dev layer;
+        struct layer_seat seat;
+        struct layer_rsc r;
+};
+
+static void bed_init(struct bed *b, const char *name)
+{
+        *b = (struct bed){ 0 };
+        SET(&b->path, sat_drbd_path, local_address, "10.0.0.1");
+        SET(&b->path, sat_drbd_path, local_port, 7000);
+        SET(&b->path, sat_drbd_path, peer_address, "10.0.0.2");
+        SET(&b->path, sat_drbd_path, peer_port, 7000);
+        SET(&b->peer, sat_drbd_peer, node_name, "n2");
+        SET(&b->peer, sat_drbd_peer, uname, "n2");
+        SET(&b->peer, sat_drbd_peer, node_id, 1);
+        SET_N(&b->peer, sat_drbd_peer, paths, &b->path, 1);
+        SET(&b->drbd, sat_drbd, node_id, 0);
+        SET(&b->drbd, sat_drbd, uname, "n1");
+        SET(&b->drbd, sat_drbd, peer_slots, 7);
+        SET_N(&b->drbd, sat_drbd, peers, &b->peer, 1);
+        SET(&b->vlm, sat_vlm, volume_number, 0);
+        SET(&b->vlm, sat_vlm, storage_pool_name, "thick");
+        SET(&b->vlm, sat_vlm, provider_kind, provider_kind_LVM);
+        SET(&b->vlm, sat_vlm, size_kib, 4096);
+        SET(&b->vlm, sat_vlm, drbd_minor, 1000);
+        SET(&b->vlm, sat_vlm, drbd_day0, "1234567890ABCDE0");
+        SET(&b->vlm, sat_vlm, drbd_winner, true);
+        SET(&b->want, sat_rsc, rsc_name, name);
+        SET(&b->want, sat_rsc, uuid, UUID);
+        SET_N(&b->want, sat_rsc, volumes, &b->vlm, 1);
+        SET(&b->want, sat_rsc, drbd, &b->drbd);
+        b->dev =
+                (struct dev){ .rsc_name = name, .backing_id = "r_00000", .layers = &b->layer, .layers_n = 1 };
+        b->seat = (struct layer_seat){
+                .vlm = &b->vlm, .dev = &b->dev, .below_path = "/dev/vg/r_00000", .below_kib = 8192
+        };
+        b->r = (struct layer_rsc){ .rsc_name = name, .want = &b->want, .seats = &b->seat, .seats_n = 1 };
+}
+
+static struct layer_vol volume(const struct bed *b, const char *below)
+{
+        return (struct layer_vol){ .dev = &b->dev,
+                .below_path = below,
+                .below_kib = 8192,
+                .props = &b->vlm.props,
+                .vlm = &b->vlm,
+                .want = &b->want };
+}
+
+static bool settled(const struct bed *b)
+{
+        struct arena a = { 0 };
+        struct layer_whole w = { 0 };
+        struct trouble t = { 0 };
+        assert_ok(layer_drbd.look(&b->r, &a, &w, &t));
+        bool is = w.settled;
+        arena_done(&a);
+        return is;
+}
+
+/* What the kernel has of it. */
+static void state(const char *file, const char *name, const char *role, const char *connection,
+        const char *peer_role, const char *replication)
+{
+        char text[1024];
+        snprintf(text, sizeof text,
+                "exists resource name:%s role:%s suspended:no\n"
+                "exists connection name:%s peer-node-id:1 conn-name:n2 connection:%s role:%s\n"
+                "exists device name:%s volume:0 minor:1000 disk:UpToDate\n"
+                "exists peer-device name:%s peer-node-id:1 conn-name:n2 volume:0 replication:%s "
+                "peer-disk:UpToDate resync-suspended:no\nexists -\n",
+                name, role, name, connection, peer_role, name, name, replication);
+        put(file, text, 0644);
+}
+
+/* ---- settling ---- */
+
+static void test_settle(void **st)
+{
+        struct bed b;
+        struct trouble t = { 0 };
+        set_up(DRBD_GEN_84);
+        bed_init(&b, "settle");
+        assert_false(settled(&b));
+        state("after", "settle", "Secondary", "Connected", "Secondary", "Established");
+        assert_ok(layer_drbd.settle(&b.r, &t));
+        assert_string_equal(asked(), "drbdadm adjust settle\n");
+        assert_true(settled(&b));
+        assert_non_null(strstr(get("drbd/settle.conf"), "# uuid " UUID));
+        assert_non_null(strstr(get("drbd/res/settle.res"), "10.0.0.2:7000"));
+        /* another option, another volume number, a device that went: once more */
+        SET(&b.path, sat_drbd_path, peer_port, 7001);
+        assert_false(settled(&b));
+        assert_ok(layer_drbd.settle(&b.r, &t));
+        assert_true(settled(&b));
+        b.seat.below_path = NULL;
+        assert_false(settled(&b));
+        b.seat.below_path = "/dev/vg/r_00000";
+        put("now", "exists -\n", 0644);
+        assert_false(settled(&b));
+        (void)asked();
+        /* what drbdadm refuses is told with its words; it is not settled */
+        SET(&b.path, sat_drbd_path, peer_port, 7002);
+        put("fail", "adjust", 0644);
+        assert_int_not_equal(layer_drbd.settle(&b.r, &t), 0);
+        assert_non_null(strstr(t.cause, "no adjust today"));
+        assert_string_equal(asked(), "drbdadm adjust settle\ndrbdadm adjust settle\ndrbdadm adjust settle\n");
+        assert_false(settled(&b));
+        tear_down();
+}
+
+static void test_dissolve(void **st)
+{
+        struct bed b;
+        struct trouble t = { 0 };
+        set_up(DRBD_GEN_84);
+        bed_init(&b, "gone");
+        state("after", "gone", "Primary", "Connected", "Secondary", "Established");
+        assert_ok(layer_drbd.settle(&b.r, &t));
+        (void)asked();
+        put("fail", "down", 0644);
+        assert_int_equal(layer_drbd.dissolve(&b.r, &t), E_BUSY);
+        assert_non_null(strstr(t.cause, "Primary"));
+        assert_true(is_there("drbd/gone.conf") && is_there("drbd/res/gone.res"));
+        state("now", "gone", "Secondary", "Connected", "Secondary", "Established");
+        assert_int_equal(layer_drbd.dissolve(&b.r, &t), E_PROGRAM);
+        put("fail", "", 0644);
+        assert_ok(layer_drbd.dissolve(&b.r, &t));
+        assert_false(is_there("drbd/gone.conf") || is_there("drbd/res/gone.res"));
+        put("now", "exists -\n", 0644);
+        (void)asked();
+        assert_ok(layer_drbd.dissolve(&b.r, &t)); /* nothing is left to do */
+        assert_string_equal(asked(), "");
+        tear_down();
+}
+
+/* ---- connections that were given up ---- */
+
+static void ask_to_resolve(struct bed *b, uint64_t id, bool discard)
+{
+        SET(&b->drbd, sat_drbd, resolve, id);
+        if (discard) SET(&b->drbd, sat_drbd, discard_for, 1);
+        else UNSET(&b->drbd, sat_drbd, discard_for);
+}
+
+static void test_resolve(void **st)
+{
+        static const struct {
+                enum drbd_gen gen;
+                bool discard;
+                const char *role, *connection, *asked;
+                int err;
+        } cases[] = {
+                { DRBD_GEN_84, true, "Secondary", "StandAlone", "drbdadm connect --discard-my-data rslv\n",
+                        0 },
+                { DRBD_GEN_84, true, "Secondary", "Connecting",
+                        "drbdadm disconnect rslv\ndrbdadm connect --discard-my-data rslv\n", 0 },
+                { DRBD_GEN_84, true, "Secondary", "Connected", "", 0 },
+                { DRBD_GEN_84, true, "Primary", "StandAlone", "", E_BUSY },
+                { DRBD_GEN_84, false, "Primary", "StandAlone", "drbdadm connect rslv\n", 0 },
+                { DRBD_GEN_9, true, "Secondary", "StandAlone", "drbdadm connect --discard-my-data rslv:n2\n",
+                        0 },
+                { DRBD_GEN_9, false, "Secondary", "StandAlone", "drbdadm connect rslv:n2\n", 0 },
+        };
+        for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+                struct bed b;
+                struct trouble t = { 0 };
+                char expected[256];
+                set_up(cases[i].gen);
+                bed_init(&b, "rslv");
+                assert_ok(layer_drbd.settle(&b.r, &t));
+                (void)asked();
+                state("now", "rslv", cases[i].role, cases[i].connection, "Unknown", "Off");
+                assert_true(settled(&b));
+                ask_to_resolve(&b, 10 + i, cases[i].discard);
+                assert_false(settled(&b));
+                snprintf(expected, sizeof expected, "drbdadm adjust rslv\n%s", cases[i].asked);
+                if (strstr(cases[i].asked, "connect") != NULL) put("later", "", 0644);
+                put("fail", "", 0644);
+                /* `after` would be taken by adjust: it connects by the second look */
+                state("joined", "rslv", cases[i].role, "Connected", "Secondary", "Established");
+                char cmd[300];
+                snprintf(cmd, sizeof cmd, "(sleep 0.7; mv %s/joined %s/now) &", dir, dir);
+                assert_int_equal(system(cmd), 0);
+                assert_int_equal(layer_drbd.settle(&b.r, &t), cases[i].err);
+                assert_string_equal(asked(), expected);
+                if (cases[i].err == E_BUSY) assert_non_null(strstr(t.message, "in use"));
+                assert_true(settled(&b)); /* once for each request, whatever came of it */
+                while (is_there("joined")) usleep(10000);
+                tear_down();
+        }
+}
+
+/* ---- growing ---- */
+
+static void test_grow(void **st)
+{
+        static const struct {
+                enum drbd_gen gen;
+                const char *role, *connection, *replication, *asked;
+                int err;
+        } cases[] = {
+                { DRBD_GEN_84, "Secondary", "Connected", "Established",
+                        "drbdadm disconnect grow\ndrbdadm adjust grow\n", 0 },
+                { DRBD_GEN_84, "Primary", "Connected", "Established", "drbdadm resize grow/0\n", 0 },
+                { DRBD_GEN_84, "Primary", "Connected", "SyncSource", "", E_BUSY },
+                { DRBD_GEN_84, "Primary", "Connecting", "Off", "", 0 },
+                { DRBD_GEN_9, "Secondary", "Connected", "Established", "drbdadm resize grow/0\n", 0 },
+        };
+        for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+                struct bed b;
+                struct trouble t = { 0 };
+                set_up(cases[i].gen);
+                bed_init(&b, "grow");
+                state("now", "grow", cases[i].role, cases[i].connection, "Secondary", cases[i].replication);
+                struct layer_vol v = volume(&b, "/dev/vg/r_00000");
+                assert_int_equal(layer_drbd.grow(&v, &t), cases[i].err);
+                assert_string_equal(asked(), cases[i].asked);
+                tear_down();
+        }
+}
+
+/* ---- metadata ---- */
+
+static void test_make(void **st)
+{
+        struct bed b;
+        struct trouble t = { 0 };
+        char path[160];
+        set_up(DRBD_GEN_84);
+        bed_init(&b, "make");
+        snprintf(path, sizeof path, "%s", in_dir("device"));
+        put("device", "", 0600);
+        assert_int_equal(truncate(path, 1 << 20), 0);
+        struct layer_vol v = volume(&b, path);
+        assert_ok(layer_drbd.make(&v, &t));
+        const char *said = asked();
+        assert_non_null(strstr(said, "create-md\n"));
+        assert_non_null(strstr(said, "set-gi"));
+        /* it was there, and is gone: not made again */
+        v.made = true;
+        assert_int_equal(layer_drbd.make(&v, &t), E_NOT_FOUND);
+        assert_non_null(strstr(t.message, "metadata is missing"));
+        /* somebody else's */
+        v.made = false;
+        assert_int_equal(system("true"), 0);
+        int fd = open(path, O_WRONLY);
+        assert_int_equal(pwrite(fd, "\x53\xef", 2, 1024 + 56), 2); /* ext4 */
+        assert_int_equal(pwrite(fd, "\x01", 1, 1024 + 76), 1);
+        close(fd);
+        (void)asked();
+        if (layer_drbd.make(&v, &t) == 0) skip(); /* this libblkid wants more of a superblock */
+        assert_string_equal(asked(), "");
+        assert_non_null(strstr(t.message, "something else"));
+        tear_down();
+}
+
+/* ---- taking it for a file system ---- */
+
+static void test_take(void **st)
+{
+        struct bed b;
+        struct trouble t = { 0 };
+        set_up(DRBD_GEN_84);
+        bed_init(&b, "take");
+        assert_ok(layer_drbd.settle(&b.r, &t));
+        (void)asked();
+        state("now", "take", "Secondary", "Connected", "Primary", "Established");
+        assert_int_equal(layer_drbd.take("take", &t), 1); /* somebody's */
+        assert_string_equal(asked(), "");
+        state("now", "take", "Secondary", "Connected", "Secondary", "Established");
+        put("fail", "primary", 0644);
+        assert_int_equal(layer_drbd.take("take", &t), E_PROGRAM);
+        assert_false(is_there("drbd/take.conf.taken"));
+        put("fail", "", 0644);
+        (void)asked();
+        assert_ok(layer_drbd.take("take", &t));
+        assert_true(is_there("drbd/take.conf.taken"));
+        state("now", "take", "Primary", "Connected", "Secondary", "Established");
+        (void)settled(&b); /* our own is not given back behind our back */
+        assert_string_equal(asked(), "drbdadm primary take\n");
+        assert_ok(layer_drbd.give_back("take", &t));
+        assert_string_equal(asked(), "drbdadm secondary take\n");
+        assert_false(is_there("drbd/take.conf.taken"));
+        /* a satellite that died in between */
+        put("drbd/take.conf.taken", "", 0600);
+        (void)settled(&b);
+        assert_string_equal(asked(), "drbdadm secondary take\n");
+        assert_false(is_there("drbd/take.conf.taken"));
+        put("drbd/take.conf.taken", "", 0600);
+        state("now", "take", "Secondary", "Connected", "Secondary", "Established");
+        (void)settled(&b);
+        assert_string_equal(asked(), "");
+        assert_false(is_there("drbd/take.conf.taken"));
+        put("drbd/take.conf.taken", "", 0600);
+        assert_ok(layer_drbd.dissolve(&b.r, &t));
+        assert_false(is_there("drbd/take.conf.taken"));
+        tear_down();
+}
+
+int main(void)
+{
+        const struct CMUnitTest tests[] = { cmocka_unit_test(test_settle), cmocka_unit_test(test_dissolve),
+                cmocka_unit_test(test_resolve), cmocka_unit_test(test_grow), cmocka_unit_test(test_make),
+                cmocka_unit_test(test_take) };
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
