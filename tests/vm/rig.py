@@ -108,9 +108,11 @@ class Guest:
         for left in reversed(range(BOOTS)):  # a boot that hangs says nothing about what is tested: this alone is repeated
             try:
                 return wait_for(f'{self.name} to boot', answers, BOOT_S, 0.3)
-            except TimeoutError:
+            except (TimeoutError, AssertionError) as e:
                 if left == 0:
                     raise
+                if isinstance(e, AssertionError):
+                    print(f'        {e} {(self.dir / "console").read_text(errors="replace")[-300:]}')
                 print(f'        {self.name} does not boot; once more')
                 self.kill()
                 self.start()
