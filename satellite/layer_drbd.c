@@ -42,7 +42,8 @@
 struct memo {
         struct list at;
         char *name;
-        uint64_t volume; /* of a resize; or SETTLING, FORGETTING, RESOLVING (requests to try connections once more) */
+        uint64_t
+                volume; /* of a resize; or SETTLING, FORGETTING, RESOLVING (requests to try connections once more) */
         uint64_t a, b;
 };
 static struct list memos = { &memos, &memos };
