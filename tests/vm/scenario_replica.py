@@ -147,7 +147,10 @@ def made(bed):
     assert answer.status == 201, answer.text
     assert bed.rest.get('/v1/resource-definitions/data').ok().json['layer_data'][0]['type'] == 'DRBD'
     bed.agree('data', both())
-    view = bed.rest.get('/v1/view/resources?resources=data&nodes=n1').ok().json[0]
+    def looked():
+        return bed.rest.get('/v1/view/resources?resources=data&nodes=n1').ok().json[0]
+    wait_for('the device', lambda: 'device_path' in looked()['volumes'][0], 120, 0.5)
+    view = looked()
     volume = view['volumes'][0]
     assert volume['device_path'] == '/dev/drbd1000' and volume['usable_size_kib'] >= 40 * MIB, volume
     kib = int(bed.guests[0].run('cat /sys/block/drbd1000/size')) // 2
