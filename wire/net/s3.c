@@ -1,7 +1,7 @@
 #include "wire/net/s3.h"
 
-#include <curl/curl.h>
-#include <pthread.h>
+#include "wire/net/s3_curl.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +12,7 @@
 #define ANSWER_MAX ((size_t)8 << 20)
 
 struct call {
+        const struct s3_curl *lib;
         const struct s3_target *target;
         const char *method, *key;
         struct s3_query query[4];
@@ -88,7 +89,7 @@ static size_t on_body(char *data, size_t size, size_t n, void *arg)
 {
         struct call *c = arg;
         long status = 0;
-        (void)curl_easy_getinfo(c->curl, CURLINFO_RESPONSE_CODE, &status);
+        (void)c->lib->curl_easy_getinfo(c->curl, CURLINFO_RESPONSE_CODE, &status);
         if (c->sink != NULL && status >= 200 && status < 300) {
                 c->sink_err = c->sink(c->sink_arg, (const uint8_t *)data, size * n);
                 return c->sink_err == 0 ? size * n : 0;
@@ -143,33 +144,34 @@ static struct curl_slist *headers(const struct call *c, const char *host, const 
                 arena_printf(a, "x-amz-content-sha256: %s", hash), arena_printf(a, "x-amz-date: %s", s.time),
                 "Expect:", "Content-Type: application/octet-stream" };
         struct curl_slist *list = NULL;
-        for (size_t i = 0; i < ARRAY_LEN(lines); i++) list = curl_slist_append(list, lines[i]);
+        for (size_t i = 0; i < ARRAY_LEN(lines); i++) list = c->lib->curl_slist_append(list, lines[i]);
         return list;
 }
 
 static void set_up(struct call *c, const char *url, struct curl_slist *list)
 {
         CURL *h = c->curl;
-        (void)curl_easy_setopt(h, CURLOPT_URL, url);
-        (void)curl_easy_setopt(h, CURLOPT_HTTPHEADER, list);
-        (void)curl_easy_setopt(h, CURLOPT_CUSTOMREQUEST, c->method);
+        (void)c->lib->curl_easy_setopt(h, CURLOPT_URL, url);
+        (void)c->lib->curl_easy_setopt(h, CURLOPT_HTTPHEADER, list);
+        (void)c->lib->curl_easy_setopt(h, CURLOPT_CUSTOMREQUEST, c->method);
         if (strcmp(c->method, "PUT") == 0 || strcmp(c->method, "POST") == 0) {
-                (void)curl_easy_setopt(h, CURLOPT_POSTFIELDS, c->body.n != 0 ? (const char *)c->body.p : "");
-                (void)curl_easy_setopt(h, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)c->body.n);
+                (void)c->lib->curl_easy_setopt(
+                        h, CURLOPT_POSTFIELDS, c->body.n != 0 ? (const char *)c->body.p : "");
+                (void)c->lib->curl_easy_setopt(h, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)c->body.n);
         }
-        (void)curl_easy_setopt(h, CURLOPT_PROTOCOLS_STR, "http,https");
-        (void)curl_easy_setopt(h, CURLOPT_NOSIGNAL, 1L);
-        (void)curl_easy_setopt(h, CURLOPT_CONNECTTIMEOUT_MS, CONNECT_MS);
-        (void)curl_easy_setopt(h, CURLOPT_LOW_SPEED_LIMIT, 1L);
-        (void)curl_easy_setopt(h, CURLOPT_LOW_SPEED_TIME, STALL_S);
-        if (!c->bulk) (void)curl_easy_setopt(h, CURLOPT_TIMEOUT_MS, (long)c->target->timeout_ms);
-        (void)curl_easy_setopt(h, CURLOPT_WRITEFUNCTION, on_body);
-        (void)curl_easy_setopt(h, CURLOPT_WRITEDATA, c);
-        (void)curl_easy_setopt(h, CURLOPT_HEADERFUNCTION, on_header);
-        (void)curl_easy_setopt(h, CURLOPT_HEADERDATA, c);
-        (void)curl_easy_setopt(h, CURLOPT_NOPROGRESS, 0L);
-        (void)curl_easy_setopt(h, CURLOPT_XFERINFOFUNCTION, on_progress);
-        (void)curl_easy_setopt(h, CURLOPT_XFERINFODATA, c);
+        (void)c->lib->curl_easy_setopt(h, CURLOPT_PROTOCOLS_STR, "http,https");
+        (void)c->lib->curl_easy_setopt(h, CURLOPT_NOSIGNAL, 1L);
+        (void)c->lib->curl_easy_setopt(h, CURLOPT_CONNECTTIMEOUT_MS, CONNECT_MS);
+        (void)c->lib->curl_easy_setopt(h, CURLOPT_LOW_SPEED_LIMIT, 1L);
+        (void)c->lib->curl_easy_setopt(h, CURLOPT_LOW_SPEED_TIME, STALL_S);
+        if (!c->bulk) (void)c->lib->curl_easy_setopt(h, CURLOPT_TIMEOUT_MS, (long)c->target->timeout_ms);
+        (void)c->lib->curl_easy_setopt(h, CURLOPT_WRITEFUNCTION, on_body);
+        (void)c->lib->curl_easy_setopt(h, CURLOPT_WRITEDATA, c);
+        (void)c->lib->curl_easy_setopt(h, CURLOPT_HEADERFUNCTION, on_header);
+        (void)c->lib->curl_easy_setopt(h, CURLOPT_HEADERDATA, c);
+        (void)c->lib->curl_easy_setopt(h, CURLOPT_NOPROGRESS, 0L);
+        (void)c->lib->curl_easy_setopt(h, CURLOPT_XFERINFOFUNCTION, on_progress);
+        (void)c->lib->curl_easy_setopt(h, CURLOPT_XFERINFODATA, c);
 }
 
 static int transport_error(struct call *c, CURLcode code, struct fail *f)
@@ -180,7 +182,7 @@ static int transport_error(struct call *c, CURLcode code, struct fail *f)
         }
         if (code == CURLE_ABORTED_BY_CALLBACK) return fail_set(f, E_CANCELED, "it was stopped");
         int err = code == CURLE_OPERATION_TIMEDOUT ? E_TIMEOUT : E_PROTOCOL;
-        return fail_set(f, err, "%s: %s", c->target->endpoint, curl_easy_strerror(code));
+        return fail_set(f, err, "%s: %s", c->target->endpoint, c->lib->curl_easy_strerror(code));
 }
 
 static int status_error(struct call *c, long status, struct fail *f)
@@ -211,36 +213,28 @@ static void address(
         *base = arena_printf(a, "%s%s", scheme, *host);
 }
 
-static void init_library(void) { (void)curl_global_init(CURL_GLOBAL_DEFAULT); }
-
-/* The library's own first step, which may not be made by two threads at a time. */
-static void init_once(void)
-{
-        static pthread_once_t once = PTHREAD_ONCE_INIT;
-        (void)pthread_once(&once, init_library);
-}
-
 static int run(struct call *c, struct fail *f)
 {
         struct arena a = { 0 };
         const char *host, *path, *base;
         long status = 0;
         if (c->answer_max == 0) c->answer_max = ANSWER_MAX;
-        init_once();
-        c->curl = curl_easy_init();
+        c->lib = s3_curl(f);
+        if (c->lib == NULL) return E_UNSUPPORTED;
+        c->curl = c->lib->curl_easy_init();
         if (c->curl == NULL) return fail_set(f, E_LIMIT, "no memory for a request");
         address(c, &a, &host, &path, &base);
         const char *query = s3_query_text(c->query, c->query_n, &a);
         struct curl_slist *list = headers(c, host, path, &a);
         set_up(c, arena_printf(&a, "%s%s%s%s", base, path, *query != '\0' ? "?" : "", query), list);
-        CURLcode code = curl_easy_perform(c->curl);
+        CURLcode code = c->lib->curl_easy_perform(c->curl);
         int err = code != CURLE_OK ? transport_error(c, code, f) : 0;
         if (err == 0) {
-                (void)curl_easy_getinfo(c->curl, CURLINFO_RESPONSE_CODE, &status);
+                (void)c->lib->curl_easy_getinfo(c->curl, CURLINFO_RESPONSE_CODE, &status);
                 if (status < 200 || status > 299) err = status_error(c, status, f);
         }
-        curl_slist_free_all(list);
-        curl_easy_cleanup(c->curl);
+        c->lib->curl_slist_free_all(list);
+        c->lib->curl_easy_cleanup(c->curl);
         arena_done(&a);
         return err;
 }
