@@ -355,6 +355,7 @@ def joined_later(bed):
     bed.rest.call('POST', '/v1/resource-definitions/data/resources', [
         {'resource': {'name': 'data', 'node_name': three.name, 'props': {'StorPoolName': 'thin'}}}]).ok()
     wait_for('its disk', lambda: 'DISKLESS' not in bed.flags('data')[three.name], WAIT_S, 0.5)
+    wait_for('its disk to be up to date', lambda: bed.told(three, 'data') and bed.told(three, 'data')[1] == ['UpToDate'] * 2, WAIT_S, 0.5)
     bed.agree('data')
     got = bed.received(three)
     print(f'  a third replica after {time.monotonic() - began:.0f} s, {got} KiB of {2 * SIZE} received')
