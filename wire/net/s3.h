@@ -3,7 +3,7 @@
  * (timeout_ms) has passed, or *cancel is true. Nothing is repeated here.
  *
  * Threads: any, each with structures of its own; never the loop. Ownership: results are in the caller's arena or buffer; what a
- * target points to is borrowed. Errors: E_NOT_FOUND, E_AUTH (refused by the service), E_TIMEOUT, E_CANCELED, E_TOO_LARGE, E_PROTOCOL,
+ * target points to is borrowed. Errors: E_NOT_FOUND, E_AUTH (refused by the service), E_TIMEOUT, E_CANCELED, E_TOO_LARGE, E_PROTOCOL, E_UNSUPPORTED (no libcurl here),
  * with the service's own words in struct fail; no secret is ever in them. */
 #ifndef WIRE_NET_S3_H
 #define WIRE_NET_S3_H
