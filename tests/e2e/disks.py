@@ -43,7 +43,10 @@ def full_disk(cluster, name):
     load = Load(cluster, cluster.controllers)
     load.await_more(20)
     disk.fill()
-    load.await_more(150)
+    try:
+        load.await_more(150)
+    except TimeoutError as e:
+        raise TimeoutError(f'{e}: {[(m, cluster.raft(m), cluster.log(m)[-400:]) for m in cluster.controllers]}') from e
     assert cluster.processes[name].poll() is None, f'{name} ended: {cluster.log(name)[-600:]}'
     leader = wait_for('another leader', lambda: next((m for m in others(cluster, name)
                                                       if (cluster.raft(m) or {}).get('state') == 'leader'), None))
@@ -228,6 +231,7 @@ def main():
     def step(name, *work):
         if ONLY in name:
             suite.check(name, *work)
+            Load.end_all()
     cluster = suite.check('three members come up', DiskCluster, 3)
     if cluster is None:
         suite.finish()

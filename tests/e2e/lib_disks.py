@@ -188,10 +188,20 @@ class Load(threading.Thread):
     """Creates definitions through some members until it is stopped; keeps what was acknowledged."""
 
     count = 0
+    running = []
+
+    @classmethod
+    def end_all(cls):
+        """Of a check that failed before it ended its load: the next ones need a cluster that comes to rest."""
+        for load in cls.running:
+            load.ending = True
+        while cls.running:
+            cls.running.pop().join(120)
 
     def __init__(self, cluster, members):
         super().__init__(daemon=True)
         Load.count += 1
+        Load.running.append(self)
         self.cluster, self.members, self.prefix = cluster, members, f'l{Load.count}'
         self.acknowledged, self.problem, self.ending = [], None, False
         self.start()

@@ -122,6 +122,12 @@ class Forward(socketserver.BaseRequestHandler):
             pass
 
 
+def resolve_localhost():
+    """Also on a machine whose hosts file lacks the name."""
+    ask = socket.getaddrinfo
+    socket.getaddrinfo = lambda host, *more, **named: ask('127.0.0.1' if host == 'localhost' else host, *more, **named)
+
+
 class Localhost(socketserver.ThreadingTCPServer):
     daemon_threads = allow_reuse_address = True
 
@@ -202,6 +208,7 @@ def main():
         cluster.all_online()
         cluster.rest('c1').call('PUT', '/v1/resource-groups/DfltRscGrp', {'select_filter': {'layer_stack': ['STORAGE']}}).ok()
         Forward.to = cluster.address('c3')
+        resolve_localhost()
         threading.Thread(target=Localhost(('127.0.0.1', 3370), Forward).serve_forever, daemon=True).start()
         linstordrv = load_driver()
         for count, who in ((0, 'every node'), (2, 'two replicas')):
