@@ -272,7 +272,8 @@ void member_hand_over(struct driver *d, uint64_t now)
         if (!d->leading || d->fatal || raft_transferee(&d->raft) != 0) return;
         full = d->store->ops->is_full(d->store);
         if (!full && !d->lazy) return;
-        target = d->ready ? best_target(d) : 0;
+        /* One that became full before it had applied its barrier never gets ready: it hands over all the same. */
+        target = d->ready || full ? best_target(d) : 0;
         if (target == 0 && full) {
                 while (!list_empty(&d->queue)) {
                         struct op *op = list_first(&d->queue, struct op, node);

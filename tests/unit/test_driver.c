@@ -275,6 +275,32 @@ static void test_full_disk(void **state)
         rig_free(r);
 }
 
+/* No room is left on a leader that has not applied its barrier yet: it will never be ready, and hands over. */
+static void test_full_before_ready(void **state)
+{
+        struct rig *r = rig_new();
+        struct rig_node *n = &r->nodes[1];
+        bool leads = false;
+
+        for (unsigned i = 1; i <= 3; i++) rig_boot(r, i, "vvv");
+        rig_links(r, "123");
+        n->disk_held = true;
+        rig_tick(r, 1, 3000);
+        for (unsigned i = 0; i < 20 && !n->driver->leading; i++) {
+                rig_disk(r, 1);
+                rig_pump(r);
+        }
+        assert_true(n->driver->leading && !n->driver->ready);
+        store_mem_set_full(n->store, true); /* and what it has to write stays where it is */
+        for (unsigned i = 0; i < 10 && !leads; i++) {
+                for (unsigned k = 1; k <= 3; k++) rig_tick(r, k, 150);
+                leads = rig_status(r, 2).state == DRIVER_LEADER || rig_status(r, 3).state == DRIVER_LEADER;
+        }
+        assert_true(leads);
+        assert_false(n->driver->leading);
+        rig_free(r);
+}
+
 static void test_hash_differs(void **state)
 {
         struct rig *r = three(1);
@@ -549,6 +575,7 @@ int main(void)
                 cmocka_unit_test(test_stale_read),
                 cmocka_unit_test(test_vote_gate),
                 cmocka_unit_test(test_full_disk),
+                cmocka_unit_test(test_full_before_ready),
                 cmocka_unit_test(test_hash_differs),
                 cmocka_unit_test(test_grow_and_shrink),
                 cmocka_unit_test(test_put_off),
