@@ -91,6 +91,9 @@ int before_set_property(struct cli_call *call);
                 }                                                                                    \
         }
 
+/* Puts --storpool-rename OLD=NEW, as often as given, into the body at target. The exit code, or 0. */
+int cli_put_renames(struct cli_call *call, const char *target);
+
 /* Waits after the answer (cli/wait.c): until a clone is complete, until all replicas are up to date. */
 int after_clone(struct cli_call *call, struct http *http, struct http_answer *answer);
 int after_wait_sync(struct cli_call *call, struct http *http, struct http_answer *answer);

@@ -85,25 +85,7 @@ static json_t *rows_info(json_t *answer, struct cli_call *call)
         return json_pack("[O]", answer);
 }
 
-/* --storpool-rename old=new, as often as needed */
-static int before_backup_restore(struct cli_call *call)
-{
-        size_t i;
-        json_t *word;
-        json_array_foreach(json_object_get(call->values, "--storpool-rename"), i, word)
-        {
-                const char *text = json_string_value(word), *equals = strchr(text, '=');
-                if (equals == NULL || equals == text || equals[1] == 0)
-                        return cli_problem(call, "--storpool-rename takes OLD=NEW, got \"%s\"", text);
-                if (json_object_get(call->body, "stor_pool_map") == NULL)
-                        cli_body_put(call, "/stor_pool_map", json_object());
-                json_t *key = json_stringn(text, (size_t)(equals - text));
-                (void)json_object_set_new(json_object_get(call->body, "stor_pool_map"),
-                        json_string_value(key), json_string(equals + 1));
-                json_decref(key);
-        }
-        return 0;
-}
+static int before_backup_restore(struct cli_call *call) { return cli_put_renames(call, "/stor_pool_map"); }
 
 static int before_delete_all(struct cli_call *call)
 {

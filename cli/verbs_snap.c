@@ -3,25 +3,25 @@
 
 #include "cli/verb_rows.h"
 
-/* --storpool-rename old=new, as often as needed */
-static int before_restore(struct cli_call *call)
+int cli_put_renames(struct cli_call *call, const char *target)
 {
         size_t i;
-        json_t *word;
+        json_t *word, *map = NULL;
         json_array_foreach(json_object_get(call->values, "--storpool-rename"), i, word)
         {
                 const char *text = json_string_value(word), *equals = strchr(text, '=');
                 if (equals == NULL || equals == text || equals[1] == 0)
                         return cli_problem(call, "--storpool-rename takes OLD=NEW, got \"%s\"", text);
-                if (json_object_get(call->body, "stor_pool_rename") == NULL)
-                        cli_body_put(call, "/stor_pool_rename", json_object());
-                json_t *key = json_stringn(text, (size_t)(equals - text));
-                (void)json_object_set_new(json_object_get(call->body, "stor_pool_rename"),
-                        json_string_value(key), json_string(equals + 1));
-                json_decref(key);
+                if (map == NULL) {
+                        map = json_object();
+                        cli_body_put(call, target, map);
+                }
+                (void)json_object_setn_new(map, text, (size_t)(equals - text), json_string(equals + 1));
         }
         return 0;
 }
+
+static int before_restore(struct cli_call *call) { return cli_put_renames(call, "/stor_pool_rename"); }
 
 /* One entry for each resource, all with the same name and nodes. */
 static int before_create_multiple(struct cli_call *call)

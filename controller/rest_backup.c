@@ -26,6 +26,9 @@ static void refuse(
 static void refuse_bucket(struct backup_call *c, const struct fail *f)
 {
         refuse(c, 500, RC_FAIL_UNKNOWN_ERROR, "The bucket of the remote cannot be used.", f->text);
+        c->correction = "'outrigger remote list' shows its address; 'outrigger remote modify s3' changes "
+                        "address, bucket "
+                        "and keys. A service without names for buckets wants '--use-path-style'.";
 }
 
 static bool ends_in(const char *s, const char *end)

@@ -19,8 +19,8 @@ struct backup_call {
         /* the answer */
         struct buf *out;
         unsigned status;
-        enum apirc_code code; /* when status is an error */
-        const char *message, *cause;
+        enum apirc_code code;                     /* when status is an error */
+        const char *message, *cause, *correction; /* cause and correction: NULL allowed */
 };
 void backup_list(struct backup_call *c);
 void backup_info(struct backup_call *c, struct blob body);

@@ -94,7 +94,7 @@ static void ask(struct exchange *x)
         else (void)backup_resolve(&c, &x->body);
         secret_wipe((void *)(uintptr_t)c.target.access_key, strlen(c.target.access_key));
         secret_wipe((void *)(uintptr_t)c.target.secret_key, strlen(c.target.secret_key));
-        if (c.status >= 400) rest_error(x, c.status, c.code, c.message, c.cause, NULL);
+        if (c.status >= 400) rest_error(x, c.status, c.code, c.message, c.cause, c.correction);
         else x->status = c.status;
 }
 

@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "satellite/signature.h"
 #include "wire/codec/codec.h"
 
 #define TEXT_MAX 256
@@ -114,20 +115,6 @@ static const char *used_as(struct look *l, const char *device, bool partitions_p
         return is_listed(l, "swaps", device) ? "it is used for swapping" : NULL;
 }
 
-const char *disk_signature(const char *path)
-{
-        static const char unknown[] = "something that libblkid cannot look at";
-        blkid_probe pr = blkid_new_probe_from_filename(path);
-        if (pr == NULL) return unknown;
-        blkid_probe_enable_superblocks(pr, 1);
-        blkid_probe_enable_partitions(pr, 1);
-        int found = blkid_do_safeprobe(pr);
-        blkid_free_probe(pr);
-        if (found == 1) return NULL;
-        if (found == -2) return "signatures of several kinds";
-        return found == 0 ? "a file system, a partition table or another signature" : unknown;
-}
-
 /* Is there anything in the partition? */
 static bool is_blank(int fd, blkid_partition part)
 {
@@ -185,7 +172,7 @@ static const char *hindrance(struct look *l, const char *device, bool zfs_begun)
         if (read_number(l, "size") < DISK_MIN_BYTES / SECTOR) return "it has less than 1 GiB";
         bool begun = zfs_begun && disk_is_zfs_begun(device);
         const char *used = used_as(l, device, begun);
-        return used != NULL || begun ? used : disk_signature(device);
+        return used != NULL || begun ? used : signature_of(device);
 }
 
 static bool is_free(struct look *l, const char *device) { return hindrance(l, device, false) == NULL; }

@@ -26,7 +26,5 @@ const char *disk_hindrance(const char *sys, const char *dev, const char *proc, c
         bool zfs_begun, char real[DISK_NAME_MAX]);
 /* Has it a partition table as zpool makes it, with nothing in the partitions? */
 bool disk_is_zfs_begun(const char *path);
-/* What is on it, in words; NULL: nothing that is known. Static. */
-const char *disk_signature(const char *path);
 
 #endif

@@ -209,12 +209,17 @@ const char *module_missing(const char *module, struct arena *a)
         return arena_printf(a, "the kernel has no module %s: use a kernel that has it", module);
 }
 
-const char *dm_missing(const char *module, struct arena *a)
+const char *dm_kernel_missing(const char *module, struct arena *a)
 {
-        if (!exec_exists("dmsetup"))
-                return "the program dmsetup is not installed: install the package dmsetup";
         if (access("/dev/mapper/control", R_OK | W_OK) != 0)
                 return "/dev/mapper/control cannot be opened: run as root and load the kernel module with "
                        "'modprobe dm_mod'";
         return module_missing(module, a);
+}
+
+const char *dm_missing(const char *module, struct arena *a)
+{
+        if (!exec_exists("dmsetup"))
+                return "the program dmsetup is not installed: install the package dmsetup";
+        return dm_kernel_missing(module, a);
 }

@@ -37,6 +37,8 @@ int dm_remove(const char *name, struct trouble *t) MUST_USE;
 int dm_message(const char *name, const char *text, unsigned deadline_ms, struct trouble *t) MUST_USE;
 /* What the node lacks for a target (kernel module with '-' for '_'), with the remedy, in the arena; NULL: nothing. */
 const char *dm_missing(const char *module, struct arena *a);
+/* The same without the program dmsetup. */
+const char *dm_kernel_missing(const char *module, struct arena *a);
 /* The same for any kernel module alone. */
 const char *module_missing(const char *module, struct arena *a);
 

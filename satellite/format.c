@@ -1,6 +1,5 @@
 #include "satellite/format.h"
 
-#include <blkid.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
@@ -10,6 +9,7 @@
 #include <unistd.h>
 
 #include "satellite/exec.h"
+#include "satellite/signature.h"
 #include "wire/base/log.h"
 #include "wire/codec/codec.h"
 
@@ -133,18 +133,6 @@ int format_command(const char *path, const struct strmap *props, struct arena *a
 
 /* ---- what is there ---- */
 
-/* 1: libblkid knows something, 0: nothing, negative: it cannot look. */
-static int signature(const char *path)
-{
-        blkid_probe pr = blkid_new_probe_from_filename(path);
-        if (pr == NULL) return -EIO;
-        blkid_probe_enable_superblocks(pr, 1);
-        blkid_probe_enable_partitions(pr, 1);
-        int found = blkid_do_safeprobe(pr);
-        blkid_free_probe(pr);
-        return found == 1 ? 0 : found == 0 || found == -2 ? 1 : -EIO;
-}
-
 static bool zeros(int fd, off_t at, size_t n, void *buf)
 {
         const unsigned char *p = buf;
@@ -199,7 +187,7 @@ int format_device(const char *path, const struct strmap *props, bool blank, stru
         /* Exclusive: nobody has it mounted or stacked upon, and nobody begins while this looks. mkfs opens it so itself. */
         int fd = open(path, O_RDONLY | O_EXCL | O_CLOEXEC);
         if (fd < 0) return trouble_errno(t, errno, "%s cannot be opened to make a file system", path);
-        int found = signature(path);
+        int found = signature_look(path);
         bool empty = found == 0 && (!blank || is_blank(fd));
         (void)close(fd);
         if (found < 0) return trouble_errno(t, EIO, "%s cannot be looked at", path);

@@ -1,6 +1,5 @@
 #include "satellite/layer_dm.h"
 
-#include <blkid.h>
 #include <fcntl.h>
 #include <linux/fs.h>
 #include <stdio.h>
@@ -11,6 +10,7 @@
 #include <unistd.h>
 
 #include "satellite/inject.h"
+#include "satellite/signature.h"
 #include "wire/codec/codec.h"
 
 #define BUSY_AGAIN_MS 500 /* udev looks at a device whenever something closes it */
@@ -63,20 +63,6 @@ uint64_t layer_sectors(const char *path)
         if (ioctl(fd, BLKGETSIZE64, &bytes) != 0) bytes = 0;
         close(fd);
         return bytes / 512;
-}
-
-const char *layer_signature(const char *path)
-{
-        static const char unknown[] = "something that libblkid cannot look at";
-        blkid_probe pr = blkid_new_probe_from_filename(path);
-        if (pr == NULL) return unknown;
-        blkid_probe_enable_superblocks(pr, 1);
-        blkid_probe_enable_partitions(pr, 1);
-        int found = blkid_do_safeprobe(pr);
-        blkid_free_probe(pr);
-        if (found == 1) return NULL;
-        if (found == -2) return "signatures of several kinds";
-        return found == 0 ? "a file system, a partition table or another signature" : unknown;
 }
 
 /* ---- names ---- */
@@ -241,7 +227,7 @@ int layer_dm_make(const struct dm_kind *k, const struct layer_vol *v, struct tro
                 enum home home = read_home(k, v);
                 const char *found = NULL;
                 if (home == HOME_ZERO && k->cache != k->home)
-                        found = layer_signature(layer_extra_path(v, k->cache));
+                        found = signature_of(layer_extra_path(v, k->cache));
                 if (home == HOME_UNKNOWN) err = table_of(k, v, &a, &table, t);
                 if (err == 0 && home == HOME_UNKNOWN)
                         err = layer_fail(

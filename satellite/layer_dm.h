@@ -48,7 +48,5 @@ int layer_fail(
         const struct layer_vol *v, int err, enum trouble_code code, struct trouble *t, const char *what);
 /* 0: unknown. */
 uint64_t layer_sectors(const char *path);
-/* What libblkid finds on the device, in words; NULL: nothing that is known. */
-const char *layer_signature(const char *path);
 
 #endif

@@ -17,10 +17,10 @@
 #include <strings.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
-#include <sys/utsname.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "satellite/dm.h"
 #include "satellite/inject.h"
 #include "satellite/keyring.h"
 #include "satellite/layer.h"
@@ -425,33 +425,7 @@ static int luks_forget(const struct layer_vol *v, struct trouble *t)
         return 0;
 }
 
-/* ---- what the node has ---- */
-
-static bool mentions(const char *path, const char *word)
-{
-        char line[4096];
-        bool found = false;
-        FILE *f = fopen(path, "re");
-        if (f == NULL) return false;
-        while (!found && fgets(line, sizeof line, f) != NULL) found = strstr(line, word) != NULL;
-        fclose(f);
-        return found;
-}
-
-static const char *luks_missing(struct arena *a)
-{
-        static const char *const lists[] = { "modules.dep", "modules.builtin" };
-        struct utsname u;
-        if (access("/dev/mapper/control", R_OK | W_OK) != 0)
-                return "/dev/mapper/control cannot be opened: run as root and load the kernel module with "
-                       "'modprobe "
-                       "dm_mod'";
-        if (access("/sys/module/dm_crypt", F_OK) == 0 || uname(&u) != 0) return NULL;
-        for (size_t i = 0; i < ARRAY_LEN(lists); i++)
-                if (mentions(arena_printf(a, "/lib/modules/%s/%s", u.release, lists[i]), "/dm-crypt.ko"))
-                        return NULL;
-        return "the kernel has no module dm_crypt: use a kernel that has it";
-}
+static const char *luks_missing(struct arena *a) { return dm_kernel_missing("dm-crypt", a); }
 
 const struct layer layer_luks = {
         .type = layer_type_LUKS,

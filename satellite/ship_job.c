@@ -2,10 +2,10 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "satellite/ship_stream.h"
+#include "wire/base/env.h"
 
 #define TIMEOUT_MS 30000u
 #define FINISHED "@FINISHED@"
@@ -114,11 +114,13 @@ static int upload_volume(struct volume *v, struct trouble *t)
 static int put_meta(struct volume *v, struct trouble *t)
 {
         const struct sat_ship *s = v->work->ship;
+        struct env *clock = env_real();
         struct buf text = { 0 };
         const char *at = s->meta, *mark;
+        uint64_t now_ms = clock->wall_ms(clock);
         while ((mark = strstr(at, FINISHED)) != NULL) {
                 buf_put(&text, at, (size_t)(mark - at));
-                buf_printf(&text, "%lld", (long long)time(NULL) * 1000);
+                buf_printf(&text, "%llu", (unsigned long long)now_ms);
                 at = mark + strlen(FINISHED);
         }
         buf_put_str(&text, at);

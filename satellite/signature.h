@@ -4,7 +4,9 @@
 #ifndef SATELLITE_SIGNATURE_H
 #define SATELLITE_SIGNATURE_H
 
-/* In words (static); NULL: nothing that is known. */
+/* 1: something, 0: nothing that is known, -EIO: it cannot be looked at. */
+int signature_look(const char *path);
+/* In words (static); NULL: nothing that is known. What cannot be looked at counts as something. */
 const char *signature_of(const char *path);
 
 #endif

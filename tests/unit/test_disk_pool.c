@@ -12,6 +12,7 @@
 #include "satellite/disk_pool.h"
 #include "satellite/exec.h"
 #include "satellite/inject.h"
+#include "satellite/signature.h"
 #include "wire/codec/codec.h"
 
 #define UUID "00000000-0000-4000-8000-000000000001"
@@ -122,7 +123,7 @@ static bool says(const char *file, const char *text)
         return found;
 }
 
-static bool blank(unsigned i) { return disk_signature(disk(i)) == NULL; }
+static bool blank(unsigned i) { return signature_of(disk(i)) == NULL; }
 
 struct wish {
         enum provider_kind kind;

@@ -17,6 +17,7 @@ struct call {
         const char *method, *key;
         struct s3_query query[4];
         uint32_t query_n;
+        const char *base; /* scheme and host of the request, for messages */
         struct blob body;
         bool bulk; /* no deadline but that it goes on */
         bool stubborn;
@@ -182,7 +183,7 @@ static int transport_error(struct call *c, CURLcode code, struct fail *f)
         }
         if (code == CURLE_ABORTED_BY_CALLBACK) return fail_set(f, E_CANCELED, "it was stopped");
         int err = code == CURLE_OPERATION_TIMEDOUT ? E_TIMEOUT : E_PROTOCOL;
-        return fail_set(f, err, "%s: %s", c->target->endpoint, c->lib->curl_easy_strerror(code));
+        return fail_set(f, err, "%s: %s", c->base, c->lib->curl_easy_strerror(code));
 }
 
 static int status_error(struct call *c, long status, struct fail *f)
@@ -190,9 +191,9 @@ static int status_error(struct call *c, long status, struct fail *f)
         struct arena a = { 0 };
         const char *code = xml_one(&c->answer, "Code", &a), *text = xml_one(&c->answer, "Message", &a);
         int err = status == 404 ? E_NOT_FOUND : status == 401 || status == 403 ? E_AUTH : E_PROTOCOL;
-        (void)fail_set(f, err, "%s answered %ld to %s '%.200s'%s%.100s%s%.200s", c->target->endpoint, status,
-                c->method, c->key, code != NULL ? ": " : "", code != NULL ? code : "",
-                text != NULL ? ": " : "", text != NULL ? text : "");
+        (void)fail_set(f, err, "%s answered %ld to %s '%.200s'%s%.100s%s%.200s", c->base, status, c->method,
+                c->key, code != NULL ? ": " : "", code != NULL ? code : "", text != NULL ? ": " : "",
+                text != NULL ? text : "");
         arena_done(&a);
         return err;
 }
@@ -224,6 +225,7 @@ static int run(struct call *c, struct fail *f)
         c->curl = c->lib->curl_easy_init();
         if (c->curl == NULL) return fail_set(f, E_LIMIT, "no memory for a request");
         address(c, &a, &host, &path, &base);
+        c->base = base;
         const char *query = s3_query_text(c->query, c->query_n, &a);
         struct curl_slist *list = headers(c, host, path, &a);
         set_up(c, arena_printf(&a, "%s%s%s%s", base, path, *query != '\0' ? "?" : "", query), list);
