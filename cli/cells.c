@@ -172,7 +172,10 @@ char *cell_rsc_state(const json_t *rsc)
                 }
                 free(worst);
         }
-        return b.n == 0 ? xstrdup(has_flag(rsc, "DISKLESS") ? "Diskless" : "Created") : take_text(&b);
+        if (b.n == 0) buf_put_str(&b, has_flag(rsc, "DISKLESS") ? "Diskless" : "Created");
+        const char *skip = text_of(json_object_get(rsc, "props"), "DrbdOptions/SkipDisk");
+        if (skip != NULL && strcasecmp(skip, "true") == 0) buf_put_str(&b, ", SkipDisk");
+        return take_text(&b);
 }
 
 char *cell_resolve_role(const json_t *row)

@@ -239,6 +239,36 @@ void op_auto_diskful_over(struct op *op, struct rsc_dfn *rd, struct rsc *r)
         auto_rc(op, RC_MODIFIED, r, "is a replica like others now");
 }
 
+/* ---- disks that were lost ---- */
+
+bool op_lost_disk(const struct obs_rsc *o)
+{
+        for (uint32_t i = 0; i < o->volumes_n; i++)
+                if (o->volumes[i].disk_lost) return true;
+        return false;
+}
+
+void op_skip_lost_disk(struct op *op, const struct rsc_dfn *rd, struct rsc *r)
+{
+        struct obs_rsc o;
+        if ((r->flags & rsc_flag_DISKLESS) != 0 || op_skips_disk(op, rd, r)) return;
+        if (!op_observed_rsc(op, r->rsc_name, r->node_name, &o) || !op_lost_disk(&o)) return;
+        strmap_set(&r->props, PROP_SKIP_DISK, "True", op->arena);
+        MARK(r, rsc, props);
+        SET(r, rsc, revision, op->index);
+        row_put(op->tx, &rsc_type, r);
+        auto_rc(op, RC_MODIFIED, r, "has lost its disk: it is skipped");
+        op_report(op, "DiskFailed",
+                arena_printf(op->arena,
+                        "Resource '%s' on node '%s': DRBD has lost its disk after an error. It is skipped "
+                        "from "
+                        "now on (property %s), and the resource goes on with the data of its peers. When the "
+                        "disk works again, or it was no fault of the disk's, delete that property. When it "
+                        "was replaced: 'outrigger resource toggle-disk --diskless', and then the same "
+                        "without --diskless.",
+                        r->rsc_name, r->node_name, PROP_SKIP_DISK));
+}
+
 /* ---- balancing ---- */
 
 static int64_t number(struct op *op, const char *key, const struct rsc_dfn *rd, int64_t fallback)

@@ -18,4 +18,8 @@ void op_auto_diskful(struct op *op, struct rsc_dfn *rd, struct rsc *r);
  * cannot go yet. */
 void op_auto_diskful_over(struct op *op, struct rsc_dfn *rd, struct rsc *r);
 
+/* DRBD has lost the disk of one that has one: it is skipped from now on (SkipDisk), until a user takes that back. */
+void op_skip_lost_disk(struct op *op, const struct rsc_dfn *rd, struct rsc *r);
+bool op_lost_disk(const struct obs_rsc *o);
+
 #endif

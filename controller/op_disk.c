@@ -41,6 +41,23 @@ bool op_up_to_date(struct op *op, const struct rsc *r)
         return good >= r->volumes_n;
 }
 
+bool op_skips_disk(struct op *op, const struct rsc_dfn *rd, const struct rsc *r)
+{
+        static const struct strmap none;
+        struct rsc_grp g;
+        struct node n;
+        struct stor_pool p;
+        const struct strmap *group = op_find_rg(op, rd->rsc_grp_name, &g) ? &g.props : &none;
+        const struct strmap *node = op_find_node(op, r->node_name, &n) ? &n.props : &none;
+        for (uint32_t i = 0; i < r->volumes_n; i++)
+                if (op_find_pool(op, r->node_name, op_text(r->volumes[i].storage_pool_name), &p) &&
+                        prop_bool(strmap_get(&p.props, PROP_SKIP_DISK), false))
+                        return true;
+        return prop_bool(
+                op_prop_chain(PROP_SKIP_DISK, &r->props, node, &rd->props, group, op_ctrl_props(op), NULL),
+                false);
+}
+
 /* ---- adding ---- */
 
 static bool needs_drbd(struct op *op, const struct rsc_dfn *rd)
@@ -118,6 +135,7 @@ static void to_diskless_volumes(struct op *op, struct rsc *r)
         (void)strmap_del(&r->props, PROP_DISKFUL_BY, op->arena);
         (void)strmap_del(&r->props, PROP_MIGRATE_FROM, op->arena);
         (void)strmap_del(&r->props, "StorPoolName", op->arena);
+        (void)strmap_del(&r->props, PROP_SKIP_DISK, op->arena); /* it was about that disk */
         MARK(r, rsc, props);
 }
 
@@ -163,6 +181,7 @@ static bool others_have_data(struct op *op, const struct rsc *r)
         for (uint32_t i = 0; i < n; i++) {
                 const struct rsc *x = &rscs[i];
                 if (op_same(x->node_name, r->node_name) || !op_node_online(op, x->node_name)) continue;
+                if (prop_bool(strmap_get(&x->props, PROP_SKIP_DISK), false)) continue;
                 left += (x->flags & (rsc_flag_DISKLESS | rsc_flag_INACTIVE)) == 0;
         }
         if (left > 0) return true;
@@ -216,6 +235,7 @@ void op_int_rsc_step(struct op *op)
         case rsc_step_kind_RESOLVED: op_resolved(op, &r); break;
         case rsc_step_kind_EVACUATED: op_evacuated(op, &rd, &r); break;
         case rsc_step_kind_AUTO_DISKFUL: op_auto_diskful(op, &rd, &r); break;
+        case rsc_step_kind_SKIP_DISK: op_skip_lost_disk(op, &rd, &r); break;
         case rsc_step_kind_AUTO_DISKFUL_OVER: op_auto_diskful_over(op, &rd, &r); break;
         case rsc_step_kind_N: break;
         }

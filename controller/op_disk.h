@@ -14,6 +14,7 @@
 #define CONTROLLER_OP_DISK_H
 
 #include "controller/op_internal.h"
+#include "controller/sat_drbd.h"
 #include "state/index.h"
 
 /* Who wanted a resource to have a disk: a property of it. */
@@ -46,6 +47,8 @@ void op_evacuated(struct op *op, struct rsc_dfn *rd, const struct rsc *r);
 void op_resolved(struct op *op, struct rsc *r);
 /* How many replicas its group wants. */
 int64_t op_replicas_wanted(struct op *op, const struct rsc_dfn *rd);
+/* Are its disks skipped, by a property of any level? */
+bool op_skips_disk(struct op *op, const struct rsc_dfn *rd, const struct rsc *r);
 /* Is its data whole, as far as its satellite says? */
 bool op_up_to_date(struct op *op, const struct rsc *r);
 

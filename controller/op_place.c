@@ -64,7 +64,7 @@ bool op_is_replica(const struct rsc *r)
         if ((r->flags & (rsc_flag_DELETE | rsc_flag_EVACUATE)) != 0) return false;
         if ((r->flags & rsc_flag_EVICTED) == rsc_flag_EVICTED) return false;
         if ((r->flags & rsc_flag_DISKLESS) != 0 && (r->flags & RSC_ADDING) == 0) return false;
-        return !prop_bool(strmap_get(&r->props, "DrbdOptions/SkipDisk"), false);
+        return !prop_bool(strmap_get(&r->props, PROP_SKIP_DISK), false);
 }
 
 /* One without a disk can get one. */

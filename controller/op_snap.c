@@ -1,6 +1,7 @@
 /* Snapshots: creating, deleting, changing. How one is taken: saga.h. */
 #include <string.h>
 
+#include "controller/op_disk.h"
 #include "controller/saga.h"
 #include "controller/ship.h"
 
@@ -131,7 +132,8 @@ static bool member_ok(struct op *op, const struct rsc *r, bool named, bool *ret_
                 op_rc(op, RC_WARN_NODE_EVICTED, "Node '%s' is being evacuated: it is left out.", n.name);
                 return true;
         }
-        if (prop_bool(strmap_get(&r->props, "DrbdOptions/SkipDisk"), false)) {
+        struct rsc_dfn rd;
+        if (op_find_rd(op, r->rsc_name, &rd) && op_skips_disk(op, &rd, r)) {
                 op_rc(op, RC_FAIL_SNAPSHOT_NOT_UPTODATE, "The disk of resource '%s' on node '%s' is skipped.",
                         r->rsc_name, r->node_name);
                 return false;

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "controller/props.h"
 #include "state/index.h"
 #include "wire/def/drbd_opts.h"
 
@@ -334,6 +335,12 @@ static int put_volume(struct maker *m, struct sat_vlm *v)
         return 0;
 }
 
+/* Any level will do: the property knows one value. */
+static bool skips_disk(const struct maker *m)
+{
+        return prop_bool(level_value(m, &m->node, m->r, PROP_SKIP_DISK, 0), false);
+}
+
 int sat_drbd_put(
         struct tx *tx, const struct rsc_dfn *rd, const struct rsc *r, struct arena *a, struct sat_rsc *sr)
 {
@@ -355,6 +362,7 @@ int sat_drbd_put(
                 HAS(rd, rsc_dfn, drbd_peer_slots) ? (uint64_t)rd->drbd_peer_slots : DRBD_PEER_SLOTS_DEFAULT);
         if (HAS(r, rsc, drbd_resolve)) SET(m.d, sat_drbd, resolve, r->drbd_resolve);
         if (HAS(r, rsc, drbd_discard_for)) SET(m.d, sat_drbd, discard_for, (uint64_t)r->drbd_discard_for);
+        if ((r->flags & rsc_flag_DISKLESS) == 0 && skips_disk(&m)) SET(m.d, sat_drbd, skip_disk, true);
         put_options(&m);
         err = put_peers(&m);
         for (uint32_t i = 0; i < sr->volumes_n && err == 0; i++) err = put_volume(&m, &sr->volumes[i]);

@@ -22,6 +22,8 @@
 /* Fills in sr->drbd and the fields drbd_* of its volumes, which are those of r. Storage errors stick to tx. */
 int sat_drbd_put(struct tx *tx, const struct rsc_dfn *rd, const struct rsc *r, struct arena *a,
         struct sat_rsc *sr) MUST_USE;
+/* The user, or the leader when DRBD had lost it, has given its disks up: what is below DRBD is left alone. */
+#define PROP_SKIP_DISK "DrbdOptions/SkipDisk"
 /* Do its peers treat it as one without a disk? */
 bool sat_drbd_diskless(const struct rsc *r);
 /* Who is in it, as the rules count (wire/def/drbd_rules.h). rscs: all resources of one definition. */

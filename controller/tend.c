@@ -27,8 +27,7 @@ bool tend_observed(struct look *l, const struct rsc *r, struct obs_rsc *ret)
         return ret->uuid == NULL || r->uuid == NULL || strcmp(ret->uuid, r->uuid) == 0;
 }
 
-/* Has its node carried out what the row says now? may_fail: or tried to. */
-static bool carried_out(struct look *l, const struct rsc *r, bool may_fail)
+bool tend_carried_out(struct look *l, const struct rsc *r, bool may_fail)
 {
         struct obs_rsc o;
         if (!tend_observed(l, r, &o) || o.revision < r->revision) return false;
@@ -79,7 +78,7 @@ static bool peers_are_ready(struct look *l, const struct rsc *r)
         while (ready && row_scan_next(&s, l->arena, &x)) {
                 enum conn_status status = tend_status(l, x.node_name);
                 bool own = strcmp(x.node_name, r->node_name) == 0;
-                if (status == conn_status_ONLINE) ready = carried_out(l, &x, true);
+                if (status == conn_status_ONLINE) ready = tend_carried_out(l, &x, true);
                 else ready = !own && status != conn_status_UNKNOWN;
         }
         row_scan_close(&s);
@@ -125,11 +124,11 @@ static void look_one(struct look *l, const struct rsc *r)
 {
         if (HAS(r, rsc, drbd_resolve)) {
                 bool late = l->args->wall_ms - r->drbd_resolve_ms > RESOLVE_MS;
-                if (late || carried_out(l, r, true)) propose_step(l, r, rsc_step_kind_RESOLVED);
+                if (late || tend_carried_out(l, r, true)) propose_step(l, r, rsc_step_kind_RESOLVED);
         } else if ((r->flags & RSC_ADDING) != 0) {
                 if (peers_are_ready(l, r)) propose_step(l, r, rsc_step_kind_DISK_ADDED);
         } else if ((r->flags & RSC_REMOVING) != 0) {
-                if (tend_status(l, r->node_name) == conn_status_ONLINE && carried_out(l, r, false))
+                if (tend_status(l, r->node_name) == conn_status_ONLINE && tend_carried_out(l, r, false))
                         propose_step(l, r, rsc_step_kind_DISK_REMOVED);
         } else if ((r->flags & rsc_flag_EVACUATE) != 0) {
                 if (may_leave(l, r)) propose_step(l, r, rsc_step_kind_EVACUATED);

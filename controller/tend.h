@@ -11,6 +11,7 @@
  *
  *   a diskless one        in use for as long as auto-diskful says                     -> AUTO_DISKFUL
  *   AUTO_DISKFUL          it is up to date: a replica too many may go                 -> AUTO_DISKFUL_OVER
+ *   one with a disk       DRBD has lost it                                            -> SKIP_DISK
  *   a definition          its quorum, tie breaker or computed options would change    -> rsc-settle
  *   a definition          replicas are missing, or too many (each BalanceResourcesInterval) -> rsc-balance
  *
@@ -38,6 +39,8 @@ void tend_sweep(struct look *l);
 enum conn_status tend_status(struct look *l, const char *node);
 /* What the satellite said of this very resource. */
 bool tend_observed(struct look *l, const struct rsc *r, struct obs_rsc *ret);
+/* Has its node carried out what the row says now? may_fail: or tried to. */
+bool tend_carried_out(struct look *l, const struct rsc *r, bool may_fail);
 /* All its volumes, and its node is there. */
 bool tend_up_to_date(struct look *l, const struct rsc *r);
 /* Have so many minutes passed since then, by both clocks? The wall clock alone may leap by hours when somebody sets it. */

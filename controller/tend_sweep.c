@@ -73,6 +73,18 @@ static bool used_for_long(struct look *l, const struct subject *s, const struct 
         return tend_passed(l, o.in_use_since_ms, o.in_use_since_mono_ms, strtoll(minutes, NULL, 10));
 }
 
+/* ---- disks that were lost ---- */
+
+/* What is said of an older row may be over: the user has just told the node to take the disk again. */
+static bool has_lost_disk(struct look *l, const struct rsc *r)
+{
+        struct obs_rsc o;
+        if ((r->flags & rsc_flag_DISKLESS) != 0 || tend_status(l, r->node_name) != conn_status_ONLINE)
+                return false;
+        if (!tend_carried_out(l, r, true) || !tend_observed(l, r, &o)) return false;
+        return op_lost_disk(&o);
+}
+
 static void look_rsc(struct look *l, struct subject *s, const struct rsc *r)
 {
         uint64_t busy = RSC_ADDING | RSC_REMOVING | rsc_flag_INACTIVE | rsc_flag_EVACUATE | rsc_flag_DELETE;
@@ -82,6 +94,7 @@ static void look_rsc(struct look *l, struct subject *s, const struct rsc *r)
         } else if ((r->flags & rsc_flag_AUTO_DISKFUL) != 0) {
                 if (tend_up_to_date(l, r)) propose_step(l, s, r, rsc_step_kind_AUTO_DISKFUL_OVER);
         }
+        if (!s->proposed && has_lost_disk(l, r)) propose_step(l, s, r, rsc_step_kind_SKIP_DISK);
 }
 
 /* ---- the definition ---- */

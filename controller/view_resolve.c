@@ -32,7 +32,9 @@ static const struct {
                 "Bring the missing nodes or their links back; a snapshot that is being taken lets go by "
                 "itself." },
         { DRBD_DISK_FAILED, "disk failed", "has lost its disk", "The device below has failed, or is gone.",
-                "Look at the disk and at the reports of the node." },
+                "Mend the disk, and delete the property DrbdOptions/SkipDisk of the resource; or, when it "
+                "was "
+                "replaced, take the disk away and add it again (toggle-disk)." },
         { DRBD_OUT_OF_SYNC, "out of sync", "differs from a peer",
                 "Blocks are not the same on both, and no resync is under way.",
                 "Disconnect and connect the peer that is to get the other's data." },

@@ -294,6 +294,8 @@ static int on_device(struct drbd_events *e, enum event ev, const struct parsed *
         d->seen = true;
         if (p->has_minor) d->minor = (uint32_t)p->minor;
         take(&p->f, "disk", d->disk);
+        if (strcmp(d->disk, "Failed") == 0) d->lost = true;
+        else if (strcmp(d->disk, "Diskless") != 0) d->lost = false;
         take(&p->f, "quorum", d->quorum);
         take_bool(&p->f, "client", &d->client);
         if (field(&p->f, "size") != NULL) d->size_kib = p->size;

@@ -46,6 +46,7 @@ struct drbd_peer {
 struct drbd_device {
         uint32_t volume, minor;
         bool seen, client;
+        bool lost; /* the disk has failed, and nobody has tried to attach it since */
         char disk[DRBD_WORD], quorum[DRBD_WORD]; /* quorum: yes, no */
         uint64_t size_kib;
 };

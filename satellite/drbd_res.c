@@ -7,9 +7,6 @@
 
 #include "wire/codec/codec.h"
 
-/* What peers' disks are called here: nobody looks at it, but it must be a device's name and not "none". */
-#define PEER_DISK "/dev/drbd/this/is/not/used"
-
 struct writer {
         const struct drbd_res_args *args;
         const struct sat_drbd *drbd;
@@ -189,7 +186,7 @@ static void volume(struct writer *w, const struct drbd_res_vol *v, bool diskless
         indent(w, 3);
         buf_put_str(w->out, "disk ");
         if (diskless) buf_put_str(w->out, "none");
-        else quoted(w, "the device of a volume", own ? v->disk : PEER_DISK);
+        else quoted(w, "the device of a volume", own ? v->disk : DRBD_OTHER_DISK);
         buf_put_str(w->out, ";\n");
         if (!diskless) {
                 size_t begin = w->out->n;
@@ -207,7 +204,7 @@ static void volume(struct writer *w, const struct drbd_res_vol *v, bool diskless
         indent(w, 3);
         buf_put_str(w->out, "meta-disk ");
         if (diskless || v->meta == NULL) buf_put_str(w->out, "internal");
-        else quoted(w, "the device of metadata", own ? v->meta : PEER_DISK);
+        else quoted(w, "the device of metadata", own ? v->meta : DRBD_OTHER_DISK);
         buf_put_str(w->out, ";\n");
         if (diskless && version->gen == DRBD_GEN_9 && version->kernel >= DRBD_KERNEL_TIEBREAKER &&
                 version->utils >= DRBD_UTILS_TIEBREAKER)

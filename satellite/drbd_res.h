@@ -20,6 +20,8 @@
 #define DRBD_UTILS_TIEBREAKER 0x092200 /* 9.34.0 knows the word tiebreaker, with kernel 9.3.1 */
 #define DRBD_KERNEL_TIEBREAKER 0x090301
 #define DRBD_SECRET_MAX 63 /* bytes */
+/* What disks are called that nobody looks at: peers' and skipped ones. It must be a device's name, and not "none". */
+#define DRBD_OTHER_DISK "/dev/drbd/this/is/not/used"
 
 struct drbd_version {
         enum drbd_gen gen;

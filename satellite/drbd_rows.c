@@ -73,6 +73,7 @@ int drbd_rows_fill(
                                 ? drbd_device_find(r, (uint32_t)row->volumes[i].volume_number)
                                 : NULL;
                 if (dev != NULL) COPY(&row->volumes[i], obs_vlm, disk_state, dev->disk);
+                if (dev != NULL && dev->lost) SET(&row->volumes[i], obs_vlm, disk_lost, true);
         }
         return 0;
 }

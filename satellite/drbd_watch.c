@@ -291,3 +291,18 @@ const struct drbd_resource *drbd_watch_find(const struct drbd_watch *w, const ch
 {
         return w == NULL ? NULL : drbd_events_find(&w->events, rsc_name);
 }
+
+bool drbd_watch_lost(const struct drbd_watch *w, const char *rsc_name)
+{
+        const struct drbd_resource *r = drbd_watch_find(w, rsc_name);
+        for (uint32_t i = 0; r != NULL && i < r->devices_n; i++)
+                if (r->devices[i].lost) return true;
+        return false;
+}
+
+void drbd_watch_found(struct drbd_watch *w, const char *rsc_name, uint32_t volume)
+{
+        const struct drbd_resource *r = drbd_watch_find(w, rsc_name);
+        for (uint32_t i = 0; r != NULL && i < r->devices_n; i++)
+                if (r->devices[i].volume == volume) r->devices[i].lost = false;
+}

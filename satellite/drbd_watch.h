@@ -28,6 +28,9 @@ struct drbd_watch *drbd_watch_open(
 void drbd_watch_close(struct drbd_watch *w);
 /* NULL: it is not there, or nothing is known yet. */
 const struct drbd_resource *drbd_watch_find(const struct drbd_watch *w, const char *rsc_name);
+/* Has a device of it lost its disk? And: it was seen to have it again, whatever its events say when they come. */
+bool drbd_watch_lost(const struct drbd_watch *w, const char *rsc_name);
+void drbd_watch_found(struct drbd_watch *w, const char *rsc_name, uint32_t volume);
 /* The arguments for the DRBD of this node. */
 const char *const *drbd_watch_program(void);
 

@@ -31,6 +31,8 @@
  * what is above it comes up after that. Going down, what is above closes first, then it is settled without the volumes that go, or
  * dissolved, then what is below closes. Volumes without storage on this node take part without a device.
  *
+ * Where disks are skipped (sat_drbd.skip_disk, see plan.h) all volumes take part in settling as they are, whatever is below them.
+ *
  * What the node lacks for a kind says missing(); the controllers show it as unsupported layer with that reason.
  *
  * Threads: all functions but missing() block, in pool threads, side by side for different volumes. Ownership: what probe() returns
@@ -69,6 +71,7 @@ struct layer_top {
         const char *device_path;
         uint64_t size_kib;
         bool in_use;
+        bool has_disk;
 };
 struct layer_whole {
         enum layer_type type;

@@ -9,6 +9,9 @@
  * once more. A resize that has brought nothing is not tried again until the device below or the number of connected peers
  * changes: peers grow at different times, and DRBD is as large as the smallest.
  *
+ * Where disks are skipped (sat_drbd.skip_disk) a resource is settled by `adjust --skip-disk`: connections come and go, disks are as they
+ * are. 8.4's drbdadm cannot do that: what runs is left alone.
+ *
  * DRBD 8.4 resizes only where one side is primary. Where none is, the nodes connect anew, which lets them agree on the size. */
 #include "satellite/layer_drbd.h"
 
@@ -27,7 +30,7 @@
 #include "satellite/drbd_take.h"
 #include "satellite/hold.h"
 #include "satellite/inject.h"
-#include "satellite/layer.h"
+#include "satellite/plan.h"
 #include "satellite/signature.h"
 #include "wire/base/list.h"
 #include "wire/base/log.h"
@@ -152,15 +155,18 @@ static int not_usable(const char *rsc_name, struct trouble *t)
 
 /* ---- looking at one volume ---- */
 
-static void look_at_metadata(const struct layer_vol *v, uint64_t minor, struct layer_dev *d)
+/* 0, or that it cannot be read. */
+static int look_at_metadata(const struct layer_vol *v, uint64_t minor, struct layer_dev *d, struct trouble *t)
 {
         struct drbd_super super;
         int found = drbd_super_read(v->below_path, drbd_super_last_kib(minor), &super);
+        if (found < 0) return trouble_errno(t, -found, "%s cannot be read", v->below_path);
         d->raw = found == 1 && super.current == DRBD_JUST_CREATED && !v->made;
         d->exists = found == 1 && !d->raw;
-        if (found != 0 || v->made) return;
+        if (found != 0 || v->made) return 0;
         d->found = signature_of(v->below_path);
         d->foreign = d->found != NULL;
+        return 0;
 }
 
 static uint64_t usable_kib(const struct layer_vol *v)
@@ -184,7 +190,8 @@ static int drbd_probe(const struct layer_vol *v, struct arena *a, struct layer_d
         d->looked = true;
         d->open = dev != NULL;
         if (dev != NULL && has_disk(dev)) d->exists = true;
-        else look_at_metadata(v, dev != NULL ? dev->minor : UINT64_MAX, d);
+        else err = look_at_metadata(v, dev != NULL ? dev->minor : UINT64_MAX, d, t);
+        if (dev != NULL) err = 0; /* it is there all the same */
         if (dev != NULL) {
                 d->size_kib = sysfs_kib(dev->minor);
                 d->device_path = arena_printf(a, "/dev/drbd%u", dev->minor);
@@ -193,7 +200,7 @@ static int drbd_probe(const struct layer_vol *v, struct arena *a, struct layer_d
                           !memo_is(r->name, dev->volume, v->below_kib, connected(r));
         }
         drbd_events_done(&e);
-        return 0;
+        return err;
 }
 
 /* ---- metadata ---- */
@@ -318,6 +325,16 @@ static uint64_t hash_of(const struct buf *text)
         return h;
 }
 
+static bool skips_disk(const struct layer_rsc *r) { return r->want->drbd->skip_disk; }
+
+/* A disk that is skipped is called something, or the device would be one that never had any. */
+static const char *disk_of(const struct layer_rsc *r, const struct layer_seat *seat)
+{
+        if (seat->below_path != NULL || !skips_disk(r) || !plan_is_backed(r->want, seat->vlm))
+                return seat->below_path;
+        return DRBD_OTHER_DISK;
+}
+
 /* Do options name other resources? Then drbdadm has to know these as well. */
 static bool names_others(const struct layer_rsc *r)
 {
@@ -335,7 +352,7 @@ static int write_texts(
         struct drbd_res_vol *vols = arena_array(&a, struct drbd_res_vol, r->seats_n + 1);
         int err = vols == NULL ? E_TOO_LARGE : 0;
         for (uint32_t i = 0; err == 0 && i < r->seats_n; i++)
-                vols[i] = (struct drbd_res_vol){ .vlm = r->seats[i].vlm, .disk = r->seats[i].below_path };
+                vols[i] = (struct drbd_res_vol){ .vlm = r->seats[i].vlm, .disk = disk_of(r, &r->seats[i]) };
         if (err == 0) {
                 const struct drbd_res_args args = { .rsc = r->want,
                         .volumes = vols,
@@ -351,13 +368,14 @@ static int write_texts(
         return conf->err;
 }
 
-/* What settling depends on beside the file: who is to be forgotten. */
-static uint64_t leaving_mask(const struct layer_rsc *r)
+#define MASK_SKIPS (UINT64_C(1) << 63)
+/* What settling depends on beside the file: who is to be forgotten, whether disks are touched. */
+static uint64_t beside_file(const struct layer_rsc *r)
 {
-        uint64_t mask = 0;
+        uint64_t mask = skips_disk(r) ? MASK_SKIPS : 0;
         for (uint32_t i = 0; i < r->want->drbd->peers_n; i++)
                 if (r->want->drbd->peers[i].leaving)
-                        mask |= UINT64_C(1) << (r->want->drbd->peers[i].node_id & 63);
+                        mask |= UINT64_C(1) << (r->want->drbd->peers[i].node_id & 31);
         return mask;
 }
 
@@ -385,11 +403,12 @@ static bool is_settled(const struct layer_rsc *r, const struct drbd_resource *no
         if (now == NULL || r->want == NULL || r->want->drbd == NULL || now->devices_n != r->seats_n)
                 return false;
         for (uint32_t i = 0; i < r->seats_n; i++) {
-                if (r->seats[i].dev != NULL && r->seats[i].below_path == NULL) return false;
+                bool gone = r->seats[i].dev != NULL && r->seats[i].below_path == NULL;
+                if (gone && !skips_disk(r)) return false;
                 if (drbd_device_find(now, (uint32_t)r->seats[i].vlm->volume_number) == NULL) return false;
         }
         bool same = is_resolved(r) && write_texts(r, res_path, &res, &conf, &t) == 0 &&
-                    memo_is(r->want->rsc_name, SETTLING, hash_of(&res), leaving_mask(r));
+                    memo_is(r->want->rsc_name, SETTLING, hash_of(&res), beside_file(r));
         buf_done(&res);
         buf_done(&conf);
         return same;
@@ -415,7 +434,8 @@ static int drbd_look(const struct layer_rsc *r, struct arena *a, struct layer_wh
                 tops[w->tops_n++] = (struct layer_top){ .volume_number = now->devices[i].volume,
                         .device_path = arena_printf(a, "/dev/drbd%u", now->devices[i].minor),
                         .size_kib = sysfs_kib(now->devices[i].minor),
-                        .in_use = is_primary(now) };
+                        .in_use = is_primary(now),
+                        .has_disk = has_disk(&now->devices[i]) };
         w->tops = tops;
         drbd_events_done(&e);
         return 0;
@@ -467,7 +487,7 @@ static int detach_disks(const struct layer_rsc *r, struct trouble *t)
 {
         struct drbd_events e = { 0 };
         char minor[16];
-        if (drbd_node_version()->gen == DRBD_GEN_84) return 0;
+        if (drbd_node_version()->gen == DRBD_GEN_84 || skips_disk(r)) return 0;
         int err = drbd_node_now(r->want->rsc_name, &e, t);
         const struct drbd_resource *now = err == 0 ? drbd_events_find(&e, r->want->rsc_name) : NULL;
         for (uint32_t i = 0; now != NULL && err == 0 && i < r->seats_n; i++) {
@@ -480,15 +500,32 @@ static int detach_disks(const struct layer_rsc *r, struct trouble *t)
         return err;
 }
 
-static int adjust(const char *conf, const char *name, struct trouble *t)
+static int adjust(const char *conf, const char *name, bool skip, struct trouble *t)
 {
         int err = 0;
         for (unsigned i = 0; i < ADJUST_TRIES; i++) {
                 if (i > 0) pause_a_while(); /* drbdadm gives drbdsetup 5 s, which a busy node may not keep */
-                err = drbd_node_run(t, "drbdadm", "-c", conf, "adjust", name, NULL);
+                if (skip) err = drbd_node_run(t, "drbdadm", "-c", conf, "adjust", "--skip-disk", name, NULL);
+                else err = drbd_node_run(t, "drbdadm", "-c", conf, "adjust", name, NULL);
                 if (err == 0 || err == E_NOT_FOUND) break;
         }
         return err;
+}
+
+/* Without its disk 8.4 goes on as it is, when it is there. */
+static int leave_84(const char *name, struct trouble *t)
+{
+        struct drbd_events e = { 0 };
+        int err = drbd_node_now(name, &e, t);
+        bool there = err == 0 && drbd_events_find(&e, name) != NULL;
+        drbd_events_done(&e);
+        if (err != 0 || there) return err;
+        trouble_set(t, E_UNSUPPORTED, TROUBLE_POOL,
+                "Resource %s: DRBD 8.4 cannot bring it up without its disk.", name);
+        trouble_cause(
+                t, "Its disk is to be skipped (property DrbdOptions/SkipDisk), and this version needs it.");
+        trouble_fix(t, "Mend the disk and delete the property, or delete the resource from this node.");
+        return E_UNSUPPORTED;
 }
 
 /* ---- connections that DRBD has given up ---- */
@@ -586,13 +623,15 @@ static int drbd_settle(const struct layer_rsc *r, struct trouble *t)
         if (err == 0) err = drbd_node_write(res_path, &res, t);
         inject_point(INJECT_DRBD_WRITTEN);
         if (err == 0) err = detach_disks(r, t);
-        if (err == 0) err = adjust(conf_path, r->want->rsc_name, t);
+        if (err == 0 && skips_disk(r) && drbd_node_version()->gen == DRBD_GEN_84)
+                err = leave_84(r->want->rsc_name, t);
+        else if (err == 0) err = adjust(conf_path, r->want->rsc_name, skips_disk(r), t);
         inject_point(INJECT_DRBD_ADJUSTED);
         if (err == 0 && !is_resolved(r)) err = resolve(r, conf_path, t);
         if (err == 0) {
-                forget_peers(r);
-                forget_former(r);
-                memo_set(r->want->rsc_name, SETTLING, hash_of(&res), leaving_mask(r));
+                if (!skips_disk(r)) forget_peers(r);
+                if (!skips_disk(r)) forget_former(r);
+                memo_set(r->want->rsc_name, SETTLING, hash_of(&res), beside_file(r));
         }
         buf_done(&res);
         buf_done(&conf);
@@ -636,7 +675,7 @@ static int drbd_dissolve(const struct layer_rsc *r, struct trouble *t)
 static int connect_anew(const char *conf, const char *name, struct trouble *t)
 {
         int err = drbd_node_run(t, "drbdadm", "-c", conf, "disconnect", name, NULL);
-        return err != 0 ? err : adjust(conf, name, t);
+        return err != 0 ? err : adjust(conf, name, false, t);
 }
 
 static bool is_syncing(const struct drbd_resource *r, uint32_t volume)

@@ -71,6 +71,8 @@ bool plan_is_backed(const struct sat_rsc *r, const struct sat_vlm *v)
         return !HAS(v, sat_vlm, provider_kind) || v->provider_kind != provider_kind_DISKLESS;
 }
 
+bool plan_skips_disk(const struct sat_rsc *r) { return HAS(r, sat_rsc, drbd) && r->drbd->skip_disk; }
+
 static bool is_gone_uuid(const struct plan_input *in, const char *uuid)
 {
         for (uint32_t i = 0; i < in->gone_n; i++)
@@ -481,6 +483,10 @@ int plan_resource(const struct plan_input *in, struct arena *a, struct plan *ret
         bool active = plan_is_active(in), down_first = plan_down_first(&p);
         plan_fall(&p);
         if (down_first) return 0;
+        if (active && plan_skips_disk(in->want)) {
+                plan_settle_skipping(&p);
+                return 0;
+        }
         plan_volumes(&p, in->want->volumes, in->want->volumes_n, false, active);
         plan_volumes(&p, in->want->extras, in->want->extras_n, true, active);
         if (!active) plan_whole_down(&p, false);

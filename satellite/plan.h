@@ -15,6 +15,8 @@
  * never made again, and never over something else.
  * A layer of the whole resource is settled between what is below it and what is above it, for all volumes at once; not at all while one
  * of them is not ready.
+ *  - Where disks are skipped (the user, or DRBD, has given them up: sat_drbd.skip_disk) nothing is done to what is below DRBD, not even
+ * when it is not there; DRBD is settled without touching disks. Going down is as always.
  *  - Steps of one volume (group) follow each other; when one fails, the rest of its group is skipped, other
  * groups go on. Each step is idempotent; after all steps, planning again yields none.
  *
@@ -109,6 +111,8 @@ struct plan {
 /* E_TOO_LARGE when the arena is too small; nothing else fails. */
 int plan_resource(const struct plan_input *in, struct arena *a, struct plan *ret) MUST_USE;
 
+/* Are its disks to be left alone? */
+bool plan_skips_disk(const struct sat_rsc *r);
 /* Has the wanted volume a backing device on this node? */
 bool plan_is_backed(const struct sat_rsc *r, const struct sat_vlm *v);
 /* Is the tombstone done: does nothing of its uuid remain, and has everything been looked at? */

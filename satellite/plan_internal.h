@@ -58,6 +58,8 @@ struct layer_dev *plan_layers_fresh(struct planner *p, const struct dev *d);
 
 /* plan_whole.c. The wanted resource's layer, for all its volumes. */
 void plan_settle(struct planner *p, enum layer_type type);
+/* The same without a look at what is below: disks are skipped. */
+void plan_settle_skipping(struct planner *p);
 /* For the volumes that stay, of those that have it; or dissolves it. */
 void plan_unsettle(struct planner *p, enum layer_type type);
 /* Those of deleted resources (gone), or of the wanted one, that no noted device has. */

@@ -60,6 +60,14 @@ static const struct dev *open_dev(const struct plan_input *in, const struct sat_
         return NULL;
 }
 
+/* What is known of its device; NULL: nothing. */
+static const struct dev *known_dev(const struct plan_input *in, const struct sat_vlm *v)
+{
+        for (uint32_t i = 0; i < in->devs_n; i++)
+                if (plan_is_its(in, &in->devs[i], v)) return &in->devs[i];
+        return NULL;
+}
+
 static const struct dev *rising_dev(const struct planner *p, const struct sat_vlm *v)
 {
         for (uint32_t i = 0; i < p->rises_n; i++)
@@ -67,18 +75,21 @@ static const struct dev *rising_dev(const struct planner *p, const struct sat_vl
         return NULL;
 }
 
-/* The wanted volumes that take part: all, or (only_open) those that have it already. */
+/* The wanted volumes that take part: all, or (only_open) those that have it already. Where disks are skipped: all. */
 static void put_seats(struct planner *p, struct step *s, bool only_open)
 {
         const struct sat_rsc *r = p->in->want;
         struct layer_seat *seats = arena_alloc(p->arena, (r->volumes_n + 1) * sizeof *seats);
+        bool skips = plan_skips_disk(r);
         for (uint32_t i = 0; i < r->volumes_n; i++) {
                 const struct sat_vlm *v = &r->volumes[i];
                 const struct dev *d = NULL;
                 if (is_again(r, i)) continue;
                 if (plan_is_backed(r, v)) {
-                        d = only_open ? open_dev(p->in, v, s->whole) : rising_dev(p, v);
-                        if (d == NULL) continue;
+                        d = skips       ? known_dev(p->in, v)
+                            : only_open ? open_dev(p->in, v, s->whole)
+                                        : rising_dev(p, v);
+                        if (d == NULL && !skips) continue;
                 }
                 seats[s->seats_n++] = (struct layer_seat){ .vlm = v, .dev = d };
         }
@@ -95,6 +106,11 @@ void plan_settle(struct planner *p, enum layer_type type)
                 todo = l != NULL && !l->open;
         }
         if (todo) put_seats(p, add_join(p, STEP_SETTLE, type), false);
+}
+
+void plan_settle_skipping(struct planner *p)
+{
+        if (!plan_whole_foreign(p, layer_type_DRBD)) plan_settle(p, layer_type_DRBD);
 }
 
 void plan_unsettle(struct planner *p, enum layer_type type)

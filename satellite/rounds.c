@@ -18,6 +18,7 @@ struct round {
         struct unit *unit;
         uint64_t began_ms, scan_number;
         bool late;
+        bool lost; /* DRBD had lost a disk of it when it began */
 };
 
 static const unsigned backoff[] = { 1, 2, 4, 8, 20, 40, 120 }; /* times retry_first_ms: 15 s up to 30 min */
@@ -129,6 +130,16 @@ static void take_outcome(struct manager *m, struct unit *u, const struct run *r)
         }
 }
 
+/* A disk that was lost before the round is there after it. */
+static void take_found(struct manager *m, const struct unit *u)
+{
+        for (uint32_t i = 0; i < u->wholes_n; i++)
+                for (uint32_t k = 0; k < u->wholes[i].tops_n; k++)
+                        if (u->wholes[i].type == layer_type_DRBD && u->wholes[i].tops[k].has_disk)
+                                drbd_watch_found(
+                                        m->drbd, u->name, (uint32_t)u->wholes[i].tops[k].volume_number);
+}
+
 static void on_round(uv_work_t *req) { run_resource(&container_of(req, struct round, req)->run); }
 
 static void on_round_done(uv_work_t *req, int status)
@@ -145,6 +156,7 @@ static void on_round_done(uv_work_t *req, int status)
                 log_debug("resource", "%s: %u steps, %s", u->name, r->run.steps_done,
                         r->run.err == 0 ? "done" : err_text(r->run.err));
                 take_outcome(m, u, &r->run);
+                if (r->lost) take_found(m, u);
                 bool more = u->again || (r->run.more && u->failures == 0);
                 if (u->again) u->failures = 0;
                 u->again = false;
@@ -188,6 +200,7 @@ static int round_start(struct manager *m, struct unit *u)
         r->m = m;
         r->unit = u;
         r->began_ms = manager_now(m);
+        r->lost = drbd_watch_lost(m->drbd, u->name);
         list_push_back(&m->jobs, &r->at);
         m->rounds++;
         m->live++;

@@ -199,7 +199,8 @@ static int seats_seen(
                         seat.made = d->layers[at].made;
                         break;
                 }
-                if (seat.dev != NULL || !plan_is_backed(r, seat.vlm)) seats[ret->seats_n++] = seat;
+                if (seat.dev != NULL || !plan_is_backed(r, seat.vlm) || plan_skips_disk(r))
+                        seats[ret->seats_n++] = seat;
         }
         ret->seats = seats;
         return 0;
@@ -258,7 +259,10 @@ static int seats_now(const struct step *s, struct arena *a, struct layer_rsc *re
                 seats[i] = s->seats[i];
                 if (seats[i].dev == NULL) continue;
                 err = look_below(seats[i].dev, index_of(seats[i].dev, s->whole), &devs[i], a, &v, t);
-                if (err == 0 && v.below_path == NULL) err = is_down(seats[i].dev, s->whole, t);
+                if (plan_skips_disk(s->want)) {
+                        if (err != 0) v = (struct layer_vol){ 0 };
+                        err = 0;
+                } else if (err == 0 && v.below_path == NULL) err = is_down(seats[i].dev, s->whole, t);
                 seats[i].dev = &devs[i];
                 seats[i].below_path = v.below_path;
                 seats[i].below_kib = v.below_kib;

@@ -32,6 +32,15 @@ static const char *disk_before(const struct obs_rsc *o, uint64_t number)
         return NULL;
 }
 
+/* A lost disk stays lost while it is skipped, or nobody says that it is to be taken again. */
+static bool stays_lost(const struct obs_rsc *o, const struct rsc *r, uint64_t number)
+{
+        bool skipped = strmap_get(&r->props, "DrbdOptions/SkipDisk") != NULL || o->revision >= r->revision;
+        for (uint32_t i = 0; i < o->volumes_n; i++)
+                if (o->volumes[i].volume_number == number) return o->volumes[i].disk_lost && skipped;
+        return false;
+}
+
 /* Is there a disk whose data counts? */
 static bool has_data(struct tx *observed, const char *rsc, struct arena *a)
 {
@@ -67,7 +76,9 @@ static void carry_out(struct ops_world *w, struct tx *observed, const struct rsc
                 if (!down) SET(&vlms[i], obs_vlm, device_path, "/dev/drbd1000");
                 if (!diskless) SET(&vlms[i], obs_vlm, backing_device, "/p/image");
                 if (!diskless) SET(&vlms[i], obs_vlm, allocated_kib, r->volumes[i].size_kib);
-                SET(&vlms[i], obs_vlm, disk_state, diskless ? "Diskless" : had ? before : fresh);
+                bool lost = stays_lost(&old, r, r->volumes[i].volume_number);
+                SET(&vlms[i], obs_vlm, disk_state, diskless || lost ? "Diskless" : had ? before : fresh);
+                if (lost && !diskless) SET(&vlms[i], obs_vlm, disk_lost, true);
         }
         SET(&o, obs_rsc, node_name, r->node_name);
         SET(&o, obs_rsc, rsc_name, r->rsc_name);
@@ -144,9 +155,13 @@ void ops_sats_disk(struct ops_world *w, const char *rsc, const char *node, const
         while (row_scan_next(&s, &w->arena, &o)) {
                 if (rsc != NULL && strcmp(rsc, o.rsc_name) != 0) continue;
                 if (node != NULL && strcmp(node, o.node_name) != 0) continue;
-                for (uint32_t i = 0; i < o.volumes_n; i++)
-                        if (strcmp(o.volumes[i].disk_state, "Diskless") != 0)
-                                SET(&o.volumes[i], obs_vlm, disk_state, disk);
+                for (uint32_t i = 0; i < o.volumes_n; i++) {
+                        struct obs_vlm *v = &o.volumes[i];
+                        bool lost = strcmp(disk, "Lost") == 0;
+                        if (strcmp(v->disk_state, "Diskless") == 0 && !v->disk_lost) continue;
+                        SET(v, obs_vlm, disk_state, lost ? "Diskless" : disk);
+                        SET(v, obs_vlm, disk_lost, lost);
+                }
                 (void)row_put(observed, &obs_rsc_type, &o);
         }
         row_scan_close(&s);

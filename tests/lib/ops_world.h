@@ -44,7 +44,7 @@ int ops_world_call(struct ops_world *w, const char *method, const char *path, co
  *   SAGA     ""         "over" | "fails"       the phase of every long operation
  *   WORK     ""         ""                     whoever is online has carried out everything; new DRBD disks beside others' are Inconsistent
  *   SYNC     ""         ""                     every resync has ended
- *   DISK     "rsc/n1"   "Failed"               the state of its disks
+ *   DISK     "rsc/n1"   "Failed"               the state of its disks; "Lost": DRBD has given them up
  *   PEER     "rsc/n1"   "n2 StandAlone"        its only connection
  *   USE      "rsc/n1"   "yes" | "no"           somebody has its device open
  *   FORGET   ""         ""                     a new leader, which has heard of no resource yet

@@ -252,6 +252,38 @@ static void test_troubles(void **state)
         }
 }
 
+/* A disk that failed is lost until somebody tries to attach it; one that was taken away is not lost. */
+static void test_lost(void **state)
+{
+        (void)state;
+        static const struct {
+                const char *states;
+                bool lost;
+        } rows[] = { { "UpToDate", false }, { "Failed", true }, { "Failed Diskless", true },
+                { "Detaching Diskless", false }, { "Diskless", false },
+                { "Failed Diskless Attaching", false }, { "Failed Diskless Attaching Diskless", false },
+                { "Failed Diskless Attaching UpToDate", false },
+                { "Attaching UpToDate Failed Diskless", true } };
+        for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+                struct drbd_events e = { 0 };
+                char words[80], line[128], *rest = NULL;
+                feed(&e, UP);
+                snprintf(words, sizeof words, "%s", rows[i].states);
+                for (char *w = strtok_r(words, " ", &rest); w != NULL; w = strtok_r(NULL, " ", &rest)) {
+                        snprintf(line, sizeof line, "change device name:d volume:0 disk:%s\n", w);
+                        feed(&e, line);
+                }
+                drbd_events_restart(&e); /* a new process says what is, not how it came to that */
+                snprintf(line, sizeof line,
+                        "exists resource name:d\nexists device name:d volume:0 disk:%s\nexists -\n",
+                        drbd_device_find(drbd_events_find(&e, "d"), 0)->disk);
+                feed(&e, line);
+                if (drbd_device_find(drbd_events_find(&e, "d"), 0)->lost != rows[i].lost)
+                        fail_msg("%s", rows[i].states);
+                drbd_events_done(&e);
+        }
+}
+
 /* ---- recorded sessions ---- */
 
 struct seen {
@@ -332,6 +364,7 @@ int main(void)
                 cmocka_unit_test(test_limits),
                 cmocka_unit_test(test_held),
                 cmocka_unit_test(test_troubles),
+                cmocka_unit_test(test_lost),
                 cmocka_unit_test(test_session_9),
                 cmocka_unit_test(test_session_84),
         };

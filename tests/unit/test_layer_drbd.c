@@ -217,6 +217,99 @@ static void test_settle(void **st)
         tear_down();
 }
 
+/* ---- disks that are skipped ---- */
+
+static void disk(const char *file, const char *name, const char *state)
+{
+        char text[512];
+        snprintf(text, sizeof text,
+                "exists resource name:%s role:Primary suspended:no\n"
+                "exists device name:%s volume:0 minor:1000 disk:%s client:no\nexists -\n",
+                name, name, state);
+        put(file, text, 0644);
+}
+
+static bool has_disk(const struct bed *b)
+{
+        struct arena a = { 0 };
+        struct layer_whole w = { 0 };
+        struct trouble t = { 0 };
+        assert_ok(layer_drbd.look(&b->r, &a, &w, &t));
+        bool has = w.tops_n == 1 && w.tops[0].has_disk;
+        arena_done(&a);
+        return has;
+}
+
+static void test_skip(void **st)
+{
+        struct bed b;
+        struct trouble t = { 0 };
+        set_up(DRBD_GEN_9);
+        bed_init(&b, "skip");
+        disk("after", "skip", "UpToDate");
+        assert_ok(layer_drbd.settle(&b.r, &t));
+        assert_true(settled(&b) && has_disk(&b));
+        disk("now", "skip", "Diskless");
+        assert_true(settled(&b)); /* by itself it is not attached again */
+        assert_false(has_disk(&b));
+        (void)asked();
+        /* what is below is gone: the network is brought in line all the same, and no disk is taken away */
+        SET(&b.drbd, sat_drbd, skip_disk, true);
+        b.seat.below_path = NULL;
+        b.seat.below_kib = 0;
+        assert_false(settled(&b));
+        assert_ok(layer_drbd.settle(&b.r, &t));
+        assert_string_equal(asked(), "drbdadm adjust --skip-disk skip\n");
+        assert_null(strstr(get("drbd/res/skip.res"), "disk none"));
+        assert_true(settled(&b));
+        /* nothing is known of it at all */
+        b.seat.dev = NULL;
+        disk("now", "skip", "UpToDate");
+        assert_ok(layer_drbd.settle(&b.r, &t));
+        assert_string_equal(asked(), "drbdadm adjust --skip-disk skip\n");
+        assert_null(strstr(get("drbd/res/skip.res"), "disk none"));
+        /* and back */
+        b.seat.dev = &b.dev;
+        b.seat.below_path = "/dev/vg/r_00000";
+        UNSET(&b.drbd, sat_drbd, skip_disk);
+        b.drbd.skip_disk = false;
+        disk("now", "skip", "Diskless");
+        assert_false(settled(&b));
+        assert_ok(layer_drbd.settle(&b.r, &t));
+        assert_string_equal(asked(), "drbdadm adjust skip\n");
+        tear_down();
+        /* 8.4: what runs stays as it is; what does not run needs its disk */
+        set_up(DRBD_GEN_84);
+        SET(&b.drbd, sat_drbd, skip_disk, true);
+        disk("now", "skip", "Diskless");
+        assert_ok(layer_drbd.settle(&b.r, &t));
+        assert_string_equal(asked(), "");
+        assert_true(settled(&b));
+        put("now", "exists -\n", 0644);
+        assert_int_equal(layer_drbd.settle(&b.r, &t), E_UNSUPPORTED);
+        assert_non_null(strstr(t.cause, "SkipDisk"));
+        tear_down();
+}
+
+/* A device that cannot be read is not one whose metadata is missing. */
+static void test_unreadable(void **st)
+{
+        struct bed b;
+        struct arena a = { 0 };
+        struct trouble t = { 0 };
+        struct layer_dev d = { .type = layer_type_DRBD, .made = true };
+        set_up(DRBD_GEN_9);
+        bed_init(&b, "unreadable");
+        struct layer_vol v = volume(&b, in_dir("nothing"));
+        v.made = true;
+        assert_int_not_equal(layer_drbd.probe(&v, &a, &d, &t), 0);
+        disk("now", "unreadable", "Diskless");
+        assert_ok(layer_drbd.probe(&v, &a, &d, &t));
+        assert_true(d.open);
+        arena_done(&a);
+        tear_down();
+}
+
 static void test_dissolve(void **st)
 {
         struct bed b;
@@ -408,7 +501,8 @@ static void test_take(void **st)
 
 int main(void)
 {
-        const struct CMUnitTest tests[] = { cmocka_unit_test(test_settle), cmocka_unit_test(test_dissolve),
+        const struct CMUnitTest tests[] = { cmocka_unit_test(test_settle), cmocka_unit_test(test_skip),
+                cmocka_unit_test(test_unreadable), cmocka_unit_test(test_dissolve),
                 cmocka_unit_test(test_resolve), cmocka_unit_test(test_grow), cmocka_unit_test(test_make),
                 cmocka_unit_test(test_take) };
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -405,6 +405,75 @@ static void test_not_ready(void **state)
         replace_layers(false);
 }
 
+/* Disks are skipped: DRBD is settled with all volumes, whatever is below them; nothing is done to that, and nothing is said of it. */
+static void test_skip_disk(void **state)
+{
+        static const char *drbd_stack[] = { "DRBD", "STORAGE" };
+        static const struct {
+                bool known, exists, unknown, settled;
+                uint64_t flags;
+                const char *steps;
+        } cases[] = {
+                { true, true, false, false, 0, "settle:0,1" },
+                { true, true, false, true, 0, "" },
+                { true, false, false, false, 0, "settle:0,1" }, /* it was deleted */
+                { true, false, true, false, 0, "settle:0,1" },  /* its pool cannot be looked at */
+                { false, false, false, false, 0, "settle:0-,1" },
+                { true, true, false, true, rsc_flag_INACTIVE, "dissolve detach:0" },
+        };
+        for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+                struct wanting w;
+                struct arena a = { 0 };
+                struct layer_dev layers[2] = { { .type = layer_type_DRBD, .made = true },
+                        { .type = layer_type_DRBD,
+                                .made = true,
+                                .looked = true,
+                                .exists = true,
+                                .open = true } };
+                struct dev devs[2] = { 0 };
+                struct layer_whole drbd = { .type = layer_type_DRBD,
+                        .looked = true,
+                        .exists = true,
+                        .uuid = UUID_A,
+                        .settled = cases[i].settled };
+                struct sat_drbd d = { 0 };
+                struct plan p;
+                struct buf text = { 0 };
+                fill(&w, UUID_A, 3, 0, 64, cases[i].flags);
+                SET(&d, sat_drbd, skip_disk, true);
+                SET(&w.r, sat_rsc, drbd, &d);
+                SET_N(&w.r, sat_rsc, layer_stack, drbd_stack, 2);
+                for (unsigned k = 0; k < 2; k++)
+                        devs[k] = (struct dev){ .rsc_name = "r",
+                                .uuid = UUID_A,
+                                .volume_number = k,
+                                .pool = "thick",
+                                .kind = provider_kind_FILE,
+                                .place = "/p/thick",
+                                .backing_id = k == 0 ? "r_00000" : "r_00001",
+                                .made = true,
+                                .layers = &layers[k],
+                                .layers_n = 1 };
+                devs[0].exists = devs[0].attached = cases[i].exists;
+                devs[0].unknown = cases[i].unknown;
+                if (!cases[i].known) devs[0].uuid = UUID_B;
+                struct plan_input in = { .rsc_name = "r",
+                        .want = &w.r,
+                        .pools = pools,
+                        .pools_n = 1,
+                        .devs = devs,
+                        .devs_n = 2,
+                        .wholes = &drbd,
+                        .wholes_n = 1 };
+                assert_int_equal(plan_resource(&in, &a, &p), 0);
+                steps_text(&p, &text);
+                assert_string_equal(buf_cstr(&text), cases[i].steps);
+                assert_int_equal(p.troubles_n, 0);
+                buf_done(&text);
+                arena_done(&a);
+        }
+}
+
 static int no_take(const char *rsc_name, struct trouble *t) { return E_UNSUPPORTED; }
 
 /* A file system is made last, by one node, and only where the device can be taken. */
@@ -554,6 +623,7 @@ static void test_random(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = { cmocka_unit_test(test_rows), cmocka_unit_test(test_not_ready),
-                cmocka_unit_test(test_file_system), cmocka_unit_test(test_random) };
+                cmocka_unit_test(test_file_system), cmocka_unit_test(test_skip_disk),
+                cmocka_unit_test(test_random) };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }
