@@ -318,7 +318,7 @@ static int on_connection(struct drbd_events *e, enum event ev, const struct pars
         if (p->conn_name.n != 0) copy(c->name, p->conn_name);
         take(&p->f, "connection", c->connection);
         take(&p->f, "role", c->role);
-        if (strcmp(c->connection, "Connected") == 0) c->split_brain = false;
+        if (strcmp(c->connection, "Connected") == 0) r->split_brain = c->split_brain = false;
         return 0;
 }
 
@@ -368,7 +368,7 @@ static int on_helper(struct drbd_events *e, const struct parsed *p)
         struct drbd_resource *r = resource(e, p->name, false);
         struct drbd_peer *c = r != NULL && p->has_peer ? peer(r, (uint32_t)p->peer, false) : NULL;
         if (h == NULL) return E_PROTOCOL;
-        if (c != NULL && is(*h, "split-brain")) c->split_brain = true;
+        if (c != NULL && is(*h, "split-brain")) r->split_brain = c->split_brain = true;
         return 0;
 }
 

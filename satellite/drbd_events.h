@@ -54,6 +54,7 @@ struct drbd_resource {
         char name[DRBD_NAME];
         bool seen;
         bool may_promote, has_score; /* of DRBD 9 only */
+        bool split_brain;            /* of any peer, also of one whose connection 8.4 has forgotten since */
         int64_t promotion_score;
         char role[DRBD_WORD], suspended[DRBD_WORD]; /* suspended: no, or why */
         struct drbd_device *devices;

@@ -47,6 +47,29 @@ static int fill_peer(const struct drbd_resource *r, const struct drbd_peer *p, c
         return 0;
 }
 
+/* DRBD 8.4 forgets a connection that it has given up: the peer that is wanted, while the kernel has none. NULL: it is not so. */
+static const struct sat_drbd_peer *given_up(const struct drbd_resource *r, const struct sat_drbd *wanted)
+{
+        const struct sat_drbd_peer *only = NULL;
+        if (r->has_score || r->peers_n != 0 || wanted == NULL) return NULL;
+        for (uint32_t i = 0; i < wanted->peers_n; i++)
+                if (!wanted->peers[i].leaving) only = &wanted->peers[i];
+        return only;
+}
+
+static uint32_t fill_given_up(const struct drbd_resource *r, const struct sat_drbd *wanted,
+        struct obs_drbd *d, struct obs_drbd_peer *ret)
+{
+        const struct sat_drbd_peer *peer = given_up(r, wanted);
+        if (peer == NULL) return 0;
+        SET(ret, obs_drbd_peer, name, peer->node_name);
+        SET(ret, obs_drbd_peer, connection, "StandAlone");
+        if (r->split_brain) SET(ret, obs_drbd_peer, split_brain, true);
+        SET(d, obs_drbd, troubles,
+                d->troubles | DRBD_STANDALONE | DRBD_NOT_CONNECTED | (r->split_brain ? DRBD_SPLIT_BRAIN : 0));
+        return 1;
+}
+
 int drbd_rows_fill(
         const struct drbd_resource *r, const struct sat_drbd *wanted, struct arena *a, struct obs_rsc *row)
 {
@@ -64,7 +87,7 @@ int drbd_rows_fill(
                 int err = fill_peer(r, &r->peers[i], wanted, a, &peers[i]);
                 if (err != 0) return err;
         }
-        SET_N(d, obs_drbd, peers, peers, r->peers_n);
+        SET_N(d, obs_drbd, peers, peers, r->peers_n + fill_given_up(r, wanted, d, &peers[0]));
         SET(row, obs_rsc, drbd, d);
         SET(row, obs_rsc, in_use, strcmp(r->role, "Primary") == 0);
         for (uint32_t i = 0; i < row->volumes_n; i++) {

@@ -592,6 +592,12 @@ static int resolve(const struct layer_rsc *r, const char *conf, struct trouble *
                 const struct drbd_resource *now = err == 0 ? drbd_events_find(&e, name) : NULL;
                 if (now != NULL && HAS(d, sat_drbd, discard_for) && is_primary(now)) err = in_use(name, t);
                 apart = alone = 0;
+                if (err == 0 && now != NULL && now->peers_n == 0 && drbd_node_version()->gen == DRBD_GEN_84) {
+                        /* 8.4 forgets a connection that it has given up. */
+                        static const struct drbd_peer gone = { .connection = "StandAlone" };
+                        apart = alone = wanted_peer(d, &gone) != NULL;
+                        err = connect_once_more(r, conf, &gone, i == 0, t);
+                }
                 for (uint32_t k = 0; err == 0 && now != NULL && k < now->peers_n; k++) {
                         apart += strcmp(now->peers[k].connection, "Connected") != 0;
                         alone += strcmp(now->peers[k].connection, "StandAlone") == 0;

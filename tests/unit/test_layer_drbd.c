@@ -167,10 +167,19 @@ static bool settled(const struct bed *b)
 }
 
 /* What the kernel has of it. */
+/* connection: NULL = there is none */
 static void state(const char *file, const char *name, const char *role, const char *connection,
         const char *peer_role, const char *replication)
 {
         char text[1024];
+        if (connection == NULL) {
+                snprintf(text, sizeof text,
+                        "exists resource name:%s role:%s suspended:no\n"
+                        "exists device name:%s volume:0 minor:1000 disk:UpToDate\nexists -\n",
+                        name, role, name);
+                put(file, text, 0644);
+                return;
+        }
         snprintf(text, sizeof text,
                 "exists resource name:%s role:%s suspended:no\n"
                 "exists connection name:%s peer-node-id:1 conn-name:n2 connection:%s role:%s\n"
@@ -359,6 +368,7 @@ static void test_resolve(void **st)
                 { DRBD_GEN_84, true, "Secondary", "Connected", "", 0 },
                 { DRBD_GEN_84, true, "Primary", "StandAlone", "", E_BUSY },
                 { DRBD_GEN_84, false, "Primary", "StandAlone", "drbdadm connect rslv\n", 0 },
+                { DRBD_GEN_84, true, "Secondary", NULL, "drbdadm connect --discard-my-data rslv\n", 0 },
                 { DRBD_GEN_9, true, "Secondary", "StandAlone", "drbdadm connect --discard-my-data rslv:n2\n",
                         0 },
                 { DRBD_GEN_9, false, "Secondary", "StandAlone", "drbdadm connect rslv:n2\n", 0 },

@@ -374,6 +374,7 @@ static void report(struct ops_world *w, struct arena *a, const char *node, const
         struct obs_vlm v = { 0 };
         SET(&row, obs_rsc, node_name, node);
         SET(&row, obs_rsc, rsc_name, "rr");
+        SET(&row, obs_rsc, uuid, wanted(w, a, node)->uuid);
         SET(&v, obs_vlm, volume_number, 0);
         SET(&v, obs_vlm, disk_state, "Created");
         SET_N(&row, obs_rsc, volumes, &v, 1);
@@ -418,6 +419,22 @@ static void test_states_are_shown(void **state)
         assert_lacks(json, "promotion_score");
         assert_contains(json, "\"disk_state\":\"Inconsistent\"");
         assert_contains(json, "\"in_use\":false");
+        /* and it forgets a connection that it has given up */
+        report(&w, &a, "n2",
+                "exists resource name:rr role:Secondary suspended:no\n"
+                "exists connection name:rr peer-node-id:0 conn-name:peer connection:Connecting role:Unknown\n"
+                "exists device name:rr volume:0 minor:1000 disk:UpToDate\n"
+                "exists peer-device name:rr peer-node-id:0 conn-name:peer volume:0 replication:Off "
+                "peer-disk:DUnknown\n"
+                "call helper name:rr peer-node-id:0 conn-name:peer volume:0 minor:1000 helper:split-brain\n"
+                "change connection name:rr peer-node-id:0 conn-name:peer connection:StandAlone\n"
+                "destroy peer-device name:rr peer-node-id:0 conn-name:peer volume:0\n"
+                "destroy connection name:rr peer-node-id:0 conn-name:peer\n");
+        call(&w, "GET", "/v1/resource-definitions/rr/resources/n2", "");
+        assert_contains(buf_cstr(&w.body),
+                "\"connections\":{\"n1\":{\"connected\":false,\"message\":\"StandAlone\"}}");
+        call(&w, "GET", "/v1/resource-definitions/rr/resolve", "");
+        assert_contains(buf_cstr(&w.body), "split brain");
         ops_world_close(&w);
         arena_done(&a);
 }

@@ -110,6 +110,8 @@ class Bed:
             for line in tool('events', text=guest.run(f'drbdsetup events2 --statistics --now {name}')).splitlines():
                 what, _, rest = line.partition(' ')
                 state[what] = dict(re.findall(r'(\w+)=(\S*)', rest))
+            # 8.4 forgets a connection that it has given up.
+            state.setdefault('peer', {'connection': 'StandAlone', 'replication': ''})
             if 'resource' in state:
                 found[guest.name] = (state['resource']['role'], state['device']['disk'], state['peer']['connection'],
                                      *([state['peer']['replication']] if state['peer']['replication'] else []))
