@@ -265,7 +265,7 @@ def split(bed):
         guest.isolated(True)
     wait_for('them to lose one another', lambda: all(s[2] != 'Connected' for s in bed.real('data').values()), 120, 1)
     bed.agree('data')
-    two.run(f'{primary} && echo two >/mnt/a/two && umount /mnt/a && {ADM} secondary data')
+    two.run(f'{primary} && echo two >/mnt/a/two && umount /mnt/a && {{ for i in $(seq 20); do {ADM} secondary data && break; sleep 0.5; done; }}')
     one.run(f'{primary} && echo one >/mnt/a/one && sync')
     for guest in bed.guests:
         guest.isolated(False)
