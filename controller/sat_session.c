@@ -199,9 +199,27 @@ int session_send_ships(struct sat_session *s, const struct sat_ships *m)
 
 /* ---- receiving ---- */
 
+/* The node can do something else than when the session began. What it is to do may depend on that. */
+static void on_news(struct sat_session *s, const struct sat_hello_reply *r)
+{
+        enum conn_status status = s->state == SESSION_ONLINE ? conn_status_ONLINE : conn_status_CONNECTED;
+        if (r->err != 0 || strcasecmp(r->node_name, s->node_name) != 0) {
+                session_lost(s, "it says that it is another one by now");
+                return;
+        }
+        log_info(LOG, "%s: what it can do has changed", s->node_name);
+        sat_dirty_add(&s->dirty, &(struct sat_change){ .kind = SAT_CHANGE_ALL });
+        (void)tell(s, &(struct status_write){ .s = s, .status = status, .hello = r });
+        sat_link_want_flush(s->link);
+}
+
 static void on_hello_reply(struct sat_session *s, const struct sat_hello_reply *r, struct arena *a)
 {
         enum conn_status status;
+        if (s->state == SESSION_SYNC || s->state == SESSION_ONLINE) {
+                on_news(s, r);
+                return;
+        }
         if (s->state != SESSION_HELLO) {
                 session_lost(s, "a hello reply out of turn");
                 return;

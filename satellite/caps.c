@@ -1,6 +1,7 @@
 #include "satellite/caps.h"
 
 #include <fcntl.h>
+#include <sodium.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/utsname.h>
@@ -114,4 +115,25 @@ void caps_fill(struct arena *a, struct sat_hello_reply *ret)
         if (drbd == NULL) return;
         SET(ret, sat_hello_reply, drbd_kernel, drbd->kernel);
         SET(ret, sat_hello_reply, drbd_utils, drbd->utils);
+}
+
+uint64_t caps_mark(const struct sat_hello_reply *r)
+{
+        struct sat_hello_reply of = { 0 };
+        struct buf b = { 0 };
+        uint8_t out[crypto_generichash_BYTES_MIN];
+        uint64_t mark;
+        SET_N(&of, sat_hello_reply, storage_providers, r->storage_providers, r->storage_providers_n);
+        SET_N(&of, sat_hello_reply, resource_layers, r->resource_layers, r->resource_layers_n);
+        SET(&of, sat_hello_reply, unsupported_providers, r->unsupported_providers);
+        SET(&of, sat_hello_reply, unsupported_layers, r->unsupported_layers);
+        SET(&of, sat_hello_reply, uname, r->uname);
+        SET(&of, sat_hello_reply, os_variant, r->os_variant);
+        SET(&of, sat_hello_reply, drbd_kernel, r->drbd_kernel);
+        SET(&of, sat_hello_reply, drbd_utils, r->drbd_utils);
+        if (enc_msgpack(&sat_hello_reply_type, &of, &b) != 0) buf_reset(&b);
+        crypto_generichash(out, sizeof out, b.p, b.n, NULL, 0);
+        buf_done(&b);
+        memcpy(&mark, out, sizeof mark);
+        return mark | 1; /* never 0 */
 }

@@ -2,11 +2,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 
 #include "satellite/provider.h"
@@ -16,13 +19,25 @@
 #define DETECT_MS 15000u
 #define ARGS_MAX 12
 
-static struct {
-        char dir[DRBD_PATH_SIZE / 2];
+/* What a look depends on, as far as it is cheap to ask for. */
+struct signs {
+        uint32_t kernel;
+        struct timespec program, modules; /* when they came: drbdadm, and the list of the kernel's modules */
+};
+
+/* What a look has found. Those of former looks stay: somebody may be reading one. */
+struct found {
+        const struct found *before;
+        struct signs signs;
         bool usable;
         struct drbd_version version;
         char text[80];
         const char *missing;
-} node = { .missing = "DRBD was not looked for" };
+};
+static const struct found nothing = { .missing = "DRBD was not looked for" };
+static const struct found *_Atomic current = &nothing;
+static char dir_of_ours[DRBD_PATH_SIZE / 2];
+static const char *proc_path = "/proc/drbd";
 
 /* "8.4.11" -> 0x08040b. 0: no version. */
 static uint32_t parse_version(const char *s)
@@ -36,7 +51,7 @@ static uint32_t parse_version(const char *s)
 static uint32_t kernel_version(void)
 {
         char line[200] = "";
-        FILE *f = fopen("/proc/drbd", "re");
+        FILE *f = fopen(proc_path, "re");
         if (f == NULL) return 0;
         if (fgets(line, sizeof line, f) == NULL) line[0] = '\0';
         fclose(f);
@@ -69,56 +84,116 @@ static void load_module(void)
         arena_done(&a);
 }
 
+static struct timespec came(const char *path)
+{
+        struct stat st;
+        return path != NULL && stat(path, &st) == 0 ? st.st_ctim : (struct timespec){ 0 };
+}
+
+static struct signs signs_now(void)
+{
+        struct utsname u;
+        char path[PATH_MAX], modules[sizeof u.release + 32] = "/";
+        if (uname(&u) == 0) snprintf(modules, sizeof modules, "/lib/modules/%s/modules.dep", u.release);
+        return (struct signs){ .kernel = kernel_version(),
+                .program = came(exec_find("drbdadm", path)),
+                .modules = came(modules) };
+}
+
+static bool same_time(struct timespec a, struct timespec b)
+{
+        return a.tv_sec == b.tv_sec && a.tv_nsec == b.tv_nsec;
+}
+
+static void look(struct found *f)
+{
+        f->missing = "drbdadm is not installed: install the package drbd-utils";
+        if (!exec_exists("drbdadm")) return;
+        f->version.kernel = kernel_version();
+        if (f->version.kernel == 0) {
+                load_module();
+                f->version.kernel = f->signs.kernel = kernel_version();
+        }
+        f->missing = "the kernel has no module drbd, or it cannot be loaded ('modprobe drbd' says why): "
+                     "install it";
+        if (f->version.kernel == 0) return;
+        f->missing = "the kernel's DRBD is older than 8.4: use a kernel with DRBD 8.4, or install DRBD 9";
+        if (f->version.kernel < 0x080400) return;
+        f->version.utils = utils_version();
+        f->missing = "drbd-utils is older than 9.22, or does not say its version: install a newer one";
+        if (f->version.utils < DRBD_UTILS_MIN) return;
+        f->version.gen = f->version.kernel < 0x090000 ? DRBD_GEN_84 : DRBD_GEN_9;
+        f->missing = NULL;
+        f->usable = true;
+        const uint32_t k = f->version.kernel, u = f->version.utils;
+        snprintf(f->text, sizeof f->text, "%u.%u.%u, drbd-utils %u.%u.%u", k >> 16, k >> 8 & 255, k & 255,
+                u >> 16, u >> 8 & 255, u & 255);
+}
+
+static void use(const struct found *f)
+{
+        struct found *kept = xnew(struct found);
+        *kept = *f;
+        kept->before = current;
+        current = kept;
+        if (f->usable)
+                log_info("drbd", "DRBD %s%s", f->text,
+                        f->version.gen == DRBD_GEN_84 ? ": two nodes with disks, no quorum, no diskless nodes"
+                                                      : "");
+}
+
 void drbd_node_detect(const char *dir)
 {
-        snprintf(node.dir, sizeof node.dir, "%s/drbd", dir);
-        node.usable = false;
-        node.missing = "drbdadm is not installed: install the package drbd-utils and restart the satellite";
-        if (!exec_exists("drbdadm")) return;
-        node.version.kernel = kernel_version();
-        if (node.version.kernel == 0) {
-                load_module();
-                node.version.kernel = kernel_version();
-        }
-        node.missing = "the kernel has no module drbd, or it cannot be loaded ('modprobe drbd' says why): "
-                       "install it, and "
-                       "restart the satellite";
-        if (node.version.kernel == 0) return;
-        node.missing = "the kernel's DRBD is older than 8.4: use a kernel with DRBD 8.4, or install DRBD 9";
-        if (node.version.kernel < 0x080400) return;
-        node.version.utils = utils_version();
-        node.missing = "drbd-utils is older than 9.22, or does not say its version: install a newer one";
-        if (node.version.utils < DRBD_UTILS_MIN) return;
-        node.version.gen = node.version.kernel < 0x090000 ? DRBD_GEN_84 : DRBD_GEN_9;
-        node.missing = NULL;
-        node.usable = true;
-        const uint32_t k = node.version.kernel, u = node.version.utils;
-        snprintf(node.text, sizeof node.text, "%u.%u.%u, drbd-utils %u.%u.%u", k >> 16, k >> 8 & 255, k & 255,
-                u >> 16, u >> 8 & 255, u & 255);
-        log_info("drbd", "DRBD %s%s", node.text,
-                node.version.gen == DRBD_GEN_84 ? ": two nodes with disks, no quorum, no diskless nodes"
-                                                : "");
+        struct found f = { .signs = signs_now() };
+        snprintf(dir_of_ours, sizeof dir_of_ours, "%s/drbd", dir);
+        look(&f);
+        use(&f);
 }
+
+bool drbd_node_look_again(void)
+{
+        const struct found *was = current;
+        struct found f = { .signs = signs_now() };
+        if (f.signs.kernel == was->signs.kernel && same_time(f.signs.program, was->signs.program) &&
+                same_time(f.signs.modules, was->signs.modules))
+                return false;
+        if (was->usable && f.signs.kernel == 0) return false;
+        look(&f);
+        if (was->usable && !f.usable) return false;
+        bool changed = was->missing != f.missing || was->version.kernel != f.version.kernel ||
+                       was->version.utils != f.version.utils;
+        use(&f);
+        return changed;
+}
+
+void drbd_node_set_proc(const char *path) { proc_path = path != NULL ? path : "/proc/drbd"; }
 
 void drbd_node_pretend(const char *dir, const struct drbd_version *version)
 {
-        snprintf(node.dir, sizeof node.dir, "%s/drbd", dir);
-        node.version = *version;
-        node.missing = NULL;
-        node.usable = true;
+        static struct found f;
+        snprintf(dir_of_ours, sizeof dir_of_ours, "%s/drbd", dir);
+        f = (struct found){ .before = current != &f ? current : f.before,
+                .usable = true,
+                .version = *version,
+                .signs = signs_now() };
+        current = &f;
 }
 
-const struct drbd_version *drbd_node_version(void) { return node.usable ? &node.version : NULL; }
-const char *drbd_node_missing(void) { return node.missing; }
-const char *drbd_node_text(void) { return node.text; }
+const struct drbd_version *drbd_node_version(void)
+{
+        const struct found *f = current;
+        return f->usable ? &f->version : NULL;
+}
+const char *drbd_node_missing(void) { return current->missing; }
+const char *drbd_node_text(void) { return current->text; }
 
 /* ---- files ---- */
 
 int drbd_node_paths(const char *rsc_name, char conf[DRBD_PATH_SIZE], char res[DRBD_PATH_SIZE])
 {
         if (!backing_id_valid(rsc_name)) return E_INVALID;
-        int n = snprintf(conf, DRBD_PATH_SIZE, "%s/%s.conf", node.dir, rsc_name);
-        int m = snprintf(res, DRBD_PATH_SIZE, "%s/res/%s.res", node.dir, rsc_name);
+        int n = snprintf(conf, DRBD_PATH_SIZE, "%s/%s.conf", dir_of_ours, rsc_name);
+        int m = snprintf(res, DRBD_PATH_SIZE, "%s/res/%s.res", dir_of_ours, rsc_name);
         return n < 0 || m < 0 || n >= DRBD_PATH_SIZE || m >= DRBD_PATH_SIZE ? E_INVALID : 0;
 }
 
@@ -157,8 +232,8 @@ int drbd_node_prepare(struct trouble *t)
         char res[DRBD_PATH_SIZE];
         struct buf text = { 0 };
         struct trouble ignored;
-        snprintf(res, sizeof res, "%s/res", node.dir);
-        int err = make_dir(node.dir, t);
+        snprintf(res, sizeof res, "%s/res", dir_of_ours);
+        int err = make_dir(dir_of_ours, t);
         if (err == 0) err = make_dir(res, t);
         if (err != 0 || access(INCLUDE_DIR, W_OK) != 0) return err;
         buf_printf(&text, "# Made by outrigger-satellite.\ninclude \"%s/*.res\";\n", res);

@@ -3,8 +3,12 @@
  * Files, in the satellite's directory: drbd/NAME.conf (what drbdadm is given; its first line names the resource's uuid) includes
  * drbd/res/NAME.res (drbd_res.h). /etc/drbd.d/outrigger.res includes all of the latter, for people and for DRBD's handlers.
  *
- * Threads: drbd_node_detect() before any other thread starts; the rest in any, and all of it but drbd_node_version() and
- * drbd_node_missing() blocks. Ownership: what is returned is static or the caller's. */
+ * An administrator may install DRBD, or load another version of it, while the satellite runs: drbd_node_look_again() notices. What
+ * could be used once is not given up again, so that a version that is not NULL stays valid: a module that is away is most likely being
+ * replaced.
+ *
+ * Threads: drbd_node_detect() before any other thread starts, drbd_node_look_again() in one at a time; the rest in any, and all of it but
+ * drbd_node_version(), drbd_node_missing() and drbd_node_text() blocks. Ownership: what is returned is static or the caller's. */
 #ifndef SATELLITE_DRBD_NODE_H
 #define SATELLITE_DRBD_NODE_H
 
@@ -16,6 +20,10 @@
 
 /* Loads the module if it is not loaded yet, and asks for versions. dir: the satellite's. */
 void drbd_node_detect(const char *dir);
+/* Looks once more when module or programs are others than at the last look. True: what can be used here has changed. */
+bool drbd_node_look_again(void);
+/* For tests: where the kernel says its version, NULL = /proc/drbd. Before any other thread starts. */
+void drbd_node_set_proc(const char *path);
 /* Without looking; for tests. */
 void drbd_node_pretend(const char *dir, const struct drbd_version *version);
 /* NULL: DRBD cannot be used. */

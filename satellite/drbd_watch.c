@@ -1,11 +1,13 @@
 #include "satellite/drbd_watch.h"
 
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "satellite/drbd_node.h"
+#include "satellite/exec.h"
 #include "wire/base/log.h"
 
 #define TICK_MS 1000
@@ -138,13 +140,15 @@ static void on_read(uv_stream_t *s, ssize_t n, const uv_buf_t *buf)
 static void start(struct drbd_watch *w)
 {
         static char locale[] = "LC_ALL=C",
-                    path[] = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-        static char *env[] = { locale, path, NULL };
+                    paths[] = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+        static char *env[] = { locale, paths, NULL };
+        char path[PATH_MAX];
+        const char *file = exec_find(w->argv[0], path);
         uv_stdio_container_t io[3] = { { .flags = UV_IGNORE },
                 { .flags = UV_CREATE_PIPE | UV_WRITABLE_PIPE, .data.stream = (uv_stream_t *)&w->pipe },
                 { .flags = UV_IGNORE } };
         uv_process_options_t o = { .exit_cb = on_exit_,
-                .file = w->argv[0],
+                .file = file != NULL ? file : w->argv[0],
                 .args = (char **)w->argv,
                 .env = env,
                 .flags = UV_PROCESS_DETACHED,

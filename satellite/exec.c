@@ -84,8 +84,7 @@ static void close_end(struct child *c, int which)
         c->ends[which] = -1;
 }
 
-/* The program's file, or NULL. */
-static const char *find_program(const char *name, char out[PATH_MAX])
+const char *exec_find(const char *name, char out[PATH_MAX])
 {
         if (strchr(name, '/') != NULL) return access(name, X_OK) == 0 ? name : NULL;
         for (const char *p = search_path; *p != '\0';) {
@@ -100,7 +99,7 @@ static const char *find_program(const char *name, char out[PATH_MAX])
 bool exec_exists(const char *program)
 {
         char path[PATH_MAX];
-        return find_program(program, path) != NULL;
+        return exec_find(program, path) != NULL;
 }
 
 /* theirs: the ends that the child gets as 0, 1 and 2. 0 or a positive errno. */
@@ -295,7 +294,7 @@ int exec_try(const struct exec_cmd *cmd, struct arena *a, struct exec_result *re
         struct child c = { .pidfd = -1, .ends = { -1, -1, -1 }, .input = cmd->input };
         char path[PATH_MAX];
         reap_lost();
-        const char *program = find_program(cmd->argv[0], path);
+        const char *program = exec_find(cmd->argv[0], path);
         if (program == NULL) {
                 trouble_set(t, E_NOT_FOUND, TROUBLE_NO_PROVIDER, "The program %s is not installed.",
                         cmd->argv[0]);

@@ -7,6 +7,8 @@
 #ifndef SATELLITE_PROGRAM_H
 #define SATELLITE_PROGRAM_H
 
+#include <limits.h>
+
 #include "satellite/trouble.h"
 #include "wire/base/mem.h"
 
@@ -35,6 +37,8 @@ int exec_run(const struct exec_cmd *c, struct arena *a, struct exec_result *ret,
 int exec_trouble(const struct exec_cmd *c, const struct exec_result *r, struct trouble *t);
 /* Is the program installed? */
 bool exec_exists(const char *program);
+/* Its file, in out or program itself; NULL: it is not installed. */
+const char *exec_find(const char *program, char out[PATH_MAX]);
 
 /* Directories to look in, for tests; NULL = the usual ones. Before any other thread starts. */
 void exec_set_path(const char *path);

@@ -9,6 +9,8 @@ static unsigned layers_n;
 
 void hold_register(const struct hold_layer *l)
 {
+        for (unsigned i = 0; i < layers_n; i++)
+                if (layers[i] == l) return;
         assert(layers_n < LAYERS_MAX);
         layers[layers_n++] = l;
 }

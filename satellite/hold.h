@@ -20,6 +20,7 @@ struct hold_layer {
         int (*set)(const struct sat_rsc *r, bool hold, struct trouble *t);
 };
 extern const struct hold_layer hold_luks;
+/* Once more is the same. */
 void hold_register(const struct hold_layer *l);
 /* Can one of the layers hold I/O? */
 bool hold_possible(const struct sat_rsc *r);

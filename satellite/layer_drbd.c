@@ -735,6 +735,7 @@ static int drbd_hold(const struct sat_rsc *want, bool hold, struct trouble *t)
 {
         const char *rsc_name = want->rsc_name;
         struct drbd_events e = { 0 };
+        if (drbd_node_version() == NULL) return 0; /* nothing of it is up */
         int err = drbd_node_now(rsc_name, &e, t);
         const struct drbd_resource *r = err == 0 ? drbd_events_find(&e, rsc_name) : NULL;
         if (r != NULL && !hold && !drbd_is_held(r)) r = NULL;
@@ -755,7 +756,7 @@ static int drbd_hold(const struct sat_rsc *want, bool hold, struct trouble *t)
 void drbd_layer_init(void)
 {
         static const struct hold_layer hold = { .layer = "DRBD", .set = drbd_hold };
-        if (drbd_node_version() != NULL) hold_register(&hold);
+        hold_register(&hold);
 }
 
 static const char *drbd_missing(struct arena *a) { return drbd_node_missing(); }

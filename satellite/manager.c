@@ -102,6 +102,13 @@ static void open_drbd(struct manager *m)
         m->live++;
 }
 
+void manager_reopen_drbd(struct manager *m)
+{
+        if (m->drbd != NULL) drbd_watch_close(m->drbd);
+        m->drbd = NULL;
+        open_drbd(m);
+}
+
 /* ---- backups ---- */
 
 static struct ship_place place_of(void *arg, const char *pool_name)
@@ -143,6 +150,7 @@ static void on_tick(uv_timer_t *timer)
         save_tick(m);
         round_tick(m);
         scan_tick(m);
+        caps_tick(m);
         disks_tick(m);
         make_pools_tick(m);
 }
@@ -216,6 +224,8 @@ uint64_t manager_revision(const struct manager *m) { return m->saved_revision; }
 uint64_t manager_highest_term(const struct manager *m) { return m->highest_term; }
 
 uint64_t manager_full_epoch(const struct manager *m) { return m->full_epoch; }
+
+uint64_t manager_caps(const struct manager *m) { return m->caps; }
 
 const char *manager_damage(const struct manager *m) { return m->damage; }
 

@@ -76,6 +76,8 @@ int manager_report(struct manager *m, bool full, uint64_t *gen, struct arena *a,
 void manager_reported(struct manager *m, uint64_t gen);
 /* Grows when sessions have to send everything again (a pool is gone). */
 uint64_t manager_full_epoch(const struct manager *m);
+/* caps_mark() of what the node can do, as it was seen last; 0 = not yet. */
+uint64_t manager_caps(const struct manager *m);
 /* "" or what happened to the state file at the start. */
 const char *manager_damage(const struct manager *m);
 

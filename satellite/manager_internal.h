@@ -63,6 +63,9 @@ struct manager {
         uint64_t disks_gen, disks_due_ms; /* disks_gen 0: nobody has looked yet */
         bool disks_looking;
 
+        uint64_t caps, caps_due_ms; /* scan_caps.c */
+        bool caps_looking;
+
         /* Pools that are to be made out of disks (make_pools.c). */
         struct arena make_arena;
         struct sat_disk_pool *make; /* wanted */
@@ -88,6 +91,7 @@ uint64_t manager_now(struct manager *m);
 /* An error report, when it is a new failure; what: "resource" or "pool". */
 void manager_failed(struct manager *m, const char *what, const char *name, const struct trouble *t);
 void manager_well(struct manager *m, const char *what, const char *name);
+void manager_reopen_drbd(struct manager *m); /* there is another version of it */
 /* merge.c */
 int manager_adopt(
         struct manager *m, const struct sat_wanted *w, struct fail *f); /* without asking whether it may */
@@ -99,9 +103,13 @@ void save_tick(struct manager *m);
 int save_load(struct manager *m, struct fail *f);
 /* rounds.c */
 void round_queue(struct manager *m, struct unit *u); /* it may differ from what is wanted */
+/* Resources that failed do not wait for their time: what they may have waited for is there. */
+void round_queue_failed(struct manager *m);
 void round_start_ready(struct manager *m);
 void round_tick(struct manager *m);
 void round_stop_all(struct manager *m);
+/* scan_caps.c */
+void caps_tick(struct manager *m);
 /* scan_disks.c */
 void disks_tick(struct manager *m);
 /* make_pools.c */

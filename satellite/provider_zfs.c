@@ -745,8 +745,7 @@ static const char *zfs_missing(struct arena *a)
                                 a, "%s is not installed: install the package zfsutils-linux", programs[i]);
         if (access("/sys/module/zfs", F_OK) != 0)
                 return "the kernel module zfs is not loaded: install the package zfs-dkms, then run "
-                       "'modprobe zfs' and "
-                       "restart the satellite";
+                       "'modprobe zfs'";
         if (access("/dev/zfs", R_OK | W_OK) == 0) return NULL;
         return "/dev/zfs cannot be opened: run as root";
 }

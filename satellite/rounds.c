@@ -35,6 +35,17 @@ void round_queue(struct manager *m, struct unit *u)
         manager_touch(m, u);
 }
 
+void round_queue_failed(struct manager *m)
+{
+        struct unit *u;
+        UNIT_FOREACH(u, &m->units)
+        {
+                if (u->failures == 0) continue;
+                u->failures = 0;
+                round_queue(m, u);
+        }
+}
+
 static bool same_record(const struct dev *a, const struct dev *b)
 {
         bool same_volume = a->vlm_uuid == NULL ? b->vlm_uuid == NULL : uuid_same(a->vlm_uuid, b->vlm_uuid);

@@ -129,18 +129,6 @@ static void find_missing(struct manager *m, const struct scan *s)
         }
 }
 
-/* Resources that wait for the pool do not wait for their time. */
-static void pool_recovered(struct manager *m)
-{
-        struct unit *u;
-        UNIT_FOREACH(u, &m->units)
-        {
-                if (u->failures == 0) continue;
-                u->failures = 0;
-                round_queue(m, u);
-        }
-}
-
 static void take_scan(struct manager *m, struct pool *p, const struct scan *s)
 {
         bool was_usable = p->usable, first = !p->scanned;
@@ -154,7 +142,7 @@ static void take_scan(struct manager *m, struct pool *p, const struct scan *s)
                         p->scan_trouble.cause);
         if (!p->usable) manager_failed(m, "pool", p->want.storage_pool_name, &p->scan_trouble);
         else manager_well(m, "pool", p->want.storage_pool_name);
-        if (p->usable && !was_usable) pool_recovered(m);
+        if (p->usable && !was_usable) round_queue_failed(m);
         if (!p->usable) p->list_due_ms = 0;
         for (uint32_t i = 0; s->seen.listed && i < s->seen.devs_n; i++) take_device(m, s, &s->seen.devs[i]);
         if (s->seen.listed) find_missing(m, s);

@@ -49,7 +49,7 @@ struct session {
         uint64_t began_ms, heard_ms, ping_seq, report_seq;
         /* SESSION_READY: what this controller has been told. */
         bool needs_full;
-        uint64_t gen, revision, full_epoch;
+        uint64_t gen, revision, full_epoch, caps;
         /* A wanted state was taken and its reply is due; 0 = none. */
         uint64_t reply_seq, reply_revision;
 };
@@ -115,6 +115,32 @@ static void on_wanted(struct session *s, const struct sat_wanted *w)
 
 /* ---- reports ---- */
 
+static void fill_hello(struct session_server *server, struct arena *a, struct sat_hello_reply *r)
+{
+        struct manager *m = server->manager;
+        SET(r, sat_hello_reply, node_name, server->node_name);
+        SET(r, sat_hello_reply, version, server->version);
+        SET(r, sat_hello_reply, level_min, LEVEL_MIN);
+        SET(r, sat_hello_reply, level, LEVEL_MAX);
+        SET(r, sat_hello_reply, revision, manager_revision(m));
+        SET(r, sat_hello_reply, highest_term, manager_highest_term(m));
+        SET(r, sat_hello_reply, err, 0);
+        caps_fill(a, r);
+}
+
+/* The hello reply once more, when the node can do something else by now. An older controller does not expect it: it
+ * ends the session, connects again, and knows then. */
+static int push_caps(struct session *s, struct arena *a)
+{
+        uint64_t caps = manager_caps(s->server->manager);
+        struct sat_hello_reply r = { 0 };
+        if (caps == 0 || caps == s->caps) return 0;
+        fill_hello(s->server, a, &r);
+        int err = send_msg(s, &sat_hello_reply_type, &r);
+        if (err == 0) s->caps = caps;
+        return err;
+}
+
 /* Sends what this controller does not know yet. False when the session has ended. */
 static bool push(struct session *s)
 {
@@ -123,7 +149,8 @@ static bool push(struct session *s)
         struct sat_report r;
         uint64_t gen = s->gen, epoch = manager_full_epoch(m), revision = manager_revision(m);
         bool full = s->needs_full || s->full_epoch != epoch, any = false;
-        int err = manager_report(m, full, &gen, &a, &r, &any);
+        int err = push_caps(s, &a);
+        if (err == 0) err = manager_report(m, full, &gen, &a, &r, &any);
         if (err == 0 && (any || s->revision != revision)) {
                 SET(&r, sat_report, seq, s->report_seq + 1);
                 err = send_msg(s, &sat_report_type, &r);
@@ -235,14 +262,8 @@ static void on_hello(struct session *s, const struct sat_hello *h)
                                 (unsigned long long)h->level_min));
         else {
                 struct sat_hello_reply r = { 0 };
-                SET(&r, sat_hello_reply, node_name, server->node_name);
-                SET(&r, sat_hello_reply, version, server->version);
-                SET(&r, sat_hello_reply, level_min, LEVEL_MIN);
-                SET(&r, sat_hello_reply, level, LEVEL_MAX);
-                SET(&r, sat_hello_reply, revision, manager_revision(m));
-                SET(&r, sat_hello_reply, highest_term, manager_highest_term(m));
-                SET(&r, sat_hello_reply, err, 0);
-                caps_fill(&a, &r);
+                fill_hello(server, &a, &r);
+                s->caps = caps_mark(&r);
                 s->state = SESSION_READY;
                 s->needs_full = true;
                 replace_older(s);

@@ -308,6 +308,40 @@ static void test_session(void **state)
         assert_null(seen().problem);
 }
 
+/* The node can do something else by now: recorded without a new session, and it gets everything that it is to do. */
+static void test_news(void **state)
+{
+        static const char *layers[] = { "STORAGE", "DRBD" };
+        struct sat_hello_reply r = { 0 };
+        put_node(test_loopback(), NULL);
+        open_link();
+        wait_status(conn_status_ONLINE);
+        wait_wanted(1);
+        assert_int_equal(seen().resource_layers_n, 0);
+        SET(&r, sat_hello_reply, node_name, "node-a");
+        SET(&r, sat_hello_reply, err, 0);
+        SET(&r, sat_hello_reply, drbd_kernel, 0x08040b);
+        SET_N(&r, sat_hello_reply, resource_layers, layers, 2);
+        send_to(&sat_hello_reply_type, &r);
+        wait_wanted(2);
+        assert_int_equal(b->full_n, 2);
+        assert_int_equal(seen().resource_layers_n, 2);
+        assert_int_equal(seen().drbd_kernel, 0x08040b);
+        assert_int_equal(seen().connection_status, conn_status_ONLINE);
+        assert_int_equal(b->sessions, 1);
+        /* Another node's name, or a refusal: that is no news. */
+        SET(&r, sat_hello_reply, node_name, "node-b");
+        send_to(&sat_hello_reply_type, &r);
+        RUN_WHILE(&b->loop, b->sessions == 1);
+        wait_status(conn_status_ONLINE);
+        wait_wanted(3);
+        SET(&r, sat_hello_reply, node_name, "node-a");
+        SET(&r, sat_hello_reply, err, E_AUTH);
+        send_to(&sat_hello_reply_type, &r);
+        RUN_WHILE(&b->loop, b->sessions == 2);
+        assert_int_equal(b->sessions, 3);
+}
+
 static void wait_tried(void)
 {
         RUN_WHILE(&b->loop, sat_link_untried(b->link, "NODE-A"));
@@ -539,7 +573,7 @@ static void test_close_any_time(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = { TEST(test_session), TEST(test_untried), TEST(test_retry),
-                TEST(test_follower_is_silent), TEST(test_fenced), TEST(test_problems),
+                TEST(test_news), TEST(test_follower_is_silent), TEST(test_fenced), TEST(test_problems),
                 TEST(test_foreign_certificate), TEST(test_wrong_role), TEST(test_silence), TEST(test_garbage),
                 TEST(test_node_goes), TEST(test_close_any_time) };
         return cmocka_run_group_tests(tests, NULL, NULL);
