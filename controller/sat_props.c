@@ -67,3 +67,28 @@ struct strmap sat_props_vlm(struct tx *tx, const struct sat_props *p, const stru
         strmap_merge(&m, &v->props, a);
         return m;
 }
+
+static void take_limits(struct strmap *m, const struct strmap *from, struct arena *a)
+{
+        for (uint32_t i = 0; i < from->n; i++) {
+                const char *key = from->kv[2 * i];
+                if (strncmp(key, "sys/fs/", 7) == 0 && strmap_get(m, key) == NULL)
+                        strmap_set(m, key, from->kv[2 * i + 1], a);
+        }
+}
+
+struct strmap sat_props_throttle(struct tx *tx, const struct rsc_dfn *rd, const struct vlm_dfn *vd,
+        const struct rsc *r, const struct vlm *v, struct arena *a)
+{
+        struct strmap m = { 0 };
+        struct vlm_grp vg, vg_key = { .rsc_grp_name = rd->rsc_grp_name, .volume_number = vd->volume_number };
+        struct rsc_grp g, g_key = { .name = rd->rsc_grp_name };
+        bool grouped = rd->rsc_grp_name != NULL;
+        take_limits(&m, &v->props, a);
+        take_limits(&m, &vd->props, a);
+        if (grouped && row_get(tx, &vlm_grp_type, &vg_key, a, &vg) == 0) take_limits(&m, &vg.props, a);
+        take_limits(&m, &r->props, a);
+        take_limits(&m, &rd->props, a);
+        if (grouped && row_get(tx, &rsc_grp_type, &g_key, a, &g) == 0) take_limits(&m, &g.props, a);
+        return m;
+}

@@ -24,4 +24,9 @@ struct strmap sat_props_rsc(struct tx *tx, const struct sat_props *p, const stru
 struct strmap sat_props_vlm(struct tx *tx, const struct sat_props *p, const struct rsc_dfn *rd,
         const struct vlm_dfn *vd, const struct rsc *r, const struct vlm *v, struct arena *a);
 
+/* Limits of the volume (sys/fs/): its own, its definition's, its group's, then those of the resource, its definition, its group. The pool's
+ * properties, which come last, are the satellite's to look at. */
+struct strmap sat_props_throttle(struct tx *tx, const struct rsc_dfn *rd, const struct vlm_dfn *vd,
+        const struct rsc *r, const struct vlm *v, struct arena *a);
+
 #endif

@@ -152,6 +152,8 @@ static int put_volume(struct tx *tx, const struct sat_props *props, const struct
         if (v->storage_pool_name != NULL) SET(&sv, sat_vlm, storage_pool_name, v->storage_pool_name);
         SET(&sv, sat_vlm, provider_kind, v->provider_kind);
         SET(&sv, sat_vlm, props, sat_props_vlm(tx, props, rd, &vd, r, v, a));
+        struct strmap limits = sat_props_throttle(tx, rd, &vd, r, v, a);
+        if (limits.n > 0) SET(&sv, sat_vlm, throttle, limits);
         if (HAS(&vd, vlm_dfn, drbd_minor)) SET(&sv, sat_vlm, drbd_minor, vd.drbd_minor);
         if ((vd.flags & vlm_dfn_flag_RESIZE_SHRINK) == vlm_dfn_flag_RESIZE_SHRINK)
                 SET(&sv, sat_vlm, may_shrink, true);

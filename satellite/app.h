@@ -18,6 +18,7 @@ struct app_config {
         const struct sockaddr_storage *addresses; /* as in struct session_config */
         uint32_t addresses_n;
         unsigned retry_first_ms, scan_every_ms; /* 0 = as usual */
+        const char *cgroup_dir;                 /* NULL = as usual */
 };
 typedef void app_closed_fn(void *arg);
 

@@ -8,6 +8,7 @@
 
 #include "satellite/drbd_node.h"
 #include "satellite/manager_internal.h"
+#include "satellite/throttle.h"
 #include "wire/codec/codec.h"
 
 #define TICK_MS 100
@@ -25,6 +26,8 @@ static void manager_free(struct manager *m)
         arena_done(&m->disks_arena);
         make_pools_done(m);
         free(m->dir);
+        free(m->cgroup_dir);
+        free(m->marks);
         free(m->node_name);
         free(m->cluster_uuid);
         if (m->mounts_fd >= 0) close(m->mounts_fd);
@@ -153,6 +156,7 @@ static void on_tick(uv_timer_t *timer)
         caps_tick(m);
         disks_tick(m);
         make_pools_tick(m);
+        throttles_tick(m);
 }
 
 static struct manager *manager_new(uv_loop_t *loop, struct env *env, const struct manager_config *c)
@@ -166,6 +170,8 @@ static struct manager *manager_new(uv_loop_t *loop, struct env *env, const struc
         m->round_deadline_ms = c->round_deadline_ms != 0 ? c->round_deadline_ms : ROUND_DEADLINE_MS;
         m->scan_every_ms = c->scan_every_ms != 0 ? c->scan_every_ms : SCAN_EVERY_MS;
         m->retry_first_ms = c->retry_first_ms != 0 ? c->retry_first_ms : RETRY_FIRST_MS;
+        m->cgroup_dir = xstrdup(c->cgroup_dir != NULL ? c->cgroup_dir : THROTTLE_ROOT);
+        m->limits_dirty = true;
         m->mounts_fd = open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC);
         unit_table_init(&m->units);
         pool_set_init(&m->pools);

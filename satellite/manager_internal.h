@@ -77,6 +77,14 @@ struct manager {
         struct ships *ships;
         uint64_t ships_gen; /* of their last change */
 
+        /* Limits of devices (keep_throttles.c). */
+        char *cgroup_dir;
+        struct throttle_mark *marks; /* what was set, or is about to be */
+        uint32_t marks_n;
+        uint64_t marks_seq; /* of the save that has them */
+        bool limits_dirty, limiting;
+        uint64_t limits_due_ms, limits_stamp;
+
         uint64_t gen, full_epoch;
         struct report_log reports;
         char damage[512];
@@ -117,6 +125,11 @@ int make_pools_take(struct manager *m, const struct sat_wanted *w) MUST_USE;
 void make_pools_tick(struct manager *m);
 int make_pools_report(struct manager *m, struct arena *a, struct obs_disk_pools *ret) MUST_USE;
 void make_pools_done(struct manager *m);
+/* keep_throttles.c */
+void throttles_changed(struct manager *m); /* devices or what is wanted of them */
+void throttles_tick(struct manager *m);
+int throttles_save(const struct manager *m, struct arena *a, struct sat_state *s) MUST_USE;
+void throttles_load(struct manager *m, const struct sat_state *s);
 /* scans.c */
 void scan_tick(struct manager *m);
 void scan_soon(struct manager *m); /* space has changed */

@@ -213,6 +213,7 @@ int manager_adopt(struct manager *m, const struct sat_wanted *w, struct fail *f)
         if (err == 0 && full) err = take_unnamed(m, stamp);
         if (err == 0 && w->confirmed_n > 0) err = take_confirmed(m, w, &a);
         arena_done(&a);
+        throttles_changed(m);
         m->revision = err == 0 ? w->revision : 0; /* 0: only a whole list can follow */
         return err == 0 ? 0 : fail_set(f, err, "the wanted state is too large for this satellite");
 }

@@ -173,6 +173,7 @@ static void on_round_done(uv_work_t *req, int status)
                 u->again = false;
                 if (more) round_queue(m, u);
                 if (r->run.steps_done > 0) scan_soon(m);
+                throttles_changed(m);
                 manager_touch(m, u);
         }
         run_done(&r->run);

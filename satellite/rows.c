@@ -7,21 +7,28 @@
 
 #define ROW_ARENA_BYTES ((size_t)16 << 20)
 
+/* What is wrong with the resource: what the last round met, and limits that could not be set. */
+static uint32_t troubles_n(const struct unit *u) { return u->troubles_n + u->limits_n; }
+static const struct trouble *trouble_at(const struct unit *u, uint32_t i)
+{
+        return i < u->troubles_n ? &u->troubles[i] : &u->limits[i - u->troubles_n];
+}
+
 /* The troubles of one volume, or (volume NO_VOLUME) those of the resource itself, as reports. */
 static int put_reports(
         const struct unit *u, int64_t volume, struct arena *a, struct api_rc **ret, uint32_t *ret_n)
 {
         uint32_t n = 0;
-        for (uint32_t i = 0; i < u->troubles_n; i++)
-                n += u->troubles[i].volume == volume && u->troubles[i].snap[0] == '\0';
+        for (uint32_t i = 0; i < troubles_n(u); i++)
+                n += trouble_at(u, i)->volume == volume && trouble_at(u, i)->snap[0] == '\0';
         *ret_n = 0;
         *ret = NULL;
         if (n == 0) return 0;
         *ret = arena_array(a, struct api_rc, n);
         if (*ret == NULL) return E_TOO_LARGE;
-        for (uint32_t i = 0; i < u->troubles_n; i++)
-                if (u->troubles[i].volume == volume && u->troubles[i].snap[0] == '\0')
-                        trouble_report(&u->troubles[i], TROUBLE_OF_RESOURCE, a, &(*ret)[(*ret_n)++]);
+        for (uint32_t i = 0; i < troubles_n(u); i++)
+                if (trouble_at(u, i)->volume == volume && trouble_at(u, i)->snap[0] == '\0')
+                        trouble_report(trouble_at(u, i), TROUBLE_OF_RESOURCE, a, &(*ret)[(*ret_n)++]);
         return 0;
 }
 

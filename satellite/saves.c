@@ -119,6 +119,7 @@ static int encode(struct manager *m, struct save *s)
         whole = term;
         int err = put_wanted(m, &a, &w);
         if (err == 0) err = put_devices(m, &a, &whole);
+        if (err == 0) err = throttles_save(m, &a, &whole);
         if (err == 0 && m->revision > 0) SET(&whole, sat_state, wanted, &w);
         if (err == 0) err = state_encode(&whole, &s->whole);
         if (err == 0 && s->with_term) err = state_encode(&term, &s->term);
@@ -293,6 +294,7 @@ int save_load(struct manager *m, struct fail *f)
                 log_warn("state", "%s", m->damage);
         }
         for (uint32_t i = 0; i < s.devices_n; i++) load_device(m, &s.devices[i]);
+        throttles_load(m, &s);
         if (ours && HAS(&s, sat_state, highest_term)) m->highest_term = m->saved_term = s.highest_term;
         if (ours && HAS(&s, sat_state, wanted) && s.wanted != NULL) err = manager_adopt(m, s.wanted, f);
         forget_holds(m);

@@ -66,6 +66,7 @@ void unit_free(struct unit_table *t, struct unit *u)
         arena_done(&u->whole_arena);
         buf_done(&u->row);
         free(u->troubles);
+        free(u->limits);
         free(u->held);
         free(u->given_up);
         free(u->name);
@@ -159,6 +160,21 @@ void unit_set_troubles(struct unit *u, const struct trouble *troubles, uint32_t 
         free(u->troubles);
         u->troubles = copy;
         u->troubles_n = n;
+}
+
+bool unit_set_limits(struct unit *u, const struct trouble *troubles, uint32_t n)
+{
+        bool same = u->limits_n == n;
+        for (uint32_t i = 0; same && i < n; i++)
+                same = u->limits[i].volume == troubles[i].volume &&
+                       strcmp(u->limits[i].message, troubles[i].message) == 0 &&
+                       strcmp(u->limits[i].cause, troubles[i].cause) == 0;
+        if (same) return false;
+        struct trouble *copy = n == 0 ? NULL : xmemdup(troubles, n * sizeof *troubles);
+        free(u->limits);
+        u->limits = copy;
+        u->limits_n = n;
+        return true;
 }
 
 bool unit_wants_dev(const struct unit *u, const struct dev *d)

@@ -40,6 +40,10 @@ struct unit {
         /* The last round of work; replaced by unit_set_troubles(). */
         struct trouble *troubles;
         uint32_t troubles_n;
+        /* Limits that could not be set; replaced by unit_set_limits(). They hold nothing up. */
+        struct trouble *limits;
+        uint32_t limits_n;
+        uint64_t limits_stamp; /* of the look that said so */
         bool orphan;
         enum sat_step_state state;
         bool running, again; /* again: something changed while it ran */
@@ -86,6 +90,8 @@ int unit_set_wanted(struct unit *u, const struct unit_wish *w) MUST_USE;
 void unit_set_devs(struct unit *u, const struct dev *devs, uint32_t n);
 void unit_set_wholes(struct unit *u, const struct layer_whole *wholes, uint32_t n);
 void unit_set_troubles(struct unit *u, const struct trouble *troubles, uint32_t n);
+/* False: they were the same. */
+bool unit_set_limits(struct unit *u, const struct trouble *troubles, uint32_t n);
 
 /* The same wanted volume as the device's, with storage? */
 bool unit_wants_dev(const struct unit *u, const struct dev *d);
