@@ -360,6 +360,7 @@ int sat_drbd_put(
         if (rd->drbd_transport_type != NULL) SET(m.d, sat_drbd, transport, rd->drbd_transport_type);
         SET(m.d, sat_drbd, peer_slots,
                 HAS(rd, rsc_dfn, drbd_peer_slots) ? (uint64_t)rd->drbd_peer_slots : DRBD_PEER_SLOTS_DEFAULT);
+        if (r->drbd_client) SET(m.d, sat_drbd, client, true);
         if (HAS(r, rsc, drbd_resolve)) SET(m.d, sat_drbd, resolve, r->drbd_resolve);
         if (HAS(r, rsc, drbd_discard_for)) SET(m.d, sat_drbd, discard_for, (uint64_t)r->drbd_discard_for);
         if ((r->flags & rsc_flag_DISKLESS) == 0 && skips_disk(&m)) SET(m.d, sat_drbd, skip_disk, true);

@@ -176,7 +176,7 @@ static void address(struct writer *w, const char *host, const char *ip, const ch
 
 /* ---- nodes ---- */
 
-static void volume(struct writer *w, const struct drbd_res_vol *v, bool diskless, bool own, bool tie_breaker)
+static void volume(struct writer *w, const struct drbd_res_vol *v, bool diskless, bool own, bool votes)
 {
         const struct drbd_version *version = &w->args->version;
         indent(w, 2);
@@ -208,7 +208,7 @@ static void volume(struct writer *w, const struct drbd_res_vol *v, bool diskless
         buf_put_str(w->out, ";\n");
         if (diskless && version->gen == DRBD_GEN_9 && version->kernel >= DRBD_KERNEL_TIEBREAKER &&
                 version->utils >= DRBD_UTILS_TIEBREAKER)
-                line(w, 3, tie_breaker ? "tiebreaker yes;" : "tiebreaker no;");
+                line(w, 3, votes ? "tiebreaker yes;" : "tiebreaker no;");
         line(w, 2, "}");
 }
 
@@ -267,15 +267,14 @@ static void form_9(struct writer *w)
         const struct sat_drbd *d = w->drbd;
         net(w, NULL);
         section(w, 1, "disk", DRBD_NS_DISK, &d->common, NULL);
-        bool votes = (w->args->rsc->flags & rsc_flag_TIE_BREAKER) == rsc_flag_TIE_BREAKER;
-        on(w, &(struct host){ .uname = d->uname, .node_id = d->node_id, .own = true, .votes = votes });
+        on(w, &(struct host){ .uname = d->uname, .node_id = d->node_id, .own = true, .votes = !d->client });
         for (uint32_t i = 0; i < d->peers_n; i++) {
                 const struct sat_drbd_peer *p = &d->peers[i];
                 if (!p->leaving)
                         on(w, &(struct host){ .uname = p->uname,
                                       .node_id = p->node_id,
                                       .diskless = p->diskless,
-                                      .votes = p->tie_breaker });
+                                      .votes = !p->client });
         }
         for (uint32_t i = 0; i < d->peers_n; i++)
                 if (is_joined(&d->peers[i])) connection(w, &d->peers[i]);

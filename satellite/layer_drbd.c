@@ -1,9 +1,9 @@
 /* DRBD: a layer of a whole resource. drbdmeta makes the metadata of a volume, at the end of the device below; drbdadm brings the
  * resource in line with its file (drbd_res.h); drbdsetup takes it down.
  *
- * Making metadata is two steps, create-md and the first generation ids. Metadata with the id that create-md writes was never used;
- * while it is not remembered as made, it is made anew. A replica without an id of its own gets everything from its peer; no disk is
- * ever declared up to date by force.
+ * Making metadata is two steps, create-md and the first generation ids; with DRBD 9 those of all slots at once, as a dump that drbdmeta
+ * restores. Metadata with the id that create-md writes was never used; while it is not remembered as made, it is made anew. A replica
+ * without an id of its own gets everything from its peer; no disk is ever declared up to date by force.
  *
  * What a resource was settled with is remembered as a hash of its file, while the satellite runs; after a restart it is adjusted
  * once more. A resize that has brought nothing is not tried again until the device below or the number of connected peers
@@ -237,34 +237,46 @@ static int pick_seed(const struct layer_vol *v, enum drbd_seed *ret, struct trou
         return 0;
 }
 
-static int set_gi(
-        const struct layer_vol *v, const char *minor, const char *id, const char *gi, struct trouble *t)
+static unsigned slots_of(const struct layer_vol *v)
 {
-        if (drbd_node_version()->gen == DRBD_GEN_84)
-                return drbd_node_run(t, "drbdmeta", "--force", minor, "v08", v->below_path, "internal",
-                        "set-gi", gi, NULL);
-        return drbd_node_run(t, "drbdmeta", "--force", "--node-id", id, minor, "v09", v->below_path,
-                "internal", "set-gi", gi, NULL);
+        uint64_t n = v->want->drbd->peer_slots;
+        return n >= 1 && n <= DRBD_PEERS_MAX ? (unsigned)n : DRBD_PEER_SLOTS_DEFAULT;
+}
+
+/* All slots at once: a satellite that dies leaves all of them or none. */
+static int restore_md(const struct layer_vol *v, const char *minor, const struct buf *dump, struct trouble *t)
+{
+        char conf[DRBD_PATH_SIZE], res[DRBD_PATH_SIZE], path[DRBD_PATH_SIZE + 32];
+        if (drbd_node_paths(v->dev->rsc_name, conf, res) != 0) return E_INVALID;
+        snprintf(path, sizeof path, "%s.%s.md", conf, minor);
+        int err = drbd_node_prepare(t);
+        if (err == 0) err = drbd_node_write(path, dump, t);
+        if (err == 0)
+                err = drbd_node_run(t, "drbdmeta", "--force", minor, "v09", v->below_path, "internal",
+                        "restore-md", path, NULL);
+        (void)unlink(path);
+        return err;
 }
 
 static int seed(const struct layer_vol *v, const char *minor, struct trouble *t)
 {
         enum drbd_seed how;
-        char fresh[17], gi[DRBD_GI_SIZE], id[8];
+        char fresh[17], gi[DRBD_GI_SIZE];
         uint64_t random;
-        const struct sat_drbd *d = v->want->drbd;
-        bool old = drbd_node_version()->gen == DRBD_GEN_84;
+        struct buf dump = { 0 };
         int err = pick_seed(v, &how, t);
         randombytes_buf(&random, sizeof random);
         snprintf(fresh, sizeof fresh, "%016llX",
                 (unsigned long long)(random | UINT64_C(0x1000000000000000)) & ~UINT64_C(1));
-        for (unsigned i = 0; err == 0 && i < DRBD_NODE_IDS; i++) {
-                bool own = old || i == d->node_id;
-                if (!drbd_seed_gi(drbd_node_version()->gen, how, own, v->vlm->drbd_day0, fresh, gi)) continue;
-                snprintf(id, sizeof id, "%u", i);
-                err = set_gi(v, minor, id, gi, t);
-                if (old) break;
+        if (err != 0 || how == DRBD_SEED_NONE) return err;
+        if (drbd_node_version()->gen == DRBD_GEN_84) {
+                if (!drbd_seed_gi(how, v->vlm->drbd_day0, fresh, gi)) return 0;
+                return drbd_node_run(t, "drbdmeta", "--force", minor, "v08", v->below_path, "internal",
+                        "set-gi", gi, NULL);
         }
+        drbd_seed_dump(how, slots_of(v), v->vlm->drbd_day0, fresh, &dump);
+        err = dump.err != 0 ? trouble_errno(t, ENOMEM, "Metadata of DRBD") : restore_md(v, minor, &dump, t);
+        buf_done(&dump);
         return err;
 }
 
@@ -274,9 +286,7 @@ static int create_md(const struct layer_vol *v, const char *minor, struct troubl
         if (drbd_node_version()->gen == DRBD_GEN_84)
                 return drbd_node_run(
                         t, "drbdmeta", "--force", minor, "v08", v->below_path, "internal", "create-md", NULL);
-        uint64_t n = v->want->drbd->peer_slots;
-        snprintf(slots, sizeof slots, "%u",
-                n >= 1 && n <= DRBD_PEERS_MAX ? (unsigned)n : DRBD_PEER_SLOTS_DEFAULT);
+        snprintf(slots, sizeof slots, "%u", slots_of(v));
         return drbd_node_run(
                 t, "drbdmeta", "--force", minor, "v09", v->below_path, "internal", "create-md", slots, NULL);
 }

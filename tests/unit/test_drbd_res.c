@@ -180,6 +180,48 @@ static void test_text(void **state)
         bed_done(&b);
 }
 
+/* Diskless nodes vote, tie breakers or not; clients do not. The same on all nodes, also on a client's own; only for versions that know
+ * the word. */
+static void test_votes(void **state)
+{
+        (void)state;
+        static const struct {
+                uint32_t kernel, utils;
+                bool own_client;
+                const char *want; /* of n0, which is here, n1, n2, n3 */
+        } rows[] = {
+                { DRBD_KERNEL_TIEBREAKER, DRBD_UTILS_TIEBREAKER, false, "yes yes no none " },
+                { DRBD_KERNEL_TIEBREAKER, DRBD_UTILS_TIEBREAKER, true, "no yes no none " },
+                { DRBD_KERNEL_TIEBREAKER - 1, DRBD_UTILS_TIEBREAKER, true, "none none none none " },
+                { DRBD_KERNEL_TIEBREAKER, DRBD_UTILS_TIEBREAKER - 1, true, "none none none none " },
+        };
+        for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+                struct bed b;
+                char got[64] = "";
+                bed_init(&b, 3, 1,
+                        (struct drbd_version){
+                                .gen = DRBD_GEN_9, .kernel = rows[i].kernel, .utils = rows[i].utils });
+                b.vols[0].disk = NULL;
+                if (rows[i].own_client) SET(&b.drbd, sat_drbd, client, true);
+                SET(&b.peers[0], sat_drbd_peer, diskless, true);
+                SET(&b.peers[1], sat_drbd_peer, diskless, true);
+                SET(&b.peers[1], sat_drbd_peer, client, true);
+                assert_ok(drbd_res_write(&b.args, &b.out, NULL, &b.t));
+                const char *p = strstr(buf_cstr(&b.out), "    on \"n0\"");
+                while (p != NULL) {
+                        char word[8] = "none";
+                        const char *next = strstr(p + 1, "\n    on \""), *at = strstr(p, "tiebreaker ");
+                        if (at != NULL && (next == NULL || at < next))
+                                assert_int_equal(sscanf(at, "tiebreaker %7[a-z]", word), 1);
+                        strncat(got, word, sizeof got - strlen(got) - 1);
+                        strncat(got, " ", sizeof got - strlen(got) - 1);
+                        p = next;
+                }
+                assert_string_equal(got, rows[i].want);
+                bed_done(&b);
+        }
+}
+
 /* ---- what drbdadm makes of it ---- */
 
 static void three_nodes(struct bed *b)
@@ -559,6 +601,7 @@ int main(void)
 {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_text),
+                cmocka_unit_test(test_votes),
                 cmocka_unit_test(test_drbdadm),
                 cmocka_unit_test(test_all_options),
                 cmocka_unit_test(test_tools_know),

@@ -68,6 +68,7 @@ static void set_up(enum drbd_gen gen)
                 "case $0 in */drbdsetup) [ \"$1\" = events2 ] && { cat now; exit 0; } ;; esac\n"
                 "[ \"$1\" = -c ] && shift 2\n"
                 "echo \"${0##*/} $*\" >>log\n"
+                "case \" $* \" in *' restore-md '*) for file; do :; done; cp \"$file\" restored ;; esac\n"
                 "for word in $(cat fail 2>/dev/null); do\n"
                 "  case \" $* \" in *\" $word \"*) echo \"no $word today\" >&2; exit 11 ;; esac\n"
                 "done\n"
@@ -466,6 +467,145 @@ static void test_make(void **st)
         tear_down();
 }
 
+/* The ids of all slots at once, from a file that drbdmeta can read and that is gone afterwards. */
+static void test_make_9(void **st)
+{
+        struct bed b;
+        struct trouble t = { 0 };
+        char path[160], want[600];
+        set_up(DRBD_GEN_9);
+        bed_init(&b, "make9");
+        snprintf(path, sizeof path, "%s", in_dir("device"));
+        put("device", "", 0600);
+        assert_int_equal(truncate(path, 1 << 20), 0);
+        struct layer_vol v = volume(&b, path);
+        assert_ok(layer_drbd.make(&v, &t));
+        snprintf(want, sizeof want,
+                "drbdmeta --force 1000 v09 %s internal create-md 7\n"
+                "drbdmeta --force 1000 v09 %s internal restore-md %s/drbd/make9.conf.1000.md\n",
+                path, path, dir);
+        assert_string_equal(asked(), want);
+        assert_contains(get("restored"), "version \"v09\";\nmax-peers 7;\n");
+        assert_contains(get("restored"), "bitmap-uuid 0x1234567890ABCDE0;");
+        assert_false(is_there("drbd/make9.conf.1000.md"));
+        /* neither the winner nor zeroed: everything is sent to it */
+        SET(&b.vlm, sat_vlm, drbd_initialized, true);
+        assert_ok(layer_drbd.make(&v, &t));
+        snprintf(want, sizeof want, "drbdmeta --force 1000 v09 %s internal create-md 7\n", path);
+        assert_string_equal(asked(), want);
+        SET(&b.vlm, sat_vlm, drbd_zeroed, true);
+        put("fail", "restore-md", 0644);
+        assert_int_equal(layer_drbd.make(&v, &t), E_PROGRAM);
+        assert_non_null(strstr(t.cause, "no restore-md today"));
+        assert_false(is_there("drbd/make9.conf.1000.md"));
+        tear_down();
+}
+
+/* ---- disks that are taken away on purpose ---- */
+
+static void test_detach(void **st)
+{
+        static const struct {
+                enum drbd_gen gen;
+                const char *disk;
+                bool wanted; /* it keeps its disk */
+                const char *asked;
+        } cases[] = {
+                { DRBD_GEN_9, "UpToDate", false,
+                        "drbdsetup detach 1000 --diskless\ndrbdadm adjust detach\n" },
+                { DRBD_GEN_9, "Inconsistent", false,
+                        "drbdsetup detach 1000 --diskless\ndrbdadm adjust detach\n" },
+                { DRBD_GEN_9, "UpToDate", true, "drbdadm adjust detach\n" },
+                { DRBD_GEN_9, "Diskless", false, "drbdadm adjust detach\n" },
+                { DRBD_GEN_9, "Failed", false, "drbdadm adjust detach\n" },
+        };
+        for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+                struct bed b;
+                struct trouble t = { 0 };
+                char text[300];
+                set_up(cases[i].gen);
+                bed_init(&b, "detach");
+                if (!cases[i].wanted) b.seat.dev = NULL;
+                snprintf(text, sizeof text,
+                        "exists resource name:detach role:Secondary suspended:no\n"
+                        "exists device name:detach volume:0 minor:1000 disk:%s\nexists -\n",
+                        cases[i].disk);
+                put("now", text, 0644);
+                assert_ok(layer_drbd.settle(&b.r, &t));
+                assert_string_equal(asked(), cases[i].asked);
+                tear_down();
+        }
+        struct bed b;
+        struct trouble t = { 0 };
+        set_up(DRBD_GEN_9);
+        bed_init(&b, "detach");
+        b.seat.dev = NULL;
+        state("now", "detach", "Secondary", "Connected", "Secondary", "Established");
+        put("fail", "detach", 0644);
+        assert_int_equal(
+                layer_drbd.settle(&b.r, &t), E_PROGRAM); /* the disk is still in use: nothing further */
+        assert_string_equal(asked(), "drbdsetup detach 1000 --diskless\n");
+        tear_down();
+}
+
+/* ---- held I/O ---- */
+
+static void two_devices(const char *suspended)
+{
+        char text[300];
+        snprintf(text, sizeof text,
+                "exists resource name:hold role:Primary suspended:%s\n"
+                "exists device name:hold volume:0 minor:1000 disk:UpToDate\n"
+                "exists device name:hold volume:1 minor:1001 disk:UpToDate\nexists -\n",
+                suspended);
+        put("now", text, 0644);
+}
+
+static void test_hold(void **st)
+{
+        static const struct {
+                const char *suspended; /* NULL: the resource is not there */
+                bool hold;
+                const char *fail, *asked;
+                int err;
+        } cases[] = {
+                { "no", true, "", "drbdsetup suspend-io 1000\ndrbdsetup suspend-io 1001\n", 0 },
+                { "user", true, "", "drbdsetup suspend-io 1000\ndrbdsetup suspend-io 1001\n", 0 },
+                { NULL, true, "", "", 0 },
+                /* all or none */
+                { "no", true, "1001",
+                        "drbdsetup suspend-io 1000\ndrbdsetup suspend-io 1001\n"
+                        "drbdsetup resume-io 1001\ndrbdsetup resume-io 1000\n",
+                        E_PROGRAM },
+                { "no", true, "1000", "drbdsetup suspend-io 1000\ndrbdsetup resume-io 1000\n", E_PROGRAM },
+                { "user", false, "", "drbdsetup resume-io 1000\ndrbdsetup resume-io 1001\n", 0 },
+                { "user,quorum", false, "", "drbdsetup resume-io 1000\ndrbdsetup resume-io 1001\n", 0 },
+                /* one that does not let go keeps none of the others */
+                { "user", false, "1000", "drbdsetup resume-io 1000\ndrbdsetup resume-io 1001\n", E_PROGRAM },
+                /* what DRBD has suspended itself is its own */
+                { "quorum", false, "", "", 0 },
+                { "no", false, "", "", 0 },
+                { NULL, false, "", "", 0 },
+        };
+        const char *stack[] = { "drbd", "STORAGE" };
+        for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+                struct bed b;
+                struct trouble t = { 0 };
+                set_up(DRBD_GEN_9);
+                if (i == 0) drbd_layer_init();
+                bed_init(&b, "hold");
+                SET_N(&b.want, sat_rsc, layer_stack, stack, 2);
+                if (cases[i].suspended != NULL) two_devices(cases[i].suspended);
+                put("fail", cases[i].fail, 0644);
+                assert_true(hold_possible(&b.want));
+                int err = hold_set(&b.want, cases[i].hold, &t);
+                if (err != cases[i].err) fail_msg("case %zu: %d", i, err);
+                if (err != 0) assert_non_null(strstr(t.cause, "today"));
+                assert_string_equal(asked(), cases[i].asked);
+                tear_down();
+        }
+}
+
 /* ---- taking it for a file system ---- */
 
 static void test_take(void **st)
@@ -514,6 +654,7 @@ int main(void)
         const struct CMUnitTest tests[] = { cmocka_unit_test(test_settle), cmocka_unit_test(test_skip),
                 cmocka_unit_test(test_unreadable), cmocka_unit_test(test_dissolve),
                 cmocka_unit_test(test_resolve), cmocka_unit_test(test_grow), cmocka_unit_test(test_make),
+                cmocka_unit_test(test_make_9), cmocka_unit_test(test_detach), cmocka_unit_test(test_hold),
                 cmocka_unit_test(test_take) };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -161,6 +161,13 @@ static void test_two_and_a_client(void **state)
                 snprintf(name, sizeof name, "n%u", i);
                 assert_contains(file(&w, &a, name, DRBD_GEN_9), "quorum majority;");
         }
+        /* a client is no voter: it and its peers are told so, nobody else's vote goes */
+        assert_false(wanted(&w, &a, "n3")->drbd->client);
+        call(&w, "PUT", "/v1/resource-definitions/rr/resources/n3", "{\"drbd_client\":true}");
+        r1 = wanted(&w, &a, "n1");
+        assert_true(wanted(&w, &a, "n3")->drbd->client && r1->drbd->peers[1].client);
+        assert_false(r1->drbd->client || r1->drbd->peers[0].client);
+        assert_string_equal(strmap_get(&r1->drbd->options, "DrbdOptions/Resource/quorum"), "off");
         assert_int_equal(ops_world_check(&w), 0);
         ops_world_close(&w);
         arena_done(&a);

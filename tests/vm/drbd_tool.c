@@ -60,7 +60,7 @@ static int gi(char **argv)
         char out[DRBD_GI_SIZE];
         enum drbd_seed seed = strcmp(argv[3], "winner") == 0 ? DRBD_SEED_WINNER : DRBD_SEED_DAY0;
         if (!drbd_gi_valid(argv[4]) || !drbd_gi_valid(argv[5])) return 1;
-        if (drbd_seed_gi(gen_of(argv[2]), seed, true, argv[4], argv[5], out)) puts(out);
+        if (drbd_seed_gi(seed, argv[4], argv[5], out)) puts(out);
         return 0;
 }
 

@@ -1,4 +1,4 @@
-"""DRBD 9 on three kernels, asked for by REST only; its modules are built by hand (tests/vm/run --drbd-module DIR). Two replicas and a
+"""DRBD 9 on three kernels, asked for by REST and CLI only; its modules are built by hand (tests/vm/run --drbd-module DIR). Two replicas and a
 tie breaker by the default layers, two volumes beside a second resource, written all the time by a program whose writes depend on each
 other (tests/vm/writer.c). Nodes lose power, come back while no controller is there, the tie breaker is lost and made anew, a third replica
 joins later, disks are removed, added and migrated, volumes grow, snapshots of both resources are taken under the writes, satellites and
@@ -8,10 +8,11 @@ import functools
 import json
 import re
 import socket
+import subprocess
 import time
 
 import rig
-from lib_e2e import Cluster, wait_for
+from lib_e2e import BUILD, Cluster, Suite, wait_for
 from rig import TOP, Guest, Satellite
 
 MIB = 1024  # KiB
@@ -136,6 +137,13 @@ class Bed:
     def toggle(self, name, node, operation, **more):
         return self.rest.call('PUT', f'/v1/resource-definitions/{name}/resources/{node}/toggle-disk',
                               {'operation': operation, **more}).ok()
+
+    def cli(self, *words, code=0):
+        done = subprocess.run([str(BUILD / 'outrigger'), '--controllers', self.cluster.address('c1'), '--no-utf8', *words],
+                              capture_output=True, text=True, timeout=300)
+        print(''.join(f'    {line}\n' for line in (f'$ outrigger {" ".join(words)}\n' + done.stdout + done.stderr).splitlines()), end='')
+        assert done.returncode == code, (words, done.returncode, done.stdout, done.stderr)
+        return done.stdout + done.stderr
 
     def view(self, name):
         return {r['node_name']: r for r in self.rest.get(f'/v1/view/resources?resources={name}').ok().json}
@@ -536,7 +544,8 @@ def rolled_back(bed):
 
 
 def split(bed):
-    """Two nodes that were apart and both wrote, without quorum: shown as split brain, resolved by naming the one whose data goes."""
+    """Two nodes that did not see one another have both written, without quorum: shown as split brain by API and CLI, ended by the CLI. The
+    other resources, which have quorum, go on meanwhile."""
     one, two, _ = bed.guests
     bed.define('torn', (16 * MIB,), {'DrbdOptions/Resource/quorum': 'off'})
     for node in (one, two):
@@ -544,33 +553,76 @@ def split(bed):
                       {'resource': {'props': {'StorPoolName': 'thin'}}}).ok()
     bed.agree('torn')
     device = bed.view('torn')[one.name]['volumes'][0]['device_path']
-    two.link(False)
-    wait_for('them to be apart', lambda: all(c != 'Connected' for g in (one, two) for p, (c, _) in bed.told(g, 'torn')[2].items()
-                                             if p in (one.name, two.name)), WAIT_S, 0.5)
+
+    def sides():
+        return [bed.told(g, 'torn')[2][p.name][0] for g, p in ((one, two), (two, one))]
     for guest in (one, two):
-        guest.run(f'echo "{guest.name} wrote" | dd of={device} bs=4k conv=sync,notrunc oflag=direct seek=7 2>/dev/null')
-    two.link(True)
-
-    def torn():
-        return [bed.told(g, 'torn')[2].get(p.name, ('',))[0] for g, p in ((one, two), (two, one))]
-    wait_for('split brain', lambda: 'StandAlone' in torn(), WAIT_S, 0.5)
-    bed.online(two)
+        guest.isolated(True)
+    wait_for('them to be apart', lambda: 'Connected' not in sides(), WAIT_S, 0.5)
+    bed.goes_on(one)
     bed.agree('torn', settled=False)
-    print(f'  {one.name} and {two.name}: {torn()}')
-    return device
+    for guest in (one, two):
+        guest.run(f'echo "{guest.name} wrote" | dd of={device} bs=4k conv=sync,notrunc,fsync seek={guest.number} 2>/dev/null; udevadm settle')
+    for guest in (one, two):
+        guest.isolated(False)
+    wait_for('DRBD to find out', lambda: 'StandAlone' in sides(), WAIT_S, 0.5)
+    print(f'  {one.name} and {two.name}: {sides()}')
+    bed.agree('torn', settled=False)
+
+    def told_of():
+        found = [x for r in bed.view('torn').values() for v in r['volumes'] for x in v.get('reports', [])]
+        return any('split brain' in x['message'] and 'resolve torn' in x['correction'] for x in found)
+    wait_for('the API to say so', told_of, WAIT_S, 0.5)
+    shown = bed.cli('resource', 'resolve', 'torn')
+    assert 'StandAlone' in shown and 'split brain' in shown and '--keep' in shown, shown
+    two.run(f'sleep 3600 <>{device} >/dev/null 2>&1 & echo $! >/run/user.pid')
+    wait_for('it to be in use', lambda: bed.view('torn')[two.name]['state'].get('in_use'), WAIT_S, 0.5)
+    said = bed.cli('resource', 'resolve', 'torn', '--keep', one.name, code=10)
+    assert 'in use' in said, said
+    two.run('kill $(cat /run/user.pid)')
+    wait_for('nobody to use it', lambda: not bed.view('torn')[two.name]['state'].get('in_use'), WAIT_S, 0.5)
+    began = time.monotonic()
+    bed.cli('resource', 'resolve', 'torn', '--keep', one.name)
+    bed.agree('torn')
+    print(f'  joined {time.monotonic() - began:.0f} s after that, {bed.received(two, "torn")} KiB received')
+    wait_for('no trouble to be left', lambda: not told_of() and 'split brain' not in bed.cli('resource', 'resolve', 'torn'), WAIT_S, 1)
+    for guest in (one, two):
+        assert guest.run(f'dd if={device} bs=4k skip={one.number} count=1 iflag=direct 2>/dev/null | tr -d "\\0"').strip() == f'{one.name} wrote'
+        assert guest.run(f'dd if={device} bs=4k skip={two.number} count=1 iflag=direct 2>/dev/null | tr -d "\\0"').strip() == ''
+        guest.run('udevadm settle')
+    bed.goes_on(one)
+    bed.rest.call('DELETE', '/v1/resource-definitions/torn').ok()
 
 
-STEPS = (('made: two volumes, tie breaker, quorum, no initial sync', made),
-         ('a replica lost under writes, back without a controller', secondary_lost),
-         ('a third replica joins later', joined_later),
-         ('snapshot of two resources under writes', snapshot),
-         *((f'a satellite dies at {p}', functools.partial(satellite_dies, point=p)) for p in HELD),
-         ('the controller dies while I/O is suspended', controller_dies),
-         ('rolled back', rolled_back),
-         ('disks toggled and migrated under writes', toggled),
-         ('grown online', grown),
-         ('the node that writes lost, its writes kept', primary_lost),
-         ('tie breaker lost and made anew', breaker_lost))
+# name, what it does, what has to be done before
+STEPS = (('made: two volumes, tie breaker, quorum, no initial sync', made, None),
+         ('a replica lost under writes, back without a controller', secondary_lost, made),
+         ('a third replica joins later', joined_later, made),
+         ('snapshot of two resources under writes', snapshot, made),
+         *((f'a satellite dies at {p}', functools.partial(satellite_dies, point=p), made) for p in HELD),
+         ('the controller dies while I/O is suspended', controller_dies, made),
+         ('rolled back', rolled_back, snapshot),
+         ('disks toggled and migrated under writes', toggled, joined_later),
+         ('grown online', grown, made),
+         ('split brain, resolved by the CLI', split, made),
+         ('the node that writes lost, its writes kept', primary_lost, made),
+         ('tie breaker lost and made anew', breaker_lost, made))
+
+
+def chosen(only):
+    """The steps with one of these texts in their names, and those that must come before."""
+    steps = {fn for name, fn, _ in STEPS if not only or any(text in 'drbd9: ' + name for text in only)}
+    for _, fn, before in reversed(STEPS):
+        if fn in steps and before is not None:
+            steps.add(before)
+    return steps
+
+
+def step_and_look(bed, step):
+    """After each step the API says of every resource what the nodes say."""
+    step(bed)
+    for rd in bed.rest.get('/v1/resource-definitions').ok().json:
+        bed.agree(rd['name'], settled=False)
 
 
 def tell(bed):
@@ -589,9 +641,13 @@ def run(suite, work, image, everything):
         return
     try:
         began = time.monotonic()
-        for name, step in STEPS:
+        steps = chosen(getattr(suite, 'only', []))
+        for name, step, _ in STEPS:
             before = suite.failed
-            suite.check('drbd9: ' + name, step, bed)
+            if step not in steps:
+                suite.skipped += 1
+                continue
+            Suite.check(suite, 'drbd9: ' + name, step_and_look, bed, step)
             print(f'  {time.monotonic() - began:.0f} s')
             if suite.failed > before:
                 tell(bed)

@@ -9,6 +9,11 @@
 #define AL_STRIPE_KIB 32
 #define AL_KIB_MAX (UINT64_C(1) << 20)
 #define BM_BLOCK_MAX (1 << 20)
+#define DRBD_HISTORY_IDS 32
+/* Of a superblock's flags. */
+#define MDF_CONSISTENT 0x01u
+#define MDF_WAS_UP_TO_DATE 0x10u
+#define MDF_AL_CLEAN 0x80u
 
 static uint64_t align_up(uint64_t n, uint64_t to) { return (n + to - 1) / to * to; }
 
@@ -112,16 +117,34 @@ int drbd_seed_pick(const struct drbd_seed_input *in, enum drbd_seed *ret, struct
                 in->day0 == NULL ? "missing" : "no generation id (16 hexadecimal digits)");
 }
 
-/* drbdmeta of DRBD 9 keeps one current id and one set of flags for all slots, and sets them with each: empty fields leave them alone. */
-bool drbd_seed_gi(enum drbd_gen gen, enum drbd_seed seed, bool own, const char *day0, const char *fresh,
-        char out[DRBD_GI_SIZE])
+bool drbd_seed_gi(enum drbd_seed seed, const char *day0, const char *fresh, char out[DRBD_GI_SIZE])
 {
-        const char *flags = gen == DRBD_GEN_84 ? "1:1:0:0:0:0" : "1:1"; /* consistent, was up to date */
-        if (seed == DRBD_SEED_NONE || (!own && (gen == DRBD_GEN_84 || seed == DRBD_SEED_DAY0))) return false;
-        if (!own) snprintf(out, DRBD_GI_SIZE, ":%s", day0);
-        else if (seed == DRBD_SEED_DAY0) snprintf(out, DRBD_GI_SIZE, "%s:0:0:0:%s", day0, flags);
+        static const char flags[] = "1:1:0:0:0:0"; /* consistent, was up to date */
+        if (seed == DRBD_SEED_NONE) return false;
+        if (seed == DRBD_SEED_DAY0) snprintf(out, DRBD_GI_SIZE, "%s:0:0:0:%s", day0, flags);
         else snprintf(out, DRBD_GI_SIZE, "%s:%s:0:0:%s", fresh, day0, flags);
         return true;
+}
+
+/* Each slot of the winner begins at day0, also those of nodes that come later. */
+void drbd_seed_dump(enum drbd_seed seed, unsigned slots, const char *day0, const char *fresh, struct buf *out)
+{
+        bool winner = seed == DRBD_SEED_WINNER;
+        if (seed == DRBD_SEED_NONE) return;
+        buf_printf(out, "version \"v09\";\nmax-peers %u;\nnode-id -1;\ncurrent-uuid 0x%s;\nflags 0x%08X;\n",
+                slots, winner ? fresh : day0, MDF_CONSISTENT | MDF_WAS_UP_TO_DATE | MDF_AL_CLEAN);
+        for (unsigned i = 0; i < DRBD_NODE_IDS; i++)
+                buf_printf(out,
+                        "peer[%u] { bitmap-index -1; bitmap-uuid 0x%s; bitmap-dagtag 0x%016X; flags 0x%08X; "
+                        "}\n",
+                        i, winner ? day0 : "0000000000000000", 0, 0);
+        buf_put_str(out, "history-uuids {");
+        for (unsigned i = 0; i < DRBD_HISTORY_IDS; i++) buf_printf(out, " 0x%016X;", 0);
+        buf_printf(out,
+                " }\nla-size-sect 0;\nbm-byte-per-bit %u;\ndevice-uuid 0x%016X;\nla-peer-max-bio-size 0;\n"
+                "al-stripes 1;\nal-stripe-size-4k %u;\n",
+                DRBD_BM_BLOCK_DEFAULT, 0, AL_STRIPE_KIB / 4);
+        for (unsigned i = 0; i < slots; i++) buf_printf(out, "bitmap[%u] {\n}\n", i);
 }
 
 /* ---- who is in it ---- */

@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "wire/base/buf.h"
 #include "wire/base/err.h"
 
 enum drbd_gen { DRBD_GEN_9, DRBD_GEN_84 };
@@ -67,11 +68,14 @@ struct drbd_seed_input {
 };
 /* E_NOT_FOUND: day0 is needed and is not there (or is not such an id); f says so. */
 int drbd_seed_pick(const struct drbd_seed_input *in, enum drbd_seed *ret, struct fail *f) MUST_USE;
-/* The argument of drbdmeta set-gi for one slot (8.4 has one: own), or false: that slot is left alone.
- * fresh: 16 random digits, the winner's. */
+/* For 8.4, which has one slot: the argument of drbdmeta set-gi, or false: the ids are left alone. fresh: 16 random digits, the
+ * winner's. */
 #define DRBD_GI_SIZE 80
-bool drbd_seed_gi(enum drbd_gen gen, enum drbd_seed seed, bool own, const char *day0, const char *fresh,
-        char out[DRBD_GI_SIZE]);
+bool drbd_seed_gi(enum drbd_seed seed, const char *day0, const char *fresh, char out[DRBD_GI_SIZE]);
+/* For DRBD 9, whose 32 slots would need as many calls: a dump with these ids and an empty bitmap for drbdmeta restore-md, which
+ * writes them at once and leaves the bitmaps as create-md made them. Nothing for DRBD_SEED_NONE. slots: those of create-md. */
+void drbd_seed_dump(
+        enum drbd_seed seed, unsigned slots, const char *day0, const char *fresh, struct buf *out);
 bool drbd_gi_valid(const char *gi);
 
 /* ---- who is in it ---- */
