@@ -418,13 +418,17 @@ def take(bed, snap):
         {'resource_name': 'data', 'name': snap}, {'resource_name': 'more', 'name': snap}]})
 
 
-def restore(bed, snap):
-    for name in ('data', 'more'):
-        copy = f'copy-{name}'
-        bed.rest.call('POST', '/v1/resource-definitions', {'resource_definition': {'name': copy, 'props': QUICK}}).ok()
-        for what in ('snapshot-restore-volume-definition', 'snapshot-restore-resource'):
-            bed.rest.call('POST', f'/v1/resource-definitions/{name}/{what}/{snap}', {'to_resource': copy}).ok()
-        bed.agree(copy)
+def snapshot(bed):
+    """Of three volumes of two resources, under writes, which go on."""
+    one = bed.guests[0]
+    before = bed.acked(one)[0]
+    began = time.monotonic()
+    take(bed, 's1').ok()
+    taken_s = time.monotonic() - began
+    after, worst = bed.goes_on(one)
+    bed.bounds, bed.taken = (before, after), None
+    print(f'  taken within {taken_s:.1f} s; {before} blocks before, {after} after; the slowest write took {worst} ms')
+    not_held(bed)
 
 
 def copied(bed):
@@ -433,24 +437,27 @@ def copied(bed):
     return [f'/dev/drbd{layer["data"]["minor_number"]}' for vds in minors for vd in vds for layer in vd['layer_data'] if 'data' in layer]
 
 
-def snapshot(bed):
-    """Of three volumes of two resources, under writes: of one moment, the same on both nodes."""
+def restored(bed):
+    """Resources of what was taken: of one moment, the same on both nodes, up to date without a sync."""
     one, two, _ = bed.guests
-    before = bed.acked(one)[0]
     began = time.monotonic()
-    take(bed, 's1').ok()
-    print(f'  taken within {time.monotonic() - began:.1f} s')
-    after, worst = bed.goes_on(one)
-    restore(bed, 's1')
-    sums = {}
+    for name in ('data', 'more'):
+        bed.rest.call('POST', '/v1/resource-definitions', {'resource_definition': {'name': f'copy-{name}', 'props': QUICK}}).ok()
+        for what in ('snapshot-restore-volume-definition', 'snapshot-restore-resource'):
+            bed.rest.call('POST', f'/v1/resource-definitions/{name}/{what}/s1', {'to_resource': f'copy-{name}'}).ok()
+        bed.agree(f'copy-{name}')
+    print(f'  restored after {time.monotonic() - began:.0f} s')
+    sums, backings = {}, ['/dev/vg0/copy-data_00000', '/dev/vg0/copy-data_00001', '/dev/vg0/copy-more_00000']
+    before, after = bed.bounds
     for guest in (one, two):
-        last = bed.check(guest, ['/dev/vg0/copy-data_00000', '/dev/vg0/copy-data_00001', '/dev/vg0/copy-more_00000'])
+        last = bed.check(guest, backings)
         assert before <= min(last) and max(last) <= after, (before, last, after)
-        sums[guest.name] = guest.run('for d in copy-data_00000 copy-data_00001 copy-more_00000; do head -c 1M /dev/vg0/$d | sha256sum; done')
+        sums[guest.name] = guest.run(f'for d in {" ".join(backings)}; do head -c 1M $d | sha256sum; done')
+        assert all(bed.received(guest, f'copy-{name}') == 0 for name in ('data', 'more')), 'a sync of what is the same'
     assert sums[one.name] == sums[two.name], sums
     assert bed.check(two, copied(bed)) == last
     bed.taken = last
-    print(f'  {before} blocks before, {last} in the snapshots on both nodes, {after} after; the slowest write took {worst} ms')
+    print(f'  {before} blocks before, {last} in the snapshots on both nodes, {after} after')
     for name in ('copy-data', 'copy-more'):
         bed.adjusted(name)
         bed.rest.call('DELETE', f'/v1/resource-definitions/{name}').ok()
@@ -533,7 +540,9 @@ def rolled_back(bed):
         bed.rest.call('POST', f'/v1/resource-definitions/{name}/snapshot-rollback/s1', {}).ok()
         bed.agree(name)
         print(f'  {name} rolled back after {time.monotonic() - began:.0f} s')
-    assert bed.check(two) == bed.taken, bed.taken
+    last = bed.check(two)
+    assert bed.bounds[0] <= min(last) and max(last) <= bed.bounds[1] and bed.taken in (None, last), (bed.bounds, bed.taken, last)
+    print(f'  {last} after rolling back')
     bed.adjusted()
     bed.write(two)
     bed.goes_on(two)
@@ -599,6 +608,7 @@ STEPS = (('made: two volumes, tie breaker, quorum, no initial sync', made, None)
          ('a replica lost under writes, back without a controller', secondary_lost, made),
          ('a third replica joins later', joined_later, made),
          ('snapshot of two resources under writes', snapshot, made),
+         ('restored', restored, snapshot),
          *((f'a satellite dies at {p}', functools.partial(satellite_dies, point=p), made) for p in HELD),
          ('the controller dies while I/O is suspended', controller_dies, made),
          ('rolled back', rolled_back, snapshot),
