@@ -413,7 +413,7 @@ static void each_seen(struct drbd_resource *r, bool drop)
 
 void drbd_events_restart(struct drbd_events *e)
 {
-        e->complete = false;
+        e->complete = e->missed = false;
         for (uint32_t i = 0; i < e->resources_n; i++) each_seen(e->resources[i], false);
 }
 
@@ -457,6 +457,10 @@ int drbd_events_line(struct drbd_events *e, const char *line, size_t n, const ch
         if (word.n > 0 && word.p[0] >= '0' && word.p[0] <= '9') word = next_word(&p, end); /* --timestamps */
         while (ev < EV_N && !is(word, event_names[ev])) ev++;
         struct span object = next_word(&p, end);
+        if (is(word, "-") && is(object, "skipped")) {
+                e->missed = true;
+                return 0;
+        }
         if (ev == EV_N || object.n == 0) return refuse(f, E_PROTOCOL, line, n);
         if (ev == EV_EXISTS && is(object, "-")) {
                 end_of_dump(e);

@@ -4,6 +4,8 @@
  * quorum, no scores, and call the peer "peer" with node id 0. Both are taken. Keys, objects and states that are not known are no
  * errors: newer versions may bring them. A line that is none at all is one, and changes nothing.
  *
+ * "- skipped N" says that events were lost on their way from the kernel: what is known may be old. Who reads asks anew.
+ *
  * A new process begins with what exists, ended by "exists -". drbd_events_restart() before it: what is not among that is dropped
  * then, and until then the old state stands.
  *
@@ -66,6 +68,7 @@ struct drbd_events {
         struct drbd_resource **resources; /* by name */
         uint32_t resources_n;
         bool complete; /* "exists -" has come: what is not here is not there */
+        bool missed;   /* events were lost since drbd_events_restart() */
 };
 
 /* Zero-initialised is valid and empty. */

@@ -78,7 +78,7 @@ static void fails(struct drbd_watch *w, const char *what, const char *why)
 static void on_exit_(uv_process_t *p, int64_t status, int signal_number)
 {
         struct drbd_watch *w = p->data;
-        if (!w->closing) {
+        if (!w->closing && !w->events.missed) {
                 char why[80];
                 snprintf(why, sizeof why, "Status %lld, signal %d.", (long long)status, signal_number);
                 fails(w, "drbdsetup has ended.", why);
@@ -102,6 +102,7 @@ static void take_line(struct drbd_watch *w)
                 fails(w, "a line is not understood.", f.text);
                 return;
         }
+        if (w->events.missed) end_process(w, SIGTERM); /* the next one begins with what exists */
         if (!w->events.complete) return;
         if (!was) {
                 w->backoff_s = 0;

@@ -111,6 +111,8 @@ struct plan {
 /* E_TOO_LARGE when the arena is too small; nothing else fails. */
 int plan_resource(const struct plan_input *in, struct arena *a, struct plan *ret) MUST_USE;
 
+/* Is held I/O to go on? That needs no look at devices, which may take long. */
+bool plan_lets_go(const struct plan_input *in);
 /* Are its disks to be left alone? */
 bool plan_skips_disk(const struct sat_rsc *r);
 /* Has the wanted volume a backing device on this node? */

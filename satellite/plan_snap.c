@@ -34,14 +34,24 @@ static void add_hold(struct planner *p, enum step_kind kind, uint64_t group, con
         s->saga = saga;
 }
 
+/* The same, unless this node has given it up. */
+static const char *hold_to_keep(const struct plan_input *in)
+{
+        const char *wanted = wanted_hold(in);
+        return wanted != NULL && uuid_same(wanted, in->given_up) ? NULL : wanted;
+}
+
+bool plan_lets_go(const struct plan_input *in)
+{
+        /* of a resource that goes nothing is left that could hold */
+        return in->want != NULL && in->held != NULL && !uuid_same(in->held, hold_to_keep(in));
+}
+
 void plan_hold(struct planner *p)
 {
         const struct plan_input *in = p->in;
-        const char *wanted = wanted_hold(in);
-        if (in->want == NULL) return; /* nothing is left that could hold */
-        if (wanted != NULL && uuid_same(wanted, in->given_up)) wanted = NULL;
-        if (in->held != NULL && !uuid_same(in->held, wanted))
-                add_hold(p, STEP_LET_GO, GROUP_LET_GO, in->held);
+        const char *wanted = hold_to_keep(in);
+        if (plan_lets_go(in)) add_hold(p, STEP_LET_GO, GROUP_LET_GO, in->held);
         if (wanted != NULL && !uuid_same(in->held, wanted)) add_hold(p, STEP_HOLD, GROUP_SNAP, wanted);
 }
 

@@ -228,9 +228,19 @@ static bool touches(const struct plan *p)
         return false;
 }
 
+/* Held I/O does not wait for a look at devices either before it goes on. Where that fails the plan has it once more. */
+static void let_go_first(struct run *r)
+{
+        struct trouble later;
+        if (!plan_lets_go(&r->in) || hold_set(r->in.want, false, &later) != 0) return;
+        r->in.held = NULL;
+        r->steps_done++;
+}
+
 void run_resource(struct run *r)
 {
         struct plan plan, after;
+        let_go_first(r);
         r->err = observe_resource(&r->in, &r->arena);
         if (r->err == 0) r->err = plan_resource(&r->in, &r->arena, &plan);
         if (r->err != 0) return;

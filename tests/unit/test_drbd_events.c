@@ -134,6 +134,8 @@ static void test_garbage(void **state)
                 "exists helper name:d helper:split-brain",
                 "rename resource name:d",
                 "change device name:d volume:0 disk:\001bad",
+                "- lost 1",
+                "skipped 1",
                 "bash: drbdsetup: command not found",
                 "could not connect to 'drbd' generic netlink family",
         };
@@ -154,6 +156,11 @@ static void test_garbage(void **state)
         const struct drbd_resource *r = drbd_events_find(&e, "d");
         assert_true(e.resources_n == 1 && r->devices_n == 1 && r->peers_n == 1);
         assert_string_equal(drbd_device_find(r, 0)->disk, "UpToDate");
+        assert_false(e.missed);
+        assert_ok(drbd_events_line(&e, "- skipped 12", 12, NULL, &f)); /* lost on the way from the kernel */
+        assert_true(e.missed && e.complete);
+        drbd_events_restart(&e);
+        assert_false(e.missed);
         assert_int_equal(drbd_troubles(r), DRBD_FINE);
         drbd_events_done(&e);
 }

@@ -219,6 +219,22 @@ static void test_nonsense(void **state)
         bed_close(&b);
 }
 
+/* Events were lost, as when the node is busy: it is asked anew, and that is no failure. */
+static void test_missed(void **state)
+{
+        struct bed b;
+        bed_open(&b, "test $(wc -l <count) = 1 || { echo 'exists resource name:late role:Primary'; echo "
+                     "'exists -'; sleep 1000; }\n"
+                     "echo '" DATA "'; echo 'exists -'; sleep 0.2; echo '- skipped 1'; exec sleep 1000");
+        assert_true(wait_until(&b, &b.seen.all, 1));
+        assert_non_null(drbd_watch_find(b.watch, "data"));
+        for (unsigned more = 1; b.seen.all < 10 && drbd_watch_find(b.watch, "late") == NULL; more++)
+                assert_true(wait_until(&b, &b.seen.all, 1 + more));
+        assert_null(drbd_watch_find(b.watch, "data")); /* it had gone unseen */
+        assert_int_equal(b.seen.failures, 0);
+        bed_close(&b);
+}
+
 /* It cannot be run at all, or is closed while it waits to be started again. */
 static void test_no_program(void **state)
 {
@@ -233,6 +249,6 @@ int main(void)
 {
         const struct CMUnitTest tests[] = { cmocka_unit_test(test_super), cmocka_unit_test(test_proc),
                 cmocka_unit_test(test_runs), cmocka_unit_test(test_ends), cmocka_unit_test(test_nonsense),
-                cmocka_unit_test(test_no_program) };
+                cmocka_unit_test(test_missed), cmocka_unit_test(test_no_program) };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }

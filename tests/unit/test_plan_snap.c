@@ -1,8 +1,14 @@
 /* Snapshots in the planner: what is done in each phase of a saga, and a satellite that ends between any two steps. */
 #include "tests/lib/test.h"
 
+#include <fcntl.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "satellite/exec.h"
 #include "satellite/hold.h"
 #include "satellite/plan.h"
+#include "satellite/run.h"
 #include "wire/codec/codec.h"
 
 #define RSC "aaaaaaaa-0000-4000-8000-000000000001"
@@ -15,9 +21,12 @@ static const struct plan_pool pools[] = { { "thin", provider_kind_FILE_THIN, "/p
 
 /* A layer that can hold, for the tests that ask for it. */
 static bool fake_held;
+static char looked[64]; /* a file that is there when somebody has looked at devices */
+static bool fake_after_look;
 static int fake_set(const struct sat_rsc *r, bool hold, struct trouble *t)
 {
         fake_held = hold;
+        fake_after_look = access(looked, F_OK) == 0;
         return 0;
 }
 static const struct hold_layer fake = { "NVME", fake_set };
@@ -322,6 +331,39 @@ static void test_ends_anywhere(void **state)
         }
 }
 
+/* A look at devices may take long: held I/O goes on before it. Holding comes after it. */
+static void test_lets_go_first(void **state)
+{
+        char dir[] = "/tmp/test_plan_snap-XXXXXX", path[64], text[200];
+        for (unsigned on = 0; on < 2; on++) {
+                struct world w;
+                struct run r;
+                (void)strcpy(dir, "/tmp/test_plan_snap-XXXXXX");
+                assert_non_null(mkdtemp(dir));
+                snprintf(looked, sizeof looked, "%s/looked", dir);
+                snprintf(path, sizeof path, "%s/lvs", dir);
+                snprintf(text, sizeof text, "#!/bin/sh\n: >%s\n", looked);
+                int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0755);
+                assert_true(fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text));
+                close(fd);
+                exec_set_path(dir);
+                world_init(&w, "thick", true);
+                hold(&w, on == 1);
+                fake_held = on == 0;
+                w.in.held = on == 0 ? SAGA : NULL;
+                assert_ok(run_init(&r, &w.in));
+                run_resource(&r);
+                assert_int_equal(access(looked, F_OK), 0);
+                assert_int_equal(fake_held, on == 1);
+                assert_int_equal(fake_after_look, on == 1);
+                assert_int_equal(r.in.held != NULL, on == 1);
+                run_done(&r);
+                world_done(&w);
+                assert_true(unlink(looked) == 0 && unlink(path) == 0 && rmdir(dir) == 0);
+        }
+        exec_set_path(NULL);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
@@ -331,6 +373,7 @@ int main(void)
                 cmocka_unit_test(test_from_snapshot),
                 cmocka_unit_test(test_layers),
                 cmocka_unit_test(test_ends_anywhere),
+                cmocka_unit_test(test_lets_go_first),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -12,7 +12,7 @@ import subprocess
 import time
 
 import rig
-from lib_e2e import BUILD, Cluster, Suite, wait_for
+from lib_e2e import BUILD, Cluster, Rest, Suite, wait_for
 from rig import TOP, Guest, Satellite
 
 MIB = 1024  # KiB
@@ -24,6 +24,14 @@ SIZE, MORE = 48 * MIB, 64 * MIB
 WAIT_S = 600  # without KVM, on a busy machine; how long is not judged but where the text says so
 DEVICES = ('/dev/drbd1000', '/dev/drbd1001', '/dev/drbd1002')  # of data: two volumes, of more: one
 QUICK = {'DrbdOptions/Net/ping-int': '3', 'DrbdOptions/Net/connect-int': '3'}
+
+
+class FreshRest(Rest):
+    """A connection for each call: between two calls minutes may pass."""
+
+    def call(self, *args, **kwargs):
+        self.close()
+        return super().call(*args, **kwargs)
 
 
 class Promotions:
@@ -76,7 +84,7 @@ class Bed:
         for guest in self.guests:
             guest.start()
         self.cluster = Cluster(controllers=1, satellites=0)
-        self.rest = self.cluster.rest('c1', timeout_s=300)
+        self.rest = FreshRest(self.cluster.address('c1'), timeout_s=300)
         for guest in self.guests:
             guest.wait_ready()
         with concurrent.futures.ThreadPoolExecutor() as pool:
@@ -175,19 +183,24 @@ class Bed:
                        for c in r['connections']})
 
     def agree(self, name, settled=True, guests=None):
-        """API and nodes say the same; settled: and everyone who is there is connected, and every disk is up to date."""
+        """API and nodes say the same; settled: and everyone who is there is connected, and every disk is up to date. The nodes, which are
+        slow, are asked when the API says that it is so far."""
         last = {}
 
         def same():
             live = [g for g in guests or self.guests if g.process is not None]
             view = self.view(name)
+            api = {g.name: self.shown(view[g.name]) for g in live if g.name in view}
+            if settled and not (api and all(self.is_settled(state) for state in api.values())):
+                last.update({node: ('not asked', state) for node, state in api.items()})
+                return False
             for g in live:
-                last[g.name] = (self.told(g, name), self.shown(view[g.name]) if g.name in view else {})
+                last[g.name] = (self.told(g, name), api.get(g.name, {}))
             if any(node != api for node, api in last.values()):
                 return False
             return not settled or all(self.is_settled(state) for state, _ in last.values() if state)
         try:
-            wait_for(f'{name}: the API to say what the nodes say', same, WAIT_S, 0.5)
+            wait_for(f'{name}: the API to say what the nodes say', same, WAIT_S, 1)
         except TimeoutError as e:
             raise AssertionError(f'{e}: {last}') from e
         print(f'  {name}: {({n: s for n, (s, _) in last.items()})}')
@@ -300,7 +313,6 @@ def secondary_lost(bed):
     assert 0 < got < SIZE, got
     bed.goes_on(one)
     bed.cluster.start('c1')
-    bed.rest.close()
     wait_for('the controller', lambda: bed.cluster.serves('c1'), WAIT_S, 0.5)
     bed.online(two)
     bed.agree('data')
@@ -519,7 +531,6 @@ def controller_dies(bed):
     print(f'  the controller killed while I/O was suspended: it went on after {time.monotonic() - began:.0f} s')
     assert time.monotonic() - began < 180
     bed.cluster.start('c1')
-    bed.rest.close()
     wait_for('the controller', lambda: bed.cluster.serves('c1'), WAIT_S, 0.5)
     not_held(bed)
     for guest in bed.guests:
