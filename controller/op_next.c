@@ -1,7 +1,5 @@
-/* What the next release could add, built with --enable-next-level only: a command with a table, reads of an index that
- * came with the level, and of a field on its way to the satellite and back. */
+/* What the next release could add, built with --enable-next-level only: a command with a table (view_next.c: its reads). */
 #include "controller/op_internal.h"
-#include "controller/view_internal.h"
 
 void op_next_mark(struct op *op)
 {
@@ -9,28 +7,4 @@ void op_next_mark(struct op *op)
         SET(&m, next_mark, name, op->params[0]);
         row_put(op->tx, &next_mark_type, &m);
         op_rc(op, RC_MODIFIED, "Mark '%s' is kept.", m.name);
-}
-
-void view_next_marks(struct view *v)
-{
-        struct view_list l;
-        struct next_mark m;
-        list_open(&l, v, &next_mark_type, NULL, 0);
-        while (list_next(&l, &m))
-                if (list_admits(&l)) list_put(&l, &next_mark_type, &m);
-        list_close(&l);
-}
-
-void view_next_uuid(struct view *v)
-{
-        struct idx_next_uuid key = { .uuid = v->params[0] }, row;
-        if (view_row(v, &idx_next_uuid_type, &key, v->arena, &row)) view_obj(v, &idx_next_uuid_type, &row);
-        else view_refuse(v, RC_FAIL_NOT_FOUND_NODE, "No node has that uuid.");
-}
-
-void view_next_note(struct view *v)
-{
-        struct obs_node key = { .node_name = v->params[0] }, row;
-        if (view_observed(v, &obs_node_type, &key, v->arena, &row)) view_obj(v, &obs_node_type, &row);
-        else view_refuse(v, RC_FAIL_NOT_FOUND_NODE, "Nothing is known of that node.");
 }
