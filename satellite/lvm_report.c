@@ -1,9 +1,10 @@
 #include "satellite/lvm_report.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "satellite/lines.h"
 
 #define MARK_PREFIX "outrigger:"
 #define FIELDS_MAX 16
@@ -23,31 +24,12 @@ bool lvm_name_valid(const char *name, size_t n)
 
 /* ---- lines ---- */
 
-/* Splits at '|' in place. False unless there are exactly n fields. */
 static bool split(char *line, char *fields[], unsigned n)
 {
-        unsigned k = 0;
-        while (*line == ' ' || *line == '\t') line++;
-        for (char *p = line;; p = NULL) {
-                char *f = p != NULL ? p : fields[k - 1] + strlen(fields[k - 1]) + 1;
-                if (k == n) return false;
-                fields[k++] = f;
-                char *bar = strchr(f, '|');
-                if (bar == NULL) break;
-                *bar = '\0';
-        }
-        return k == n;
+        return line_split(line + strspn(line, " \t"), '|', fields, n);
 }
 
-static bool number(const char *s, uint64_t *ret)
-{
-        char *end;
-        if (*s < '0' || *s > '9') return false;
-        errno = 0;
-        unsigned long long v = strtoull(s, &end, 10);
-        *ret = v;
-        return errno == 0 && *end == '\0' && v <= SIZE_KIB_MAX * 1024;
-}
+static bool number(const char *s, uint64_t *ret) { return line_number(s, SIZE_KIB_MAX * 1024, ret); }
 
 static bool percent(const char *s, double *ret)
 {
@@ -95,41 +77,11 @@ static bool parse_vg(char *line, void *row)
                ret->free_bytes <= ret->size_bytes;
 }
 
-static uint32_t lines_in(const char *text)
-{
-        uint32_t n = 1;
-        for (const char *p = text; (p = strchr(p, '\n')) != NULL; p++) n++;
-        return n;
-}
-
-/* Each line that is not blank becomes a row of size bytes. */
-static int parse_lines(const char *text, struct arena *a, size_t size, bool (*parse)(char *line, void *row),
-        void **ret, uint32_t *ret_n, const char **ret_line)
-{
-        uint8_t *rows = arena_array_try(a, lines_in(text), size);
-        if (rows == NULL) return E_TOO_LARGE;
-        *ret = rows;
-        *ret_n = 0;
-        for (size_t n; *text != '\0'; text += n + (text[n] == '\n')) {
-                n = strcspn(text, "\n");
-                if (strspn(text, " \t\r") >= n) continue;
-                char *line = arena_try(a, n + 1);
-                if (line == NULL) return E_TOO_LARGE;
-                memcpy(line, text, n);
-                if (!parse(line, rows + *ret_n * size)) {
-                        *ret_line = arena_strndup(a, text, MIN(n, (size_t)200));
-                        return E_PROTOCOL;
-                }
-                ++*ret_n;
-        }
-        return 0;
-}
-
 int lvm_parse_lvs(
         const char *text, struct arena *a, struct lvm_lv **ret, uint32_t *ret_n, const char **ret_line)
 {
         void *rows;
-        int err = parse_lines(text, a, sizeof **ret, parse_lv, &rows, ret_n, ret_line);
+        int err = lines_parse(text, a, sizeof **ret, parse_lv, &rows, ret_n, ret_line);
         if (err == 0) *ret = rows;
         return err;
 }
@@ -138,7 +90,7 @@ int lvm_parse_vgs(
         const char *text, struct arena *a, struct lvm_vg **ret, uint32_t *ret_n, const char **ret_line)
 {
         void *rows;
-        int err = parse_lines(text, a, sizeof **ret, parse_vg, &rows, ret_n, ret_line);
+        int err = lines_parse(text, a, sizeof **ret, parse_vg, &rows, ret_n, ret_line);
         if (err == 0) *ret = rows;
         return err;
 }

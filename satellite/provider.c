@@ -1,8 +1,10 @@
 #include "satellite/provider.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
+#include <unistd.h>
 
 static const struct provider *const providers[] = {
         &provider_diskless,
@@ -59,4 +61,35 @@ bool dev_is_volume(const struct dev *d, const char *vlm_uuid)
 {
         if (d->vlm_uuid == NULL || vlm_uuid == NULL) return true;
         return d->vlm_uuid[0] == '\0' || vlm_uuid[0] == '\0' || strcasecmp(d->vlm_uuid, vlm_uuid) == 0;
+}
+
+bool dev_is_owned(const struct dev *owner, const struct dev *d)
+{
+        return uuid_same(owner->uuid, d->uuid) && owner->volume_number == d->volume_number &&
+               dev_is_volume(owner, d->vlm_uuid);
+}
+
+int dev_not_ours(struct trouble *t, const struct dev *d, const struct dev *owner, const char *what,
+        const char *mark, const char *rename)
+{
+        trouble_set(t, E_EXISTS, TROUBLE_UUID, "%s does not belong to this volume.", what);
+        if (owner->uuid != NULL)
+                trouble_cause(t, "Its %s says: resource %s, volume %llu, uuid %s/%s; this volume's is %s/%s.",
+                        mark, owner->rsc_name, (unsigned long long)owner->volume_number, owner->uuid,
+                        owner->vlm_uuid != NULL ? owner->vlm_uuid : "-", d->uuid,
+                        d->vlm_uuid != NULL ? d->vlm_uuid : "-");
+        else
+                trouble_cause(
+                        t, "It has no %s of Outrigger's, and the satellite's state does not know it.", mark);
+        trouble_fix(t, "Nothing was done to it. %s if it is not needed; the satellite tries again.", rename);
+        return E_EXISTS;
+}
+
+int dev_flush(const struct dev *d, struct trouble *t)
+{
+        if (!d->attached || d->device_path == NULL) return 0;
+        int fd = open(d->device_path, O_RDONLY | O_CLOEXEC);
+        int err = fd < 0 || fsync(fd) != 0 ? errno : 0;
+        if (fd >= 0) close(fd);
+        return err == 0 ? 0 : trouble_errno(t, err, "Device %s cannot be flushed", d->device_path);
 }

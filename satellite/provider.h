@@ -134,6 +134,14 @@ int backing_id_of(const char *rsc_name, const struct sat_vlm *v, char out[BACKIN
 bool uuid_same(const char *a, const char *b);
 /* Is it the volume with that uuid, as far as both have one? Resource and number aside. */
 bool dev_is_volume(const struct dev *d, const char *vlm_uuid);
+/* Does its owner, as its mark says, want d? */
+bool dev_is_owned(const struct dev *owner, const struct dev *d);
+/* Explains that `what` at the place of d is not d's, by its mark (owner.uuid NULL: it has none). mark: what marks are here ("tag");
+ * rename: how to make room. Returns E_EXISTS. */
+int dev_not_ours(struct trouble *t, const struct dev *d, const struct dev *owner, const char *what,
+        const char *mark, const char *rename);
+/* What was written to the block device, if there is one, and is still in its cache, gets to the backing. 0 or negative. */
+int dev_flush(const struct dev *d, struct trouble *t);
 /* The same device? Owner aside. */
 bool dev_same_place(const struct dev *d, enum provider_kind kind, const char *place, const char *backing_id);
 

@@ -284,24 +284,6 @@ static int file_list(const char *place, struct arena *a, struct dev **ret, uint3
         return err;
 }
 
-static int not_ours(
-        struct trouble *t, const struct dev *d, const char *name, const struct dev *owner, bool marked)
-{
-        trouble_set(t, E_EXISTS, TROUBLE_UUID, "%s/%s does not belong to this volume.", d->place, name);
-        if (marked)
-                trouble_cause(t,
-                        "Its mark says: resource %s, volume %llu, uuid %s/%s; this volume's is %s/%s.",
-                        owner->rsc_name, (unsigned long long)owner->volume_number, owner->uuid,
-                        owner->vlm_uuid != NULL ? owner->vlm_uuid : "-", d->uuid,
-                        d->vlm_uuid != NULL ? d->vlm_uuid : "-");
-        else
-                trouble_cause(t, "The file carries no mark (" MARK_NAME
-                                 "), and the satellite's state does not know it.");
-        trouble_fix(t,
-                "Nothing was done to it. Move the file away if it is not needed; the satellite tries again.");
-        return E_EXISTS;
-}
-
 /* May this image be changed in d's name? by_size: one without a mark must have the size that it had last;
  * asked before it is removed, because then a mistake could not be made good. */
 static int check_owner(
@@ -310,11 +292,11 @@ static int check_owner(
         struct arena a = { 0 };
         struct dev owner = { 0 };
         bool marked = read_mark(fd, &a, &owner);
-        bool same = marked ? uuid_same(owner.uuid, d->uuid) && owner.volume_number == d->volume_number &&
-                                     dev_is_volume(&owner, d->vlm_uuid)
+        bool same = marked ? dev_is_owned(&owner, d)
                            : d->made && (!by_size || d->last_size_kib == 0 ||
                                                 d->last_size_kib == (uint64_t)st->st_size / 1024);
-        int err = same ? 0 : not_ours(t, d, name, &owner, marked);
+        const char *path = full_path(&a, d->place, name);
+        int err = same ? 0 : dev_not_ours(t, d, &owner, path, "mark (" MARK_NAME ")", "Move the file away");
         arena_done(&a);
         return err;
 }
@@ -561,17 +543,6 @@ static int copy_sparse(int from, int to, off_t size)
         return 0;
 }
 
-/* What was written to the block device and is still in its cache becomes part of the image. */
-static int flush_device(const struct dev *d)
-{
-        if (!d->attached || d->device_path == NULL) return 0;
-        int fd = open(d->device_path, O_RDONLY | O_CLOEXEC);
-        if (fd < 0) return errno;
-        int err = fsync(fd) == 0 ? 0 : errno;
-        close(fd);
-        return err;
-}
-
 /* Fills the new image fd with what is in src. quiet: a copy that takes its time is good enough. A thick one gets all of its space.
  * 0 or a positive errno; EBUSY: it would have to be copied, and is in use. */
 static int fill(int fd, int src_fd, const struct dev *src, uint64_t src_kib, bool quiet, bool thick,
@@ -589,8 +560,8 @@ static int copy_image(int dir, const struct dev *src, const struct dev *d, bool 
         char temp[FILE_NAME_SIZE + 16], struct trouble *t)
 {
         struct stat st;
-        int err = flush_device(src);
-        if (err != 0) return trouble_errno(t, err, "Device %s cannot be flushed", src->device_path);
+        int err = dev_flush(src, t);
+        if (err != 0) return err;
         int from = open_image_of(src, O_RDONLY, &st, t);
         if (from < 0) return from;
         bool thick = d->kind == provider_kind_FILE && d->snap_name == NULL;

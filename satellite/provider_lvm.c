@@ -304,22 +304,6 @@ struct lvm_target {
         const char *path;  /* VG/LV, as the programs want it */
 };
 
-static int not_ours(
-        const struct lvm_target *g, const struct dev *d, const struct dev *owner, struct trouble *t)
-{
-        trouble_set(t, E_EXISTS, TROUBLE_UUID, "Logical volume %s does not belong to this volume.", g->path);
-        if (owner->uuid != NULL)
-                trouble_cause(t,
-                        "Its tag says: resource %s, volume %llu, uuid %s/%s; this volume's is %s/%s.",
-                        owner->rsc_name, (unsigned long long)owner->volume_number, owner->uuid,
-                        owner->vlm_uuid != NULL ? owner->vlm_uuid : "-", d->uuid,
-                        d->vlm_uuid != NULL ? d->vlm_uuid : "-");
-        else trouble_cause(t, "It has no tag of Outrigger's, and the satellite's state does not know it.");
-        trouble_fix(t, "Nothing was done to it. Rename it if it is not needed ('lvrename'); the satellite "
-                       "tries again.");
-        return E_EXISTS;
-}
-
 /* Looks the volume up and checks that it is d's. 0 also when there is none. The caller ends with target_done(). */
 static int target_open(struct lvm_target *g, const struct dev *d, struct trouble *t)
 {
@@ -335,10 +319,10 @@ static int target_open(struct lvm_target *g, const struct dev *d, struct trouble
                 return 0;
         }
         bool marked = lvm_read_mark(g->lv->tags, &g->a, &owner);
-        bool same = marked ? uuid_same(owner.uuid, d->uuid) && owner.volume_number == d->volume_number &&
-                                     dev_is_volume(&owner, d->vlm_uuid)
-                           : d->made;
-        return same ? 0 : not_ours(g, d, &owner, t);
+        bool same = marked ? dev_is_owned(&owner, d) : d->made;
+        if (same) return 0;
+        return dev_not_ours(t, d, &owner, arena_printf(&g->a, "Logical volume %s", g->path), "tag",
+                "Rename it ('lvrename')");
 }
 
 /* As target_open, but the volume must be there. */
@@ -560,15 +544,6 @@ static int lvm_remove(const struct dev *d, struct trouble *t)
 
 /* ---- snapshots of thin volumes; they are not activated ---- */
 
-static int flush_device(const struct dev *d, struct trouble *t)
-{
-        if (!d->attached || d->device_path == NULL) return 0;
-        int fd = open(d->device_path, O_RDONLY | O_CLOEXEC);
-        int err = fd < 0 || fsync(fd) != 0 ? errno : 0;
-        if (fd >= 0) close(fd);
-        return err == 0 ? 0 : trouble_errno(t, err, "Device %s cannot be flushed", d->device_path);
-}
-
 /* A thin snapshot of src with this name and tags, in one metadata commit. of: whose properties count. */
 static int make_from(struct lvm_target *g, const struct dev *src, const struct dev *of, const char *name,
         const char *tag, const char *tag2, struct trouble *t)
@@ -601,7 +576,7 @@ static int lvm_snapshot(const struct dev *src, const struct dev *d, bool quiet, 
         int err = target_open(&g, d, t);
         if (err == 0 && g.lv == NULL) {
                 const char *snap_tag = arena_printf(&g.a, LVM_TAG_SNAPSHOT "%s", d->snap_name);
-                err = flush_device(src, t);
+                err = dev_flush(src, t);
                 if (err == 0) err = mark_of(d, tag, t);
                 if (err == 0) err = make_from(&g, src, d, d->backing_id, tag, snap_tag, t);
         }

@@ -222,29 +222,6 @@ static int run_words(struct arena *a, struct trouble *t, const char *const *word
         return zfs_run(&c, a, t);
 }
 
-static bool is_owned(const struct dev *owner, const struct dev *d)
-{
-        return uuid_same(owner->uuid, d->uuid) && owner->volume_number == d->volume_number &&
-               dev_is_volume(owner, d->vlm_uuid);
-}
-
-static int not_ours(const struct target *g, const struct dev *d, const struct dev *owner, struct trouble *t)
-{
-        trouble_set(t, E_EXISTS, TROUBLE_UUID, "ZFS volume %s does not belong to this volume.", g->row->name);
-        if (owner->uuid != NULL)
-                trouble_cause(t,
-                        "Its mark says: resource %s, volume %llu, uuid %s/%s; this volume's is %s/%s.",
-                        owner->rsc_name, (unsigned long long)owner->volume_number, owner->uuid,
-                        owner->vlm_uuid != NULL ? owner->vlm_uuid : "-", d->uuid,
-                        d->vlm_uuid != NULL ? d->vlm_uuid : "-");
-        else
-                trouble_cause(t, "It has no mark of Outrigger's (user property), and the satellite's state "
-                                 "does not know it.");
-        trouble_fix(t, "Nothing was done to it. Rename it if it is not needed ('zfs rename'); the satellite "
-                       "tries again.");
-        return E_EXISTS;
-}
-
 static int target_list(struct target *g, struct trouble *t)
 {
         g->row = NULL;
@@ -263,8 +240,10 @@ static int target_open(struct target *g, const struct dev *d, struct trouble *t)
         if (err != 0) return err;
         g->row = row_of(g->rows, g->n, d->place, d->backing_id);
         if (g->row == NULL) return 0;
-        bool same = zfs_read_mark(g->row->mark, &g->a, &owner) ? is_owned(&owner, d) : d->made;
-        return same ? 0 : not_ours(g, d, &owner, t);
+        bool same = zfs_read_mark(g->row->mark, &g->a, &owner) ? dev_is_owned(&owner, d) : d->made;
+        if (same) return 0;
+        return dev_not_ours(t, d, &owner, arena_printf(&g->a, "ZFS volume %s", g->row->name),
+                "mark (user property)", "Rename it ('zfs rename')");
 }
 
 /* As target_open, but it must be there, and a volume. */
@@ -512,7 +491,7 @@ static int clear_new(struct target *g, const char *id, const struct dev *d, stru
 {
         const struct zfs_row *v = volume_named(g, new_path(g, id));
         struct dev owner = { 0 };
-        if (v == NULL || !zfs_read_mark(v->mark, &g->a, &owner) || (d != NULL && is_owned(&owner, d)))
+        if (v == NULL || !zfs_read_mark(v->mark, &g->a, &owner) || (d != NULL && dev_is_owned(&owner, d)))
                 return 0;
         int err = set_aside(g, v, id, t);
         return err != 0 ? err : target_list(g, t);
@@ -623,15 +602,6 @@ static int zfs_remove(const struct dev *d, struct trouble *t)
 
 /* ---- snapshots ---- */
 
-static int flush_device(const struct dev *d, struct trouble *t)
-{
-        if (!d->attached || d->device_path == NULL) return 0;
-        int fd = open(d->device_path, O_RDONLY | O_CLOEXEC);
-        int err = fd < 0 || fsync(fd) != 0 ? errno : 0;
-        if (fd >= 0) close(fd);
-        return err == 0 ? 0 : trouble_errno(t, err, "Device %s cannot be flushed", d->device_path);
-}
-
 static int zfs_snapshot(const struct dev *src, const struct dev *d, bool quiet, struct trouble *t)
 {
         struct target g;
@@ -640,7 +610,7 @@ static int zfs_snapshot(const struct dev *src, const struct dev *d, bool quiet, 
         (void)quiet; /* it is of one point in time in any case */
         int err = target_open(&g, d, t);
         if (err == 0 && g.row == NULL) {
-                err = flush_device(src, t);
+                err = dev_flush(src, t);
                 if (err == 0) err = mark_of(&g, d, &mark, t);
                 if (err == 0) err = options_of(&g, d, false, &o, t);
                 if (err == 0) {

@@ -1,9 +1,10 @@
 #include "satellite/zfs_report.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "satellite/lines.h"
 
 #define BYTES_MAX (SIZE_KIB_MAX * 1024)
 #define MARK_PARTS_MAX 5
@@ -51,36 +52,15 @@ const char *zfs_snapshot_of(const struct zfs_row *row)
 
 /* ---- lines ---- */
 
-/* Splits at tabs in place. False unless there are exactly n fields. */
-static bool split(char *line, char *fields[], unsigned n)
-{
-        unsigned k = 0;
-        for (char *f = line; f != NULL;) {
-                if (k == n) return false;
-                fields[k++] = f;
-                f = strchr(f, '\t');
-                if (f != NULL) *f++ = '\0';
-        }
-        return k == n;
-}
-
-static bool bytes(const char *s, uint64_t max, uint64_t *ret)
-{
-        char *end;
-        if (*s < '0' || *s > '9') return false;
-        errno = 0;
-        unsigned long long v = strtoull(s, &end, 10);
-        *ret = v;
-        return errno == 0 && *end == '\0' && v <= max;
-}
+static bool split(char *line, char *fields[], unsigned n) { return line_split(line, '\t', fields, n); }
 
 static bool is_none(const char *s) { return s[0] == '\0' || strcmp(s, "-") == 0; }
 
-/* As bytes(); what a dataset does not have is 0. */
+/* As line_number(); what a dataset does not have is 0. */
 static bool bytes_or_none(const char *s, uint64_t *ret)
 {
         *ret = 0;
-        return is_none(s) || strcmp(s, "none") == 0 || bytes(s, BYTES_MAX, ret);
+        return is_none(s) || strcmp(s, "none") == 0 || line_number(s, BYTES_MAX, ret);
 }
 
 static bool type_of(const char *s, enum zfs_type *ret)
@@ -105,7 +85,7 @@ static bool parse_row(char *line, void *row)
         if ((strchr(f[0], '@') != NULL) != (r->type == ZFS_SNAPSHOT)) return false;
         if (!bytes_or_none(f[2], &r->volsize_bytes) || !bytes_or_none(f[3], &r->block_bytes) ||
                 !bytes_or_none(f[4], &r->reserved_bytes) || !bytes_or_none(f[5], &r->referenced_bytes) ||
-                !bytes(f[6], UINT64_MAX, &r->txg))
+                !line_number(f[6], UINT64_MAX, &r->txg))
                 return false;
         if (r->type == ZFS_VOLUME && (r->volsize_bytes == 0 || r->block_bytes == 0)) return false;
         r->deferred = strcmp(f[7], "on") == 0;
@@ -122,8 +102,8 @@ static bool parse_space(char *line, void *row)
         char *f[4];
         if (!split(line, f, 4)) return false;
         r->name = f[0];
-        return f[0][0] != '\0' && bytes(f[1], UINT64_MAX / 2, &r->used_bytes) &&
-               bytes(f[2], UINT64_MAX / 2, &r->available_bytes) && bytes_or_none(f[3], &r->quota_bytes);
+        return f[0][0] != '\0' && line_number(f[1], UINT64_MAX / 2, &r->used_bytes) &&
+               line_number(f[2], UINT64_MAX / 2, &r->available_bytes) && bytes_or_none(f[3], &r->quota_bytes);
 }
 
 static bool parse_pool(char *line, void *row)
@@ -134,44 +114,14 @@ static bool parse_pool(char *line, void *row)
         *r = (struct zpool_row){ .name = f[0], .health = f[2] };
         /* the size of a pool that cannot be opened is not known */
         return f[0][0] != '\0' && is_letter(f[2][0]) &&
-               (is_none(f[1]) || bytes(f[1], UINT64_MAX, &r->size_bytes));
-}
-
-static uint32_t lines_in(const char *text)
-{
-        uint32_t n = 1;
-        for (const char *p = text; (p = strchr(p, '\n')) != NULL; p++) n++;
-        return n;
-}
-
-/* Each line becomes a row of size bytes. */
-static int parse_lines(const char *text, struct arena *a, size_t size, bool (*parse)(char *line, void *row),
-        void **ret, uint32_t *ret_n, const char **ret_line)
-{
-        uint8_t *rows = arena_array_try(a, lines_in(text), size);
-        if (rows == NULL) return E_TOO_LARGE;
-        *ret = rows;
-        *ret_n = 0;
-        for (size_t n; *text != '\0'; text += n + (text[n] == '\n')) {
-                n = strcspn(text, "\n");
-                if (n == 0) continue;
-                char *line = arena_try(a, n + 1);
-                if (line == NULL) return E_TOO_LARGE;
-                memcpy(line, text, n);
-                if (!parse(line, rows + *ret_n * size)) {
-                        *ret_line = arena_strndup(a, text, MIN(n, (size_t)200));
-                        return E_PROTOCOL;
-                }
-                ++*ret_n;
-        }
-        return 0;
+               (is_none(f[1]) || line_number(f[1], UINT64_MAX, &r->size_bytes));
 }
 
 int zfs_parse_list(
         const char *text, struct arena *a, struct zfs_row **ret, uint32_t *ret_n, const char **ret_line)
 {
         void *rows;
-        int err = parse_lines(text, a, sizeof **ret, parse_row, &rows, ret_n, ret_line);
+        int err = lines_parse(text, a, sizeof **ret, parse_row, &rows, ret_n, ret_line);
         if (err == 0) *ret = rows;
         return err;
 }
@@ -180,7 +130,7 @@ int zfs_parse_space(
         const char *text, struct arena *a, struct zfs_space **ret, uint32_t *ret_n, const char **ret_line)
 {
         void *rows;
-        int err = parse_lines(text, a, sizeof **ret, parse_space, &rows, ret_n, ret_line);
+        int err = lines_parse(text, a, sizeof **ret, parse_space, &rows, ret_n, ret_line);
         if (err == 0) *ret = rows;
         return err;
 }
@@ -189,7 +139,7 @@ int zpool_parse_list(
         const char *text, struct arena *a, struct zpool_row **ret, uint32_t *ret_n, const char **ret_line)
 {
         void *rows;
-        int err = parse_lines(text, a, sizeof **ret, parse_pool, &rows, ret_n, ret_line);
+        int err = lines_parse(text, a, sizeof **ret, parse_pool, &rows, ret_n, ret_line);
         if (err == 0) *ret = rows;
         return err;
 }
@@ -208,7 +158,8 @@ bool zfs_read_mark(const char *mark, struct arena *a, struct dev *d)
                 *c++ = '\0';
                 f[k++] = c;
         }
-        if (k < 4 || f[0][0] == '\0' || f[3][0] == '\0' || !bytes(f[1], UINT32_MAX, &volume)) return false;
+        if (k < 4 || f[0][0] == '\0' || f[3][0] == '\0' || !line_number(f[1], UINT32_MAX, &volume))
+                return false;
         if (k == 5 && f[4][0] == '\0') return false;
         d->uuid = arena_strdup(a, f[0]);
         d->volume_number = volume;
