@@ -12,6 +12,8 @@
 #define SCAN_DEADLINE_MS 30000
 #define SCAN_SOON_MS 300
 #define SCAN_MOUNTS_MS 1000
+#define SCAN_OPENED_MS \
+        2000 /* from when a device is seen to be in use to the next look: many look at it for a moment only */
 #define SCAN_ARENA_BYTES ((size_t)64 << 20)
 
 struct scan {
@@ -62,8 +64,8 @@ static void take_layered(struct scan *s)
         }
 }
 
-/* Do the layers stand otherwise than the last round left them? Takes over who uses them. */
-static bool layers_drifted(struct dev *known, const struct dev *d)
+/* Do the layers stand otherwise than the last round left them? Takes over who uses them; *opened: somebody does, since now. */
+static bool layers_drifted(struct dev *known, const struct dev *d, bool *opened)
 {
         bool drifted = false;
         for (uint32_t i = 0; i < known->layers_n && i < d->layers_n; i++) {
@@ -71,6 +73,7 @@ static bool layers_drifted(struct dev *known, const struct dev *d)
                 const struct layer_dev *is = &d->layers[i];
                 drifted |= was->open != is->open || was->lags != is->lags || was->exists != is->exists ||
                            was->size_kib != is->size_kib || (was->broken != NULL) != (is->broken != NULL);
+                *opened |= is->in_use && !was->in_use;
                 was->in_use = is->in_use;
         }
         return drifted;
@@ -91,7 +94,7 @@ static void take_stranger(struct manager *m, struct unit *u, const struct dev *d
         save_request(m);
 }
 
-static void take_device(struct manager *m, const struct scan *s, const struct dev *d)
+static void take_device(struct manager *m, const struct scan *s, const struct dev *d, bool *opened)
 {
         if (!d->marked || !backing_id_valid(d->rsc_name)) return;
         struct unit *u = unit_get(&m->units, d->rsc_name);
@@ -103,7 +106,8 @@ static void take_device(struct manager *m, const struct scan *s, const struct de
                 bool drifted = known->unknown || !known->exists || known->attached != d->attached ||
                                known->size_kib != d->size_kib || known->device_kib != d->device_kib ||
                                !uuid_same(known->uuid, d->uuid) || !dev_is_volume(known, d->vlm_uuid);
-                drifted |= layers_drifted(known, d);
+                drifted |= layers_drifted(known, d, opened);
+                *opened |= d->in_use && !known->in_use;
                 known->in_use = d->in_use;
                 known->allocated_kib = d->allocated_kib;
                 if (drifted && u->failures == 0) round_queue(m, u);
@@ -129,7 +133,7 @@ static void find_missing(struct manager *m, const struct scan *s)
         }
 }
 
-static void take_scan(struct manager *m, struct pool *p, const struct scan *s)
+static void take_scan(struct manager *m, struct pool *p, const struct scan *s, bool *ret_opened)
 {
         bool was_usable = p->usable, first = !p->scanned;
         p->scanned = true;
@@ -144,7 +148,8 @@ static void take_scan(struct manager *m, struct pool *p, const struct scan *s)
         else manager_well(m, "pool", p->want.storage_pool_name);
         if (p->usable && !was_usable) round_queue_failed(m);
         if (!p->usable) p->list_due_ms = 0;
-        for (uint32_t i = 0; s->seen.listed && i < s->seen.devs_n; i++) take_device(m, s, &s->seen.devs[i]);
+        for (uint32_t i = 0; s->seen.listed && i < s->seen.devs_n; i++)
+                take_device(m, s, &s->seen.devs[i], ret_opened);
         if (s->seen.listed) find_missing(m, s);
         if (row_refresh_pool(p, m->node_name, &m->gen)) manager_notify(m);
 }
@@ -160,8 +165,13 @@ static void on_scan_done(uv_work_t *req, int status)
         p->late = false;
         if (p->gone) pool_free(p);
         else if (!m->closing && status == 0) {
-                if (p->place != NULL && strcmp(p->place, s->place) == 0) take_scan(m, p, s);
+                bool opened = false;
+                if (p->place != NULL && strcmp(p->place, s->place) == 0) take_scan(m, p, s, &opened);
                 p->scan_due_ms = manager_now(m) + (p->scan_again ? SCAN_SOON_MS : m->scan_every_ms);
+                if (opened) {
+                        p->scan_due_ms = MIN(p->scan_due_ms, manager_now(m) + SCAN_OPENED_MS);
+                        p->list_due_ms = 0;
+                }
                 p->scan_again = false;
         }
         arena_done(&s->arena);

@@ -50,6 +50,10 @@ def enter(packages=()):
     os.execvpe('unshare', ['unshare', '--net', python, *sys.argv], env)
 
 
+class CannotRun(Exception):
+    """This machine cannot do what a check needs: it is skipped, with this reason."""
+
+
 class Suite:
     """Counts named checks; a check that raises has failed, and the next one still runs."""
 
@@ -60,6 +64,10 @@ class Suite:
         started = time.monotonic()
         try:
             result = fn(*args)
+        except CannotRun as e:
+            self.skipped += 1
+            print(f'skipped: {name}: {e}')
+            return None
         except Exception:  # noqa: BLE001 - whatever it is, it is this check's failure
             self.failed += 1
             print(f'FAILED  {name}')

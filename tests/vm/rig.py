@@ -16,12 +16,13 @@ import time
 
 TOP = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(TOP / 'tests/e2e'))
-from lib_e2e import BUILD, wait_for  # noqa: E402
+from lib_e2e import BUILD, CannotRun, wait_for  # noqa: E402
 
 CPU = 'qemu64,+aes,+ssse3,+sse4.1,+sse4.2,+popcnt,+pclmulqdq,+rdrand'  # what Debian's libraries like, and no more
 HOST_ADDRESS = '10.99.0.1'
 SATELLITE = '/opt/outrigger/outrigger-satellite'
 BOOT_S, BOOTS, COMMAND_S = 240, 3, 600  # without KVM everything takes ten times as long, and more when the machine is busy
+SLOW_S = None  # a guest that takes longer to boot says that this machine is too slow or too busy (run --boot-s)
 ROOM_MIB, MEMORY_MIB = 3000, 1500  # what a run may need below /tmp, and of memory
 DRBD_MODULES = None  # a directory with DRBD's modules for the image's kernel, to be used instead of the kernel's own (run --drbd-module)
 
@@ -61,7 +62,7 @@ class Guest:
         self.programs = pathlib.Path(work) / 'programs.squashfs'
         self.extra = [self.image / name for name in extra]
         self.dir.mkdir(parents=True, exist_ok=True)
-        self.process, self.channel, self.requests, self.pending = None, None, 0, b''
+        self.process, self.channel, self.requests, self.pending, self.started = None, None, 0, b'', 0.0
         self.disks = []
         for i, size in enumerate(disks):
             path = self.dir / f'disk{i}'
@@ -96,6 +97,7 @@ class Guest:
         with open(self.dir / 'qemu.log', 'ab') as log:
             self.process = subprocess.Popen(self.command_line(), stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         self.channel, self.pending = None, b''
+        self.started = time.monotonic()
 
     def wait_ready(self):
         def answers():
@@ -107,15 +109,19 @@ class Guest:
                 return False
         for left in reversed(range(BOOTS)):  # a boot that hangs says nothing about what is tested: this alone is repeated
             try:
-                return wait_for(f'{self.name} to boot', answers, BOOT_S, 0.3)
+                wait_for(f'{self.name} to boot', answers, BOOT_S, 0.3)
+                break
             except (TimeoutError, AssertionError) as e:
-                if left == 0:
-                    raise
                 if isinstance(e, AssertionError):
                     print(f'        {e} {(self.dir / "console").read_text(errors="replace")[-300:]}')
+                if left == 0:
+                    raise CannotRun(f'a guest did not boot, {BOOTS} times: {e}') from e
                 print(f'        {self.name} does not boot; once more')
                 self.kill()
                 self.start()
+        took_s = time.monotonic() - self.started
+        if SLOW_S is not None and took_s > SLOW_S:
+            raise CannotRun(f'a guest took {took_s:.0f} s to boot, more than {SLOW_S:.0f}: this machine is too slow, or too busy')
 
     def kill(self):
         """As if the plug were pulled. Disks keep what was written."""

@@ -1,14 +1,11 @@
 """LUKS on a real kernel: encrypted volumes are created, written, grown, deleted; the passphrase is missing, wrong, entered; the node
 reboots and the controllers restart; a satellite is killed between any two steps; foreign and emptied devices are left alone; no key or
 passphrase is in any file, log or argument."""
-import concurrent.futures
-import re
-
 from lib_e2e import wait_for
-from rig import TOP
-from scenario_lvm import MIB, Bed
+from scenario_lvm import Bed
+from storage import MIB, killed, points, power
 
-POINTS = re.findall(r'^INJECT\((LUKS_\w+),', (TOP / 'wire/def/inject.def').read_text(), re.M)
+POINTS = points('LUKS')
 POINTS.remove('LUKS_HELD')  # of snapshots: scenario_snap.py
 FIRST, SECOND = 'correct horse battery staple', 'another passphrase'
 HEADER = 16 * MIB
@@ -19,9 +16,7 @@ def status(bed):
 
 
 def place(bed, name, pool='thick', ok=True):
-    answer = bed.rest.call('POST', f'/v1/resource-definitions/{name}/resources', [
-        {'resource': {'name': name, 'node_name': 'n1', 'props': {'StorPoolName': pool}}, 'layer_list': ['LUKS', 'STORAGE']}])
-    return answer.ok() if ok else answer
+    return bed.place(name, pool, ok, ('LUKS', 'STORAGE'))
 
 
 def passphrases(bed):
@@ -83,7 +78,7 @@ def locked(bed):
     bed.guest.run(f'echo precious | dd of={path} conv=sync oflag=direct bs=4096 2>/dev/null')
     bed.satellite.stop('KILL')
     bed.satellite.start()  # without a reboot the device stays open, and no key is needed
-    wait_for('the node', bed.online, 600, 0.3)
+    bed.wait_online()
     assert bed.guest.run(f'head -c 8 {path}') == 'precious'
     bed.satellite.stop('TERM')
     bed.guest.run(f'cryptsetup close {path.rsplit("/", 1)[1]} && lvchange -an vg0/kept_00000')
@@ -93,7 +88,7 @@ def locked(bed):
     wait_for('the controller', lambda: bed.cluster.serves('c1'), 600, 0.5)
     assert status(bed) == 'locked'
     bed.satellite.start()
-    wait_for('the node', bed.online, 600, 0.3)
+    bed.wait_online()
     reports = wait_for('the report', lambda: bed.volume('kept').get('reports'), 600, 0.5)
     assert any('enter-passphrase' in (r.get('correction') or '') for r in reports), reports
     assert not bed.volume('kept').get('device_path')
@@ -113,14 +108,14 @@ def emptied(bed):
     bed.guest.run('cryptsetup close Linstor-Crypt-kept_00000; dd if=/dev/vg0/kept_00000 of=/run/header bs=1M count=16 2>/dev/null;'
                   'dd if=/dev/zero of=/dev/vg0/kept_00000 bs=1M count=16 oflag=direct 2>/dev/null')
     bed.satellite.start()
-    wait_for('the node', bed.online, 600, 0.3)
+    bed.wait_online()
     reports = wait_for('the report', lambda: bed.volume('kept').get('reports'), 600, 0.5)
     assert any('not made again' in (r.get('cause') or '') for r in reports), reports
     bed.guest.run('test "$(dd if=/dev/vg0/kept_00000 bs=1M count=16 2>/dev/null | tr -d "\\0" | wc -c)" = 0')
     bed.satellite.stop('TERM')
     bed.guest.run('dd if=/run/header of=/dev/vg0/kept_00000 bs=1M oflag=direct 2>/dev/null')
     bed.satellite.start()
-    wait_for('the node', bed.online, 600, 0.3)
+    bed.wait_online()
     assert bed.guest.run(f'head -c 8 {bed.device("kept", 40 * MIB)}') == 'precious'
     bed.delete('kept')
     bed.gone('kept')
@@ -128,24 +123,17 @@ def emptied(bed):
 
 def killed_at(bed, point):
     """The satellite dies at one point of an encrypted volume's life and is started again: the life goes on, nothing is left over."""
-    bed.satellite.stop('KILL')
-    bed.satellite.start(inject=point.lower())
-    wait_for('the node', bed.online, 600, 0.3)
     name = 'k-' + point.lower().replace('_', '-')
-    with concurrent.futures.ThreadPoolExecutor(1) as pool:
-        def history():
-            place(bed, name, ok=False)
-            bed.rest.call('PUT', f'/v1/resource-definitions/{name}/volume-definitions/0', {'size_kib': 40 * MIB})
-            wait_for(f'{name} to have its size', lambda: bed.volume(name).get('device_path') and
-                     bed.volume(name).get('usable_size_kib', 0) >= 40 * MIB, 600, 1)
-            bed.delete(name)
-        bed.define(name, 20 * MIB)
-        done = pool.submit(history)
-        wait_for(f'death at {point}', lambda: not bed.satellite.running(), 600, 0.5)
-        bed.satellite.start()
-        done.result()
-    wait_for(f'{name} to be gone', lambda: f'{name}_00000' not in bed.lvs(), 600, 1)
-    assert 'Linstor-Crypt' not in bed.guest.run('dmsetup ls')
+
+    def history():
+        place(bed, name, ok=False)
+        bed.rest.call('PUT', f'/v1/resource-definitions/{name}/volume-definitions/0', {'size_kib': 40 * MIB})
+        wait_for(f'{name} to have its size', lambda: bed.volume(name).get('device_path') and
+                 bed.volume(name).get('usable_size_kib', 0) >= 40 * MIB, 600, 1)
+        bed.delete(name)
+    bed.define(name, 20 * MIB)
+    killed(bed, point.lower(), history)
+    bed.nothing_left()
 
 
 def no_traces(bed):
@@ -160,6 +148,7 @@ def run(suite, work, image, everything):
     bed = suite.check('a guest, a satellite, two pools', Bed, work, image)
     if bed is None:
         return
+    suite.clean = bed.clean
     try:
         suite.check('the passphrase: unset, created, wrong, changed', passphrases, bed)
         for pool in ('thick', 'thin') if everything else ('thick',):
@@ -168,6 +157,7 @@ def run(suite, work, image, everything):
         suite.check('an emptied device', emptied, bed)
         for point in POINTS if everything else POINTS[:1]:
             suite.check(f'killed at {point}', killed_at, bed, point)
+        suite.check('a node that loses power', power, bed, 'thick', ('LUKS', 'STORAGE'), False)
         suite.check('no traces', no_traces, bed)
         if suite.failed:
             print(bed.satellite.log()[-4000:])

@@ -1,117 +1,49 @@
 """LVM and LVM_THIN on a real kernel: created, written, grown, deleted; foreign volumes, a full group, a lost group; a satellite that is
-killed between any two steps."""
-import concurrent.futures
-import re
+killed between any two steps; a node that loses power."""
 import subprocess
-import time
 
-from lib_e2e import BUILD, Cluster, wait_for
-from rig import TOP, Guest, Satellite
+import storage
+from lib_e2e import BUILD, wait_for
+from storage import MIB, killed, points, power
 
-MIB = 1024  # KiB
-POINTS = re.findall(r'^INJECT\((LVM_\w+),', (TOP / 'wire/def/inject.def').read_text(), re.M)
-DISK_POINTS = re.findall(r'^INJECT\((DISK_POOL_\w+),', (TOP / 'wire/def/inject.def').read_text(), re.M)
+POINTS = points('LVM')
 POINTS.remove('LVM_RENAMED')  # of snapshots: scenario_snap.py
 
 
-class Fresh:
-    """A connection that is opened anew when it was idle: what a guest does may take longer than the server keeps one."""
+class Bed(storage.Bed):
+    POOLS = (('thick', 'LVM', 'vg0'), ('thin', 'LVM_THIN', 'vg0/thin'))
 
-    def __init__(self, rest):
-        self.rest, self.last = rest, time.monotonic()
-
-    def call(self, *args, **kwargs):
-        if time.monotonic() - self.last > 3 and self.rest.connection is not None:
-            self.rest.connection.close()
-            self.rest.connection = None
-        try:
-            return self.rest.call(*args, **kwargs)
-        finally:
-            self.last = time.monotonic()
-
-    def get(self, path):
-        return self.call('GET', path)
-
-    def close(self):
-        self.rest.close()
-
-
-class Bed:
-    def __init__(self, work, image):
-        self.guest, self.cluster = Guest(work, image, 1), None
-        try:
-            self.set_up()
-        except BaseException:
-            self.close()
-            raise
-
-    def set_up(self):
-        self.guest.start()
-        self.cluster = Cluster(controllers=1, satellites=0)
-        self.guest.wait_ready()
-        self.rest = Fresh(self.cluster.rest('c1', timeout_s=600))
-        self.satellite = Satellite(self.guest)
-        self.satellite.join(self.cluster)
-        self.satellite.start()
+    def make_storage(self):
         self.guest.run('vgcreate -q vg0 /dev/disk/by-id/virtio-data0 && '
                        'lvcreate -q --type thin-pool -L 800M -n thin vg0 2>&1')
-        self.rest.call('POST', '/v1/nodes', {'name': 'n1', 'type': 'SATELLITE', 'net_interfaces': [
-            {'name': 'default', 'address': self.guest.address, 'satellite_port': 3366, 'satellite_encryption_type': 'PLAIN'}]}).ok()
-        wait_for('the node', self.online, 600, 0.3)
-        for name, kind, place in (('thick', 'LVM', 'vg0'), ('thin', 'LVM_THIN', 'vg0/thin')):
-            self.rest.call('POST', '/v1/nodes/n1/storage-pools', {
-                'storage_pool_name': name, 'provider_kind': kind, 'props': {'StorDriver/StorPoolName': place}}).ok()
 
-    def online(self):
-        return self.rest.get('/v1/nodes/n1').ok().json['connection_status'] == 'ONLINE'
-
-    def pool(self, name):
-        pools = self.rest.get('/v1/nodes/n1/storage-pools').ok().json
-        return next(p for p in pools if p['storage_pool_name'] == name)
-
-    def define(self, name, size_kib):
-        self.rest.call('POST', '/v1/resource-definitions', {'resource_definition': {'name': name}}).ok()
-        self.rest.call('POST', f'/v1/resource-definitions/{name}/volume-definitions',
-                       {'volume_definition': {'size_kib': size_kib}}).ok()
-
-    def place(self, name, pool, ok=True):
-        answer = self.rest.call('POST', f'/v1/resource-definitions/{name}/resources', [
-            {'resource': {'name': name, 'node_name': 'n1', 'props': {'StorPoolName': pool}}, 'layer_list': ['STORAGE']}])
-        return answer.ok() if ok else answer
-
-    def volume(self, name):
-        r = self.rest.get(f'/v1/view/resources?resources={name}').ok().json
-        return r[0]['volumes'][0] if r and r[0].get('volumes') else {}
-
-    def device(self, name, size_kib):
-        """Waits until the API shows the device in that size; the guest must say the same."""
-        def there():
-            v = self.volume(name)
-            return v.get('device_path') and v.get('usable_size_kib', 0) >= size_kib and v['device_path']
-        path = wait_for(f'{name} of {size_kib} KiB', there, 600, 0.3)
-        real = int(self.guest.run(f'blockdev --getsize64 {path}')) // 1024
-        assert real == self.volume(name)['usable_size_kib'], (real, self.volume(name))
-        return path
-
-    def delete(self, name):
-        self.rest.call('DELETE', f'/v1/resource-definitions/{name}').ok()
+    def bring_up(self):
+        self.guest.run('modprobe dm_mod')
 
     def lvs(self):
         return self.guest.run('lvs --noheadings -o lv_name vg0').split()
 
+    def ours(self, vg='vg0'):
+        """The logical volumes that carry our tags."""
+        lines = self.guest.run(f'lvs --noheadings -o lv_name,lv_tags {vg}').splitlines()
+        return [line.split()[0] for line in lines if 'outrigger' in line]
+
+    def left(self):
+        return self.ours()
+
+    def nothing_left(self):
+        super().nothing_left()
+        assert 'Linstor' not in self.guest.run('dmsetup ls')
+        assert self.guest.run('dmsetup info -c --noheadings -o suspended | sort -u').split() in ([], ['Active']), 'something is suspended'
+
     def gone(self, name):
         wait_for(f'{name} to be gone', lambda: f'{name}_00000' not in self.lvs(), 600, 0.5)
-
-    def close(self):
-        self.guest.remove()
-        if self.cluster is not None:
-            self.cluster.close()
 
 
 def life(bed, pool):
     """Create, write, grow, read again, delete."""
     name = f'life-{pool}'
-    free = bed.pool(pool)['free_capacity']
+    free = bed.free(pool)
     bed.define(name, 50 * MIB)
     bed.place(name, pool)
     path = bed.device(name, 50 * MIB)
@@ -121,10 +53,10 @@ def life(bed, pool):
     bed.guest.run(f'cmp -n $((40 << 20)) /run/data {path}')
     assert bed.volume(name)['usable_size_kib'] == 92 * MIB, bed.volume(name)  # whole extents of 4 MiB
     if pool == 'thick':
-        wait_for('less free space', lambda: bed.pool(pool)['free_capacity'] <= free - 92 * MIB, 600, 0.5)
+        wait_for('less free space', lambda: bed.free(pool) <= free - 92 * MIB, 600, 0.5)
     bed.delete(name)
     bed.gone(name)
-    wait_for('the space back', lambda: bed.pool(pool)['free_capacity'] >= free - 2 * MIB, 600, 0.5)
+    wait_for('the space back', lambda: bed.free(pool) >= free - 2 * MIB, 600, 0.5)
 
 
 def disks(bed):
@@ -187,14 +119,8 @@ def device_pools(bed):
 def device_pool_killed(bed, point):
     """The satellite dies while it makes a pool and is started again: the pool is made, once, and registered."""
     wait_for('the disk to be free', lambda: bed.rest.get('/v1/physical-storage/n1').ok().json, 600, 1)
-    bed.satellite.stop('KILL')
-    bed.satellite.start(inject=point.lower())
-    wait_for('the node', bed.online, 600, 0.3)
-    with concurrent.futures.ThreadPoolExecutor(1) as pool:
-        done = pool.submit(make_pool, bed, 'lvmthin', 'n1', '/dev/disk/by-id/virtio-data1', '--pool-name', 'vg9/thin', '--storage-pool', 'late')
-        wait_for(f'death at {point}', lambda: not bed.satellite.running(), 600, 0.3)
-        bed.satellite.start()
-        done.result()
+    killed(bed, point.lower(), lambda: make_pool(bed, 'lvmthin', 'n1', '/dev/disk/by-id/virtio-data1', '--pool-name', 'vg9/thin',
+                                                 '--storage-pool', 'late'))
     wait_for('the pool', lambda: any(p['storage_pool_name'] == 'late' and p.get('free_capacity', 0) > 1800 * MIB for p in bed.rest.get(
         '/v1/nodes/n1/storage-pools').ok().json), 600, 0.5)
     assert bed.guest.run('vgs --noheadings -o vg_name,lv_count vg9').split() == ['vg9', '1']
@@ -207,9 +133,8 @@ def options(bed):
     bed.define('wide', 24 * MIB)
     bed.rest.call('PUT', '/v1/resource-definitions/wide', {'override_props': {
         'StorDriver/LvcreateOptions': '-i 2 --config devices{}'}}).ok()
-    bed.place('wide', 'thick', ok=False)
-    reports = wait_for('the report', lambda: bed.volume('wide').get('reports'), 300, 0.5)
-    assert any('--config' in (r.get('cause') or '') for r in reports), reports
+    told = bed.refused('wide', 'thick')
+    assert '--config' in told, told
     assert 'wide_00000' not in bed.lvs()
     bed.rest.call('PUT', '/v1/resource-definitions/wide', {'override_props': {
         'StorDriver/LvcreateOptions': '-i 2 -I 64', 'StorDriver/LvcreateType': 'striped'}}).ok()
@@ -226,6 +151,7 @@ def in_use(bed):
     bed.place('used', 'thick')
     path = bed.device('used', 20 * MIB)
     bed.guest.run(f'mkfs.ext4 -q {path} && mkdir -p /run/mnt && mount {path} /run/mnt && echo text >/run/mnt/file')
+    wait_for('in use', lambda: bed.in_use('used'), 600, 0.3)
     answer = bed.rest.call('DELETE', '/v1/resource-definitions/used')
     if answer.status < 400:
         raise AssertionError(f'deleted although it is mounted: {answer.text}')
@@ -241,9 +167,8 @@ def foreign(bed):
     """A volume that is not ours keeps its name and its bytes."""
     bed.guest.run('lvcreate -q -y -L 20M -n theirs_00000 vg0 && echo precious | dd of=/dev/vg0/theirs_00000 conv=sync 2>/dev/null')
     bed.define('theirs', 20 * MIB)
-    bed.place('theirs', 'thick', ok=False)
-    reports = wait_for('the report', lambda: bed.volume('theirs').get('reports'), 600, 0.5)
-    assert any('mark' in (r.get('cause') or '') or 'tag' in (r.get('cause') or '') for r in reports), reports
+    told = bed.refused('theirs', 'thick')
+    assert 'no mark' in told, told
     bed.delete('theirs')
     assert bed.guest.run('head -c 8 /dev/vg0/theirs_00000') == 'precious'
     bed.guest.run('lvremove -q -y vg0/theirs_00000')
@@ -274,10 +199,10 @@ def group_lost(bed):
     path = bed.device('kept', 20 * MIB)
     bed.guest.run(f'echo text | dd of={path} conv=sync 2>/dev/null')
     bed.guest.run('vgrename -q vg0 hidden')
-    reports = wait_for('the pool to say so', lambda: bed.pool('thick').get('reports'), 600, 0.5)
-    assert any('vg0' in str(r) for r in reports), reports
+    told = bed.trouble('thick')
+    assert 'vg0' in told, told
     bed.guest.run('vgrename -q hidden vg0')
-    wait_for('the pool to be well', lambda: not bed.pool('thick').get('reports'), 600, 0.5)
+    bed.well('thick')
     assert bed.guest.run(f'head -c 4 {bed.device("kept", 20 * MIB)}') == 'text'
     bed.delete('kept')
     bed.gone('kept')
@@ -285,44 +210,39 @@ def group_lost(bed):
 
 def killed_at(bed, point):
     """The satellite dies at one point of a volume's life and is started again: the life goes on, nothing is left over."""
-    bed.satellite.stop('KILL')
-    bed.satellite.start(inject=point.lower())
-    wait_for('the node', bed.online, 600, 0.3)
     name = 'k-' + point.lower().replace('_', '-')
-    with concurrent.futures.ThreadPoolExecutor(1) as pool:
-        def history():
-            bed.place(name, 'thick')
-            bed.rest.call('PUT', f'/v1/resource-definitions/{name}/volume-definitions/0', {'size_kib': 40 * MIB}).ok()
-            bed.device(name, 40 * MIB)
-            if point == 'LVM_DETACHED' or point == 'LVM_ATTACHED':
-                for verb in ('deactivate', 'activate'):
-                    bed.rest.call('POST', f'/v1/resource-definitions/{name}/resources/n1/{verb}')
-            bed.delete(name)
-        bed.define(name, 20 * MIB)
-        done = pool.submit(history)
-        wait_for(f'death at {point}', lambda: not bed.satellite.running(), 600, 0.3)
-        bed.satellite.start()
-        done.result()
-    bed.gone(name)
-    assert bed.guest.run('lvs --noheadings -o lv_tags vg0').count('outrigger:') == 0
+
+    def history():
+        bed.place(name, 'thick')
+        bed.rest.call('PUT', f'/v1/resource-definitions/{name}/volume-definitions/0', {'size_kib': 40 * MIB}).ok()
+        bed.device(name, 40 * MIB)
+        if point in ('LVM_DETACHED', 'LVM_ATTACHED'):
+            for verb in ('deactivate', 'activate'):
+                bed.rest.call('POST', f'/v1/resource-definitions/{name}/resources/n1/{verb}')
+        bed.delete(name)
+    bed.define(name, 20 * MIB)
+    killed(bed, point.lower(), history)
+    bed.nothing_left()
 
 
 def run(suite, work, image, everything):
     bed = suite.check('a guest with a kernel of its own, a satellite in it, two pools', Bed, work, image)
     if bed is None:
         return
+    suite.clean = bed.clean
     try:
         for pool in ('thick', 'thin'):
             suite.check(f'create, write, grow, read, delete in pool {pool}', life, bed, pool)
         suite.check('disks that nobody uses', disks, bed)
         suite.check('disks that become pools', device_pools, bed)
-        for point in DISK_POINTS if everything else ():
+        for point in points('DISK_POOL') if everything else ():
             suite.check(f'a disk that becomes a pool, killed at {point}', device_pool_killed, bed, point)
         suite.check('options of lvcreate', options, bed)
         suite.check('a device in use', in_use, bed)
         suite.check('a volume that is not ours', foreign, bed)
         suite.check('a full group', full, bed)
         suite.check('a group that vanishes', group_lost, bed)
+        suite.check('a node that loses power', power, bed, 'thick', ('STORAGE',), False)
         for point in POINTS if everything else POINTS[:2]:
             suite.check(f'killed at {point}', killed_at, bed, point)
         if suite.failed:
