@@ -49,18 +49,23 @@ static bool is_online(const struct look *l, const char *node)
                n.connection_status == conn_status_ONLINE;
 }
 
-static const char *first_report(const struct api_rc *rcs, uint32_t n)
+/* The first error, with its cause and its remedy: this is all that the user gets to see of it. NULL: none. */
+static const char *first_report(const struct look *l, const struct api_rc *rcs, uint32_t n)
 {
-        for (uint32_t i = 0; i < n; i++)
-                if (apirc_severity(rcs[i].ret_code) == APIRC_ERROR) return rcs[i].message;
+        for (uint32_t i = 0; i < n; i++) {
+                const char *cause = rcs[i].cause, *fix = rcs[i].correction;
+                if (apirc_severity(rcs[i].ret_code) != APIRC_ERROR) continue;
+                return arena_printf(l->v->arena, "%s%s%s%s%s", rcs[i].message, cause != NULL ? " " : "",
+                        cause != NULL ? cause : "", fix != NULL ? " " : "", fix != NULL ? fix : "");
+        }
         return NULL;
 }
 
-static const char *why_failed(const struct obs_rsc *o)
+static const char *why_failed(const struct look *l, const struct obs_rsc *o)
 {
-        const char *why = first_report(o->reports, o->reports_n);
+        const char *why = first_report(l, o->reports, o->reports_n);
         for (uint32_t i = 0; why == NULL && i < o->volumes_n; i++)
-                why = first_report(o->volumes[i].reports, o->volumes[i].reports_n);
+                why = first_report(l, o->volumes[i].reports, o->volumes[i].reports_n);
         return why != NULL ? why : "a step failed";
 }
 
@@ -80,7 +85,7 @@ static enum saga_verdict look_held(struct look *l, const struct rsc *r, const st
                 return fails(l, r->node_name, "it has let I/O go on by itself");
         if (!online) return fails(l, r->node_name, "the connection was lost");
         if (o->revision >= r->revision && o->state == sat_step_state_FAILED)
-                return fails(l, r->node_name, why_failed(o));
+                return fails(l, r->node_name, why_failed(l, o));
         return SAGA_WAIT;
 }
 
@@ -99,14 +104,14 @@ static enum saga_verdict look_down(struct look *l, const struct rsc *r, const st
         if (o->revision < r->revision) return SAGA_WAIT;
         for (uint32_t i = 0; i < o->volumes_n; i++) down = down && o->volumes[i].device_path == NULL;
         if (down && o->state == sat_step_state_DONE) return SAGA_OVER;
-        return o->state == sat_step_state_FAILED ? fails(l, r->node_name, why_failed(o)) : SAGA_WAIT;
+        return o->state == sat_step_state_FAILED ? fails(l, r->node_name, why_failed(l, o)) : SAGA_WAIT;
 }
 
 static enum saga_verdict look_done(struct look *l, const struct rsc *r, const struct obs_rsc *o, bool online)
 {
         if (o->revision < r->revision || !online) return SAGA_WAIT;
         if (o->state == sat_step_state_DONE) return SAGA_OVER;
-        return o->state == sat_step_state_FAILED ? fails(l, r->node_name, why_failed(o)) : SAGA_WAIT;
+        return o->state == sat_step_state_FAILED ? fails(l, r->node_name, why_failed(l, o)) : SAGA_WAIT;
 }
 
 static enum saga_verdict look_settled(
@@ -176,7 +181,7 @@ static enum saga_verdict look_snap(struct look *l, const struct snap *s)
                 if (strcmp(x->uuid, s->uuid) != 0) continue;
                 if (x->state == sat_step_state_DONE) return SAGA_OVER;
                 if (x->state != sat_step_state_FAILED || x->revision < s->revision) continue;
-                const char *why = first_report(x->reports, x->reports_n);
+                const char *why = first_report(l, x->reports, x->reports_n);
                 return fails(l, s->node_name, why != NULL ? why : "the snapshot cannot be taken");
         }
         return is_online(l, s->node_name) ? SAGA_WAIT : fails(l, s->node_name, "the connection was lost");

@@ -507,7 +507,7 @@ static int file_remove(const struct dev *d, struct trouble *t)
 
 /* ---- copies: snapshots and what is made from them ---- */
 
-#define COPY_CHUNK ((size_t)4 << 20)
+#define COPY_CHUNK ((size_t)1 << 20)
 
 /* The next run of data from `at` on; *ret_end 0: there is none. 0 or a positive errno. */
 static int next_data(int fd, off_t at, off_t size, off_t *ret_begin, off_t *ret_end)
@@ -525,25 +525,42 @@ static int next_data(int fd, off_t at, off_t size, off_t *ret_begin, off_t *ret_
         return 0;
 }
 
-/* The holes of the source stay holes. 0 or a positive errno. */
-static int copy_sparse(int from, int to, off_t size)
+/* Up to n bytes at *at from one file to the other; *at moves. By copy_file_range, which may share blocks; or not: what was allocated
+ * for it stays its own. The number of bytes, or a negative errno. */
+static ssize_t copy_some(int from, int to, off_t *at, size_t n, bool share, void *buffer)
 {
-        off_t at = 0, end;
-        while (at < size) {
-                int err = next_data(from, at, size, &at, &end);
-                if (err != 0 || end == 0) return err;
-                while (at < end) {
-                        off_t out = at;
-                        ssize_t n =
-                                copy_file_range(from, &at, to, &out, MIN(COPY_CHUNK, (size_t)(end - at)), 0);
-                        if (n < 0 && errno == EINTR) continue;
-                        if (n <= 0) return n < 0 ? errno : EIO;
-                }
+        off_t out = *at;
+        if (share) {
+                ssize_t done = copy_file_range(from, at, to, &out, n, 0);
+                return done < 0 ? -errno : done;
         }
-        return 0;
+        ssize_t done = pread(from, buffer, MIN(n, COPY_CHUNK), *at);
+        if (done > 0) done = pwrite(to, buffer, (size_t)done, *at);
+        if (done > 0) *at += done;
+        return done < 0 ? -errno : done;
 }
 
-/* Fills the new image fd with what is in src. quiet: a copy that takes its time is good enough. A thick one gets all of its space.
+/* The holes of the source stay holes. 0 or a positive errno. */
+static int copy_sparse(int from, int to, off_t size, bool share)
+{
+        off_t at = 0, end;
+        void *buffer = share ? NULL : xcalloc(1, COPY_CHUNK);
+        int err = 0;
+        while (err == 0 && at < size) {
+                err = next_data(from, at, size, &at, &end);
+                if (err != 0 || end == 0) break;
+                while (err == 0 && at < end) {
+                        ssize_t n = copy_some(from, to, &at, (size_t)(end - at), share, buffer);
+                        if (n == 0) err = EIO; /* it has become shorter */
+                        else if (n < 0 && n != -EINTR) err = (int)-n;
+                }
+        }
+        free(buffer);
+        return err;
+}
+
+/* Fills the new image fd with what is in src. quiet: a copy that takes its time is good enough. A thick one gets all of its space,
+ * and shares none, so that writing to it never lacks any.
  * 0 or a positive errno; EBUSY: it would have to be copied, and is in use. */
 static int fill(int fd, int src_fd, const struct dev *src, uint64_t src_kib, bool quiet, bool thick,
         uint64_t size_kib)
@@ -552,7 +569,7 @@ static int fill(int fd, int src_fd, const struct dev *src, uint64_t src_kib, boo
                 return size_kib > src_kib && ftruncate(fd, (off_t)(size_kib * 1024)) != 0 ? errno : 0;
         if (!quiet && src->in_use) return EBUSY;
         int err = take_space(fd, !thick, 0, MAX(size_kib, src_kib));
-        return err != 0 ? err : copy_sparse(src_fd, fd, (off_t)(src_kib * 1024));
+        return err != 0 ? err : copy_sparse(src_fd, fd, (off_t)(src_kib * 1024), !thick);
 }
 
 /* Makes the image of d, nameless or (ret_temp not empty) with a temporary name, out of src. A descriptor or a negative error. */

@@ -167,21 +167,14 @@ def run(suite, work, image, everything):
     bed = suite.check('a guest, a satellite, three pools', Bed, work, image)
     if bed is None:
         return
-    suite.clean = bed.clean
-    try:
-        for pool in DIRECTORIES:
-            suite.check(f'take, restore, grow, roll back, clone, delete in pool {pool}', life, bed, pool)
-        suite.check('a mounted file system', mounted, bed, 'thin')
-        suite.check('a mounted file system without reflink', without_reflink, bed)
-        suite.check('file systems by property', file_systems, bed)
-        suite.check('a file that is not ours', foreign, bed)
-        suite.check('a full file system', full, bed)
-        for what, point in KILLS if everything else KILLS[-1:]:
-            suite.check(f'{what}, killed at {point}', killed_in, bed, 'thin', ('STORAGE',), what, point)
-        for pool in DIRECTORIES:
-            suite.check(f'a node that loses power: {pool}', power, bed, pool)
-        suite.check('a disk that fails', disk_fails, bed)
-        if suite.failed:
-            print(bed.satellite.log()[-6000:])
-    finally:
-        bed.close()
+    storage.run_checks(suite, bed, everything, [
+        *((pool == 'thin', f'take, restore, grow, roll back, clone, delete in pool {pool}', life, pool) for pool in DIRECTORIES),
+        (True, 'a mounted file system', mounted, 'thin'),
+        (False, 'a mounted file system without reflink', without_reflink),
+        (True, 'file systems by property', file_systems),
+        (False, 'a file that is not ours', foreign),
+        (False, 'a full file system', full),
+        *((what == 'rollback' and point == 'file_before_name', f'{what}, killed at {point}', killed_in, 'thin', ('STORAGE',), what, point)
+          for what, point in KILLS),
+        *((pool == 'thick', f'a node that loses power: {pool}', power, pool) for pool in DIRECTORIES),
+        (False, 'a disk that fails', disk_fails)])

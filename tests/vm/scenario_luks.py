@@ -1,6 +1,7 @@
 """LUKS on a real kernel: encrypted volumes are created, written, grown, deleted; the passphrase is missing, wrong, entered; the node
 reboots and the controllers restart; a satellite is killed between any two steps; foreign and emptied devices are left alone; no key or
 passphrase is in any file, log or argument."""
+import storage
 from lib_e2e import wait_for
 from scenario_lvm import Bed
 from storage import MIB, killed, points, power
@@ -148,18 +149,11 @@ def run(suite, work, image, everything):
     bed = suite.check('a guest, a satellite, two pools', Bed, work, image)
     if bed is None:
         return
-    suite.clean = bed.clean
-    try:
-        suite.check('the passphrase: unset, created, wrong, changed', passphrases, bed)
-        for pool in ('thick', 'thin') if everything else ('thick',):
-            suite.check(f'create, write, grow, read, delete an encrypted volume in pool {pool}', life, bed, pool)
-        suite.check('locked after a restart', locked, bed)
-        suite.check('an emptied device', emptied, bed)
-        for point in POINTS if everything else POINTS[:1]:
-            suite.check(f'killed at {point}', killed_at, bed, point)
-        suite.check('a node that loses power', power, bed, 'thick', ('LUKS', 'STORAGE'), False)
-        suite.check('no traces', no_traces, bed)
-        if suite.failed:
-            print(bed.satellite.log()[-4000:])
-    finally:
-        bed.close()
+    storage.run_checks(suite, bed, everything, [
+        (True, 'the passphrase: unset, created, wrong, changed', passphrases),
+        *((pool == 'thick', f'create, write, grow, read, delete an encrypted volume in pool {pool}', life, pool) for pool in ('thick', 'thin')),
+        (True, 'locked after a restart', locked),
+        (True, 'an emptied device', emptied),
+        *((point == POINTS[0], f'killed at {point}', killed_at, point) for point in POINTS),
+        (True, 'a node that loses power', power, 'thick', ('LUKS', 'STORAGE'), False),
+        (True, 'no traces', no_traces)])

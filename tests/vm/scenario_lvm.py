@@ -229,23 +229,15 @@ def run(suite, work, image, everything):
     bed = suite.check('a guest with a kernel of its own, a satellite in it, two pools', Bed, work, image)
     if bed is None:
         return
-    suite.clean = bed.clean
-    try:
-        for pool in ('thick', 'thin'):
-            suite.check(f'create, write, grow, read, delete in pool {pool}', life, bed, pool)
-        suite.check('disks that nobody uses', disks, bed)
-        suite.check('disks that become pools', device_pools, bed)
-        for point in points('DISK_POOL') if everything else ():
-            suite.check(f'a disk that becomes a pool, killed at {point}', device_pool_killed, bed, point)
-        suite.check('options of lvcreate', options, bed)
-        suite.check('a device in use', in_use, bed)
-        suite.check('a volume that is not ours', foreign, bed)
-        suite.check('a full group', full, bed)
-        suite.check('a group that vanishes', group_lost, bed)
-        suite.check('a node that loses power', power, bed, 'thick', ('STORAGE',), False)
-        for point in POINTS if everything else POINTS[:2]:
-            suite.check(f'killed at {point}', killed_at, bed, point)
-        if suite.failed:
-            print(bed.satellite.log()[-4000:])
-    finally:
-        bed.close()
+    storage.run_checks(suite, bed, everything, [
+        *((True, f'create, write, grow, read, delete in pool {pool}', life, pool) for pool in ('thick', 'thin')),
+        (False, 'disks that nobody uses', disks),
+        (True, 'disks that become pools', device_pools),
+        *((False, f'a disk that becomes a pool, killed at {point}', device_pool_killed, point) for point in points('DISK_POOL')),
+        (False, 'options of lvcreate', options),
+        (True, 'a device in use', in_use),
+        (False, 'a volume that is not ours', foreign),
+        (True, 'a full group', full),
+        (False, 'a group that vanishes', group_lost),
+        *((point == 'LVM_CREATED', f'killed at {point}', killed_at, point) for point in POINTS),
+        (False, 'a node that loses power', power, 'thick', ('STORAGE',), False)])

@@ -1,6 +1,7 @@
 """Snapshots on a real kernel, of thin LVM with and without LUKS above it: data are written before and compared after each of taking,
 restoring, rolling back and cloning; a satellite is killed between any two steps; the pool is full; the disk fails below it. Thick LVM has
 none, and says so."""
+import storage
 from lib_e2e import wait_for
 from scenario_lvm import Bed
 from storage import (MIB, SIZE, WAIT_S, call, dropped, fill, holds, killed_in, make, mounted, power, rolled_back, snapshot_life, snapshots,
@@ -83,29 +84,24 @@ def disk_fails(bed):
     bed.rest.call('DELETE', '/v1/nodes/n1/storage-pools/weak').ok()
 
 
-def run_layers(suite, bed, layers, everything):
-    above = ' and '.join(layers[:-1]) or 'no layer'
-    suite.check(f'take, restore, grow, roll back, clone, delete with {above} above', snapshot_life, bed, 'thin', layers)
-    suite.check(f'a mounted file system with {above} above', mounted, bed, 'thin', layers)
-    kills = KILLS + (KILLS_LUKS if 'LUKS' in layers else ())
-    for what, point in kills if everything else kills[-1:]:
-        suite.check(f'{what} with {above} above, killed at {point}', killed_in, bed, 'thin', layers, what, point)
-    suite.check(f'a full pool with {above} above', pool_full, bed, layers)
-    suite.check(f'a node that loses power, with {above} above', power, bed, 'thin', layers)
+class SnapBed(Bed):
+    def set_up(self):
+        super().set_up()
+        self.rest.call('POST', '/v1/encryption/passphrase', {'new_passphrase': PASSPHRASE}).ok()
 
 
 def run(suite, work, image, everything):
-    bed = suite.check('a guest, a satellite, two pools', Bed, work, image)
+    bed = suite.check('a guest, a satellite, two pools', SnapBed, work, image)
     if bed is None:
         return
-    suite.clean = bed.clean
-    try:
-        suite.check('thick LVM', thick, bed)
-        run_layers(suite, bed, ['STORAGE'], everything)
-        bed.rest.call('POST', '/v1/encryption/passphrase', {'new_passphrase': PASSPHRASE}).ok()
-        run_layers(suite, bed, ['LUKS', 'STORAGE'], everything)
-        suite.check('a disk that fails', disk_fails, bed)
-        if suite.failed:
-            print(bed.satellite.log()[-6000:])
-    finally:
-        bed.close()
+    checks = [(True, 'thick LVM', thick)]
+    for layers in (['STORAGE'], ['LUKS', 'STORAGE']):
+        above, luks = ' and '.join(layers[:-1]) or 'no layer', 'LUKS' in layers
+        checks += [
+            (True, f'take, restore, grow, roll back, clone, delete with {above} above', snapshot_life, 'thin', layers),
+            (luks, f'a mounted file system with {above} above', mounted, 'thin', layers),
+            *((luks and point == 'luks_held:1', f'{what} with {above} above, killed at {point}', killed_in, 'thin', layers, what, point)
+              for what, point in KILLS + (KILLS_LUKS if luks else ())),
+            (False, f'a full pool with {above} above', pool_full, layers),
+            (False, f'a node that loses power, with {above} above', power, 'thin', layers)]
+    storage.run_checks(suite, bed, everything, [*checks, (False, 'a disk that fails', disk_fails)])

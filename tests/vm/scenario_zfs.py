@@ -226,24 +226,15 @@ def run(suite, work, image, everything):
     bed = suite.check('a guest that lacks ZFS and gets it, a satellite, two pools', Bed, work, image)
     if bed is None:
         return
-    suite.clean = bed.clean
-    try:
-        for pool in ('thick', 'thin'):
-            suite.check(f'create, grow, take, restore, roll back, clone, delete in pool {pool}', life, bed, pool)
-        suite.check('options', options, bed)
-        suite.check('a mounted file system', mounted, bed, 'thin')
-        suite.check('a volume that is not ours', foreign, bed)
-        suite.check('no udev', without_udev, bed)
-        for pool in ('thick', 'thin'):
-            suite.check(f'a full pool: {pool}', full, bed, pool)
-        suite.check('a degraded pool', degraded, bed)
-        suite.check('a pool that vanishes', lost, bed)
-        suite.check('a pool whose disk fails', suspended, bed)
-        for what, point in KILLS if everything else KILLS[-1:]:
-            suite.check(f'{what}, killed at {point}', killed_in, bed, 'thick', ('STORAGE',), what, point)
-        for pool in ('thick', 'thin'):
-            suite.check(f'a node that loses power: {pool}', power, bed, pool)
-        if suite.failed:
-            print(bed.satellite.log()[-6000:])
-    finally:
-        bed.close()
+    storage.run_checks(suite, bed, everything, [
+        *((True, f'create, grow, take, restore, roll back, clone, delete in pool {pool}', life, pool) for pool in ('thick', 'thin')),
+        (True, 'options', options),
+        (True, 'a mounted file system', mounted, 'thin'),
+        (True, 'a volume that is not ours', foreign),
+        (True, 'no udev', without_udev),
+        *((True, f'a full pool: {pool}', full, pool) for pool in ('thick', 'thin')),
+        (True, 'a degraded pool', degraded),
+        (True, 'a pool that vanishes', lost),
+        (True, 'a pool whose disk fails', suspended),
+        *(((what, point) == KILLS[-1], f'{what}, killed at {point}', killed_in, 'thick', ('STORAGE',), what, point) for what, point in KILLS),
+        *((True, f'a node that loses power: {pool}', power, pool) for pool in ('thick', 'thin'))])

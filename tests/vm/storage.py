@@ -310,7 +310,7 @@ def mounted(bed, pool, layers=('STORAGE',)):
     """A file system that is mounted and written meanwhile: the snapshot holds one that can be mounted; rolling back and deleting are
     refused. A device that is only open is not taken away either."""
     path = make(bed, 'fs', pool, layers)
-    bed.guest.run(f'mkfs.ext4 -q {path} && mkdir -p /run/mnt /run/mnt2 && mount {path} /run/mnt && echo text >/run/mnt/file;'
+    bed.guest.run(f'mkfs.ext4 -q {path} && mkdir -p /run/mnt /run/mnt2 && mount {path} /run/mnt && echo text >/run/mnt/file && sync -f /run/mnt;'
                   '{ (while :; do for i in $(seq 50); do echo $i >/run/mnt/n$i; done; sleep 0.1; done) >/dev/null 2>&1 & echo $! >/run/writer; }')
     take(bed, 'fs', 's1')
     wait_for('in use', lambda: bed.in_use('fs'), WAIT_S, 0.5)
@@ -424,3 +424,18 @@ def after_kill(bed, what):
     if what == 'clone' and bed.rest.get('/v1/resource-definitions/copy').status != 200:
         cloned(bed, 'hurt', 'copy')
     return holds(bed, 'copy', 'second' if what in ('snapshot', 'clone') else 'first')
+
+
+# ---- scenarios ----
+
+def run_checks(suite, bed, everything, checks):
+    """checks: (in the selection?, name, function, what it is called with after the bed...). The bed is closed."""
+    suite.clean = bed.clean
+    try:
+        for chosen, name, fn, *args in checks:
+            if chosen or everything:
+                suite.check(name, fn, bed, *args)
+        if suite.failed:
+            print(bed.satellite.log()[-6000:])
+    finally:
+        bed.close()
