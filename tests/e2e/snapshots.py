@@ -1,15 +1,16 @@
-"""Snapshots on real loop devices: taken, listed, restored, rolled back, cloned, deleted, of several resources at once; data are written
+"""Snapshots on real loop devices: taken, listed, restored, rolled back, cloned, deleted, of several resources at once, and by reflink; data are written
 before and compared after each. Then the same while the leader, or a satellite, is killed: a snapshot is taken or not, never half,
 nothing is left suspended, and nothing is left behind."""
 import os
 import pathlib
 import random
+import shutil
 import subprocess
 import threading
 import time
 
 import lib_e2e
-from lib_e2e import Cluster, Suite, wait_for
+from lib_e2e import CannotRun, Cluster, Suite, wait_for
 
 lib_e2e.enter()
 
@@ -31,13 +32,13 @@ class Tests:
             assert any(rc['ret_code'] & 0xffff == code for rc in answer.json), (code, answer.status, answer.text)
         return answer.json
 
-    def make(self, name, volumes=1, nodes=None):
+    def make(self, name, volumes=1, nodes=None, pool=POOL):
         self.call('POST', '/v1/resource-definitions', {'resource_definition': {
             'name': name, 'layer_data': [{'type': 'STORAGE'}],
             'volume_definitions': [{'size_kib': SIZE_KIB} for _ in range(volumes)]}})
         for node in nodes or self.nodes:
             self.call('POST', f'/v1/resource-definitions/{name}/resources/{node}',
-                      {'resource': {'node_name': node, 'props': {'StorPoolName': POOL}}})
+                      {'resource': {'node_name': node, 'props': {'StorPoolName': pool}}})
 
     def devices(self, name):
         """(node, volume) -> device. A satellite that has just started is online before it has looked at its devices."""
@@ -208,6 +209,46 @@ class Tests:
         self.call('DELETE', '/v1/resource-definitions/part/snapshots/snap1')
         self.drop('part')
 
+    def reflink(self):
+        """On XFS a snapshot shares blocks with its volume, which may be in use; what is made from one shares them as well, or none, for FILE."""
+        if shutil.which('mkfs.xfs') is None:
+            raise CannotRun('mkfs.xfs is not installed')
+        image, top, node = self.cluster.dir / 'xfs.img', self.cluster.dir / 'xfs', self.nodes[0]
+        top.mkdir()
+        subprocess.run(['truncate', '-s', '400M', str(image)], check=True)
+        subprocess.run(['mkfs.xfs', '-q', str(image)], check=True)
+        if subprocess.run(['mount', '-o', 'loop', str(image), str(top)], capture_output=True).returncode != 0:
+            raise CannotRun('XFS cannot be mounted')
+
+        def shared(name):
+            subprocess.run(['sync', '-f', str(top)], check=True)
+            lines = subprocess.run(['filefrag', '-v', str(top / f'{name}.img')], check=True, capture_output=True, text=True).stdout
+            return sum('shared' in line for line in lines.splitlines())
+        try:
+            for pool, kind in (('sharing', 'FILE_THIN'), ('solid', 'FILE')):
+                self.call('POST', f'/v1/nodes/{node}/storage-pools', {
+                    'storage_pool_name': pool, 'provider_kind': kind, 'props': {'StorDriver/StorPoolName': str(top)}})
+                self.make(pool, nodes=[node], pool=pool)
+                self.fill(pool, 'first')
+                with open(self.devices(pool)[(node, 0)], 'rb'):
+                    self.snapshot(pool, 'snap')
+                assert shared(f'{pool}_00000') > 0 and shared(f'{pool}_00000_snap') > 0
+                self.fill(pool, 'second')
+                self.call('POST', '/v1/resource-definitions', {'resource_definition': {'name': f'{pool}2'}})
+                for what in ('volume-definition', 'resource'):
+                    self.call('POST', f'/v1/resource-definitions/{pool}/snapshot-restore-{what}/snap', {'to_resource': f'{pool}2'})
+                self.holds(f'{pool}2', 'first')
+                self.holds(pool, 'second')
+                assert (shared(f'{pool}2_00000') > 0) == (kind == 'FILE_THIN')
+                if kind == 'FILE':
+                    assert os.stat(top / f'{pool}2_00000.img').st_blocks * 512 >= SIZE_KIB * 1024
+                self.call('DELETE', f'/v1/resource-definitions/{pool}/snapshots/snap')
+                self.drop(pool, f'{pool}2')
+                wait_for('nothing left', lambda: list(top.iterdir()) == [])
+                self.call('DELETE', f'/v1/nodes/{node}/storage-pools/{pool}')
+        finally:
+            wait_for('the file system to be free', lambda: subprocess.run(['umount', str(top)], capture_output=True).returncode == 0)
+
     def kills(self, rounds):
         """Whoever dies in the midst: whole or not at all, and the next one works."""
         rng = random.Random(7)
@@ -255,7 +296,7 @@ def main():
         suite.finish()
     try:
         tests = Tests(cluster)
-        for name in ('take', 'restore', 'roll_back', 'clone', 'delete', 'multi', 'offline'):
+        for name in ('take', 'restore', 'roll_back', 'clone', 'delete', 'multi', 'offline', 'reflink'):
             suite.check(name.replace('_', ' '), getattr(tests, name))
         suite.check('leader and satellites killed', tests.kills, 6)
         suite.check('all members have the same state', cluster.same_state)
