@@ -2,7 +2,6 @@
 before and compared after each. Then the same while the leader, or a satellite, is killed: a snapshot is taken or not, never half,
 nothing is left suspended, and nothing is left behind."""
 import os
-import pathlib
 import random
 import shutil
 import subprocess
