@@ -87,6 +87,8 @@ static json_t *rows_info(json_t *answer, struct cli_call *call)
 
 static int before_backup_restore(struct cli_call *call) { return cli_put_renames(call, "/stor_pool_map"); }
 
+static int before_backup_ship(struct cli_call *call) { return cli_put_renames(call, "/stor_pool_rename"); }
+
 static int before_delete_all(struct cli_call *call)
 {
         return json_array_append_new(call->query, json_pack("[ss]", "all", "true"));
@@ -126,6 +128,30 @@ const struct cli_verb cli_backup_verbs[] = {
                         FLAG(0, "--download-only", "/download_only",
                                 "receive the snapshot, make no resource of it") },
                 { { 0 } } },
+        { "backup", "b", "ship", "s", "POST", BACKUPS "/ship", "ship a resource to another cluster",
+                before_backup_ship, NULL,
+                { POS("remote", "{remote}", "remote of kind Linstor"),
+                        POS("source_resource", "/src_rsc_name", "resource here"),
+                        POS("target_resource", "/dst_rsc_name", "its name there"),
+                        OPT(0, "--source-node", "/src_node_name", "that is to send it"),
+                        OPT(0, "--target-node", "/dst_node_name", "that is to receive it"),
+                        OPT(0, "--target-net-if", "/dst_net_if_name",
+                                "network interface where that node is reached"),
+                        OPT(0, "--target-storage-pool", "/dst_stor_pool", "pool there"),
+                        MANY(0, "--storpool-rename", "", "OLD=NEW: the pool here, and the one there"),
+                        OPT(0, "--source-snapshot", "/src_snap_name",
+                                "snapshot to ship; made if it is not there"),
+                        OPT(0, "--target-snapshot", "/dst_snap_name", "its name there"),
+                        FLAG(0, "--download-only", "/download_only", "no resource is made of it"),
+                        OPT(0, "--target-resource-group", "/dst_rsc_grp", "group of the new resource"),
+                        FLAG(0, "--full", "", "for LINSTOR's clients: all of it is shipped here"), ASYNC },
+                { { 0 } } },
+        { "backup", "b", "shipments", "shipments", "GET", "/v1/shipments", "list what is on its way", NULL,
+                NULL, { { 0 } },
+                { COL("Resource", "rsc_name"), COL("Snapshot", "snap_name"), COL("Remote", "remote_name"),
+                        COL("Node", "node_name"), COL("Kind", "kind"), COL("Phase", "phase"),
+                        COL_RIGHT("DoneKiB", "done_kib"), COL_RIGHT("SizeKiB", "size_kib"),
+                        COL("Reason", "reason") } },
         { "backup", "b", "abort", "a", "POST", BACKUPS "/abort", "stop what is on its way", NULL, NULL,
                 { REMOTE_ARG, POS("resource", "/rsc_name", "resource"),
                         FLAG(0, "--create", "/create", "backups only"),

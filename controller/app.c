@@ -176,6 +176,7 @@ static int open_parts(struct app *a, struct fail *f)
         a->waits = waits_new(a->env, &app_waits_ops, a);
         err = open_sessions(a, f);
         if (err == 0) app_crypt_open(a);
+        if (err == 0) app_l2l_open(a);
         if (err == 0) err = open_rest(a, f);
         if (err == 0) app_on_state(a); /* what was missed while the parts were not there */
         return err;

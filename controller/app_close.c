@@ -77,6 +77,7 @@ static void enter(struct app *a, enum app_phase phase)
                 else a->link_closed = true;
                 if (a->member != NULL) member_close(a->member, on_member_closed, a);
                 else a->member_closed = true;
+                app_l2l_close(a);
                 break;
         case APP_HANDLES: close_handles(a); break;
         case APP_RUNNING:
@@ -92,7 +93,9 @@ static bool is_over(const struct app *a, uint64_t spent_ms)
         case APP_LEAVING: return (a->transferred && a->drained) || spent_ms > APP_DRAIN_MS;
         case APP_CLOSING: return a->rest_closed || spent_ms > APP_DRAIN_MS + 2 * APP_GRACE_MS;
         case APP_DRAINING: return atomic_load(&a->views_open) == 0;
-        case APP_PARTS: return a->rest_closed && a->link_closed && a->member_closed && list_empty(&a->late);
+        case APP_PARTS:
+                return a->rest_closed && a->link_closed && a->l2l_closed && a->member_closed &&
+                       list_empty(&a->late);
         case APP_RUNNING:
         case APP_HANDLES:
         case APP_PHASE_N: break;

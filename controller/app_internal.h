@@ -5,6 +5,7 @@
 #include <stdatomic.h>
 
 #include "controller/app.h"
+#include "controller/l2l.h"
 #include "controller/observed.h"
 #include "controller/op.h"
 #include "controller/reconcile.h"
@@ -50,6 +51,7 @@ struct app {
         struct sat_link *link;
         struct waits *waits;
         struct rest *rest;
+        struct l2l *l2l;
         struct tls_ctx *satellite_tls;
         struct pki_dir pki;
         struct op_env op_env;
@@ -66,7 +68,7 @@ struct app {
         struct reconcile_sweep sweep;
         uint64_t sweep_due_ms;
         /* leaving */
-        bool transferred, drained, rest_closed, member_closed, link_closed;
+        bool transferred, drained, rest_closed, member_closed, link_closed, l2l_closed;
         uint64_t leave_ms;
         app_closed_fn *closed_cb;
         void *closed_arg;
@@ -89,8 +91,12 @@ void app_on_state(void *arg);
 void app_on_applied(void *arg, uint64_t index);
 void app_on_observed(void *arg, const char *node_name);
 void app_reconcile_poke(struct app *a);
+void app_propose(struct app *a, const struct reconcile_action *x);
 /* The controller that leadership should go to: linked, a voter, no witness, furthest; 0 = there is none. */
 uint64_t app_successor(struct app *a);
+/* ---- app_l2l.c ---- */
+void app_l2l_open(struct app *a);
+void app_l2l_close(struct app *a);
 /* ---- app_crypt.c ---- */
 void app_crypt_open(struct app *a);
 void app_crypt_close(void);

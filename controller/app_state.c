@@ -178,7 +178,7 @@ static void on_proposed(void *arg, int err, uint64_t index, uint64_t term, struc
         if (a->proposals == 0 && (a->look_again || err != 0)) app_reconcile_poke(a);
 }
 
-static void propose(struct app *a, const struct reconcile_action *x)
+void app_propose(struct app *a, const struct reconcile_action *x)
 {
         struct buf b = { 0 };
         int err = enc_msgpack(&request_type, &x->request, &b);
@@ -240,10 +240,12 @@ static void look(struct app *a)
         if (err == 0) reports = row_count(args.observed, &error_report_type, NULL, 0) > 0;
         if (err == 0) sagas = a->leading && row_count(args.wanted, &saga_type, NULL, 0) > 0;
         if (err == 0 && a->leading) err = reconcile_look(&args, &arena, &actions, &n);
+        if (err == 0 && a->l2l != NULL && l2l_look(a->l2l, args.wanted, args.observed, a->leading))
+                sagas = true;
         observed_end(args.observed);
         if (args.wanted != NULL) wanted_end(a, args.wanted);
         if (err != 0) log_error(APP_LOG, "reconcilers cannot read the state: %s", err_text(err));
-        for (uint32_t i = 0; i < n && err == 0; i++) propose(a, &actions[i]);
+        for (uint32_t i = 0; i < n && err == 0; i++) app_propose(a, &actions[i]);
         arena_done(&arena);
         plan_look(a, args.sweep != NULL, sagas, now_ms);
         if (!reports) return;

@@ -5,13 +5,13 @@
 #include <string.h>
 #include <time.h>
 
+#include "controller/op_backup.h"
 #include "controller/op_crypt.h"
 #include "controller/op_remote.h"
 #include "controller/saga.h"
 #include "controller/ship.h"
 
-static void backup_rc(
-        struct op *op, enum apirc_code code, const char *rsc, const char *snap, const char *text)
+void op_backup_rc(struct op *op, enum apirc_code code, const char *rsc, const char *snap, const char *text)
 {
         struct api_rc *rc = op_rc(op, code, "%s", text);
         op_rc_ref(op, rc, "RscDfn", rsc);
@@ -20,17 +20,16 @@ static void backup_rc(
 
 /* ---- create ---- */
 
-static bool can_ship(enum provider_kind k) { return k == provider_kind_FILE || k == provider_kind_FILE_THIN; }
+bool op_backup_kind(enum provider_kind k) { return k == provider_kind_FILE || k == provider_kind_FILE_THIN; }
 
 static bool has_disk(const struct rsc *r)
 {
         bool yes = r->volumes_n != 0 && (r->flags & (rsc_flag_DISKLESS | rsc_flag_INACTIVE)) == 0;
-        for (uint32_t i = 0; i < r->volumes_n; i++) yes = yes && can_ship(r->volumes[i].provider_kind);
+        for (uint32_t i = 0; i < r->volumes_n; i++) yes = yes && op_backup_kind(r->volumes[i].provider_kind);
         return yes;
 }
 
-/* The node that sends it: as asked, or the first that can. */
-static bool pick_node(struct op *op, const struct rsc_dfn *rd, const char *asked, struct rsc *ret)
+bool op_backup_source(struct op *op, const struct rsc_dfn *rd, const char *asked, struct rsc *ret)
 {
         struct rsc *rscs;
         uint32_t n = op_list_rscs(op, rd->name, &rscs);
@@ -49,7 +48,7 @@ static bool pick_node(struct op *op, const struct rsc_dfn *rd, const char *asked
         return false;
 }
 
-static const char *stamp(struct op *op)
+const char *op_backup_stamp(struct op *op)
 {
         time_t at = (time_t)(op->req->wall_ms / 1000);
         struct tm tm;
@@ -151,7 +150,7 @@ static void begin_upload(struct op *op, const struct remote *r, const struct sna
         row_put(op->tx, &ship_type, &s);
 }
 
-static bool stack_ok(struct op *op, const struct rsc_dfn *rd)
+bool op_backup_stack(struct op *op, const struct rsc_dfn *rd)
 {
         for (uint32_t i = 0; i < rd->layer_stack_n; i++) {
                 if (op_same(rd->layer_stack[i], "STORAGE")) continue;
@@ -171,12 +170,12 @@ void op_backup_create(struct op *op)
         struct rsc from;
         struct snap_dfn d;
         bool named = op_given(b->snap_name);
-        const char *at = stamp(op);
+        const char *at = op_backup_stamp(op);
         if (!op_need_remote(op, op->params[0], remote_kind_S3, &r) || !op_need_rd(op, b->rsc_name, &rd))
                 return;
         if (!op_crypt_need(op, "Backups need", "The keys of the remote are stored encrypted under it."))
                 return;
-        if (!stack_ok(op, &rd) || !pick_node(op, &rd, b->node_name, &from)) return;
+        if (!op_backup_stack(op, &rd) || !op_backup_source(op, &rd, b->node_name, &from)) return;
         const char *nodes[] = { from.node_name };
         struct snap_args args = {
                 .rsc_name = rd.name, .snap_name = named ? b->snap_name : at, .nodes = nodes, .nodes_n = 1
@@ -191,7 +190,7 @@ void op_backup_create(struct op *op)
         SET(&item, saga_item, rsc_name, rd.name);
         SET(&item, saga_item, snap_name, args.snap_name);
         op_saga_begin(op, saga_kind_SNAPSHOT, &item, 1, NULL, true);
-        backup_rc(op, RC_CREATED, rd.name, args.snap_name,
+        op_backup_rc(op, RC_CREATED, rd.name, args.snap_name,
                 arena_printf(op->arena,
                         "Backup of resource '%s' to remote '%s' begins: snapshot '%s', sent by node '%s'.",
                         rd.name, r.name, args.snap_name, from.node_name));
@@ -202,17 +201,16 @@ void op_backup_create(struct op *op)
 
 /* ---- restore ---- */
 
-static const char *pool_for(struct op *op, const struct backup_restore_body *b, const struct backup_vlm *v)
+const char *op_backup_pool_name(const struct backup_restore_body *b, const struct backup_vlm *v)
 {
         const char *from = op_given(v->storage_pool_name) ? v->storage_pool_name : DFLT_STOR_POOL;
         for (uint32_t i = 0; i < b->stor_pool_map.n; i++)
                 if (op_same(b->stor_pool_map.kv[2 * (size_t)i], from))
                         return b->stor_pool_map.kv[2 * (size_t)i + 1];
-        (void)op;
         return from;
 }
 
-static bool pool_ok(struct op *op, const char *node, const char *name, struct stor_pool *ret)
+bool op_backup_pool(struct op *op, const char *node, const char *name, struct stor_pool *ret)
 {
         if (!op_find_pool(op, node, name, ret)) {
                 struct api_rc *rc = op_rc(
@@ -221,7 +219,7 @@ static bool pool_ok(struct op *op, const char *node, const char *name, struct st
                         op, rc, NULL, NULL, "Name another one: stor_pool_map, '--storpool-rename OLD=NEW'.");
                 return false;
         }
-        if (can_ship(ret->provider_kind)) return true;
+        if (op_backup_kind(ret->provider_kind)) return true;
         op_rc(op, RC_FAIL_INVLD_BACKUP_CONFIG,
                 "Storage pool '%s' on node '%s' is of kind %s: FILE or FILE_THIN is needed.", name, node,
                 enum_name(&provider_kind_enum, ret->provider_kind));
@@ -243,8 +241,9 @@ static bool make_volumes(struct op *op, const struct backup_restore_body *b, str
                         .minor = -1 };
                 struct vlm_dfn vd;
                 struct stor_pool p;
-                const char *pool = pool_for(op, b, v);
-                if (!pool_ok(op, x->node_name, pool, &p) || !op_make_vd(op, rd, &args, &vd)) return false;
+                const char *pool = op_backup_pool_name(b, v);
+                if (!op_backup_pool(op, x->node_name, pool, &p) || !op_make_vd(op, rd, &args, &vd))
+                        return false;
                 SET(&ship[i], ship_vlm, volume_number, vd.volume_number);
                 SET(&ship[i], ship_vlm, size_kib, vd.size_kib);
                 SET(&ship[i], ship_vlm, key, v->key);
@@ -264,8 +263,7 @@ static bool make_volumes(struct op *op, const struct backup_restore_body *b, str
         return true;
 }
 
-/* The snapshot that is to be received, and what it is of. */
-static bool make_target(
+bool op_backup_target(
         struct op *op, const struct backup_restore_body *b, const struct node *node, struct ship *s)
 {
         static const char *storage[] = { "STORAGE" };
@@ -325,7 +323,7 @@ void op_backup_restore(struct op *op)
         struct node node;
         struct ship s = { 0 };
         if (!op_need_remote(op, op->params[0], remote_kind_S3, &r) || !restore_ok(op, b, &node)) return;
-        if (!make_target(op, b, &node, &s)) return;
+        if (!op_backup_target(op, b, &node, &s)) return;
         SET(&s, ship, uuid, op_uuid(op));
         SET(&s, ship, kind, ship_kind_DOWNLOAD);
         SET(&s, ship, phase, ship_phase_RUN);
@@ -336,7 +334,7 @@ void op_backup_restore(struct op *op)
         SET(&s, ship, begun_ms, op->req->wall_ms);
         if (HAS(b, backup_restore_body, download_only)) SET(&s, ship, download_only, b->download_only);
         row_put(op->tx, &ship_type, &s);
-        backup_rc(op, RC_CREATED, s.rsc_name, s.snap_name,
+        op_backup_rc(op, RC_CREATED, s.rsc_name, s.snap_name,
                 arena_printf(op->arena,
                         "Restoration of backup '%s' of remote '%s' to resource '%s' on node '%s' begins.",
                         b->meta_name, r.name, s.rsc_name, node.name));
@@ -349,10 +347,23 @@ void op_backup_restore(struct op *op)
 static bool is_asked(const struct backup_abort_body *b, const struct ship *s, const char *remote)
 {
         bool both = !b->create && !b->restore;
-        if (s->phase == ship_phase_FAILED || !op_same(s->remote_name, remote)) return false;
+        if (!ship_is_live(s) || !op_same(s->remote_name, remote)) return false;
         if (!op_same(s->rsc_name, op_text(b->rsc_name))) return false;
         if (op_given(b->snapshot) && !op_same(b->snapshot, s->snap_name)) return false;
-        return both || (s->kind == ship_kind_UPLOAD ? b->create : b->restore);
+        return both || (ship_is_incoming(s) ? b->restore : b->create);
+}
+
+/* Another cluster has to hear of it. */
+static void stop(struct op *op, struct ship *s)
+{
+        op_ship_touch(op, s);
+        op_ship_undo(op, s);
+        if (s->kind == ship_kind_UPLOAD || s->kind == ship_kind_DOWNLOAD) {
+                (void)row_del(op->tx, &ship_type, s);
+                return;
+        }
+        SET(s, ship, reason, "It was stopped by 'backup abort'.");
+        op_ship_enter(op, s, ship_phase_FAILED);
 }
 
 void op_backup_abort(struct op *op)
@@ -369,14 +380,11 @@ void op_backup_abort(struct op *op)
         row_scan_open(&scan, op->tx, &ship_type, NULL, 0);
         while (row_scan_next(&scan, op->arena, &s)) {
                 if (!is_asked(b, &s, r.name)) continue;
-                op_ship_touch(op, &s);
-                op_ship_undo(op, &s);
-                (void)row_del(op->tx, &ship_type, &s);
+                stop(op, &s);
                 n++;
-                backup_rc(op, RC_DELETED, s.rsc_name, s.snap_name,
-                        arena_printf(op->arena, "%s of resource '%s' stopped%s.",
-                                s.kind == ship_kind_UPLOAD ? "Backup" : "Restoration", s.rsc_name,
-                                s.kind == ship_kind_UPLOAD ? "; its snapshot stays" : ""));
+                op_backup_rc(op, RC_DELETED, s.rsc_name, s.snap_name,
+                        arena_printf(op->arena, "%s of resource '%s' stopped%s.", ship_word(&s), s.rsc_name,
+                                ship_is_incoming(&s) ? "" : "; its snapshot stays"));
         }
         row_scan_close(&scan);
         if (n == 0)

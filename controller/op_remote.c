@@ -178,11 +178,24 @@ void op_remote_modify_s3(struct op *op)
 
 /* ---- other clusters ---- */
 
+/* One URL, or several between commas: of several controllers, of which one answers. */
+static bool urls_ok(struct op *op, const char *urls)
+{
+        for (const char *p = urls;; p++) {
+                size_t n = strcspn(p, ",");
+                const char *url = arena_strndup(op->arena, p, n), *why = remote_url_problem(url);
+                if (why != NULL) return invalid(op, "The URL", url, why);
+                p += n;
+                if (*p == '\0') break;
+        }
+        if (strlen(urls) <= TEXT_MAX) return true;
+        return invalid(op, "The URL", urls, "it is too long");
+}
+
 static bool set_linstor(struct op *op, struct remote *r, const struct linstor_remote_body *b)
 {
         if (op_given(b->url)) {
-                const char *why = remote_url_problem(b->url);
-                if (why != NULL) return invalid(op, "The URL", b->url, why);
+                if (!urls_ok(op, b->url)) return false;
                 SET(r, remote, url, b->url);
         }
         if (op_given(b->cluster_id)) {

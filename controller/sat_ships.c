@@ -1,10 +1,13 @@
 #include "controller/sat_ships.h"
 
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
 #include "controller/saga.h"
 #include "controller/vault.h"
+
+#define PORT_RANGE "SnapshotShipping/TcpPortRange"
 
 static int open_secret(struct blob sealed, struct arena *a, const char **ret)
 {
@@ -43,30 +46,70 @@ static void fill_volumes(const struct ship *s, const struct snap *x, struct aren
         SET_N(ret, sat_ship, volumes, vlms, n);
 }
 
+static int fill_bucket(const struct ship *s, const struct remote *r, struct arena *a, struct sat_ship *ret)
+{
+        int err = open_secret(r->access_key, a, &ret->access_key);
+        if (err == 0) err = open_secret(r->secret_key, a, &ret->secret_key);
+        if (err != 0) return err;
+        MARK(ret, sat_ship, access_key);
+        MARK(ret, sat_ship, secret_key);
+        SET(ret, sat_ship, endpoint, r->endpoint);
+        SET(ret, sat_ship, bucket, r->bucket);
+        SET(ret, sat_ship, region, r->region);
+        SET(ret, sat_ship, path_style, (r->flags & remote_flag_S3_USE_PATH_STYLE) != 0);
+        if (s->meta_name != NULL) SET(ret, sat_ship, meta_name, s->meta_name);
+        if (s->meta != NULL) SET(ret, sat_ship, meta, s->meta);
+        return 0;
+}
+
+/* "FIRST-LAST" of the node, or of all. */
+static void port_range(struct tx *tx, const char *node_name, struct arena *a, int64_t *first, int64_t *last)
+{
+        struct node n, key = { .name = node_name };
+        struct ctrl_props p;
+        const char *range = NULL;
+        char *end = NULL;
+        if (row_get(tx, &node_type, &key, a, &n) == 0) range = strmap_get(&n.props, PORT_RANGE);
+        if (range == NULL && row_get_single(tx, &ctrl_props_type, a, &p) == 0)
+                range = strmap_get(&p.props, PORT_RANGE);
+        *first = range != NULL ? strtol(range, &end, 10) : 0;
+        *last = end != NULL && *end == '-' ? strtol(end + 1, NULL, 10) : 0;
+        if (*first > 0 && *first <= *last && *last <= 65535) return;
+        *first = 12000;
+        *last = 12999;
+}
+
+static void fill_peer(struct tx *tx, const struct ship *s, struct arena *a, struct sat_ship *ret)
+{
+        int64_t first = s->port, last;
+        SET(ret, sat_ship, round, s->round);
+        if (s->peer_key != NULL) SET(ret, sat_ship, peer_key, s->peer_key);
+        if (s->own_key != NULL) SET(ret, sat_ship, own_key, s->own_key);
+        if (s->address != NULL) SET(ret, sat_ship, address, s->address);
+        if (s->kind == ship_kind_RECEIVE) {
+                port_range(tx, s->node_name, a, &first, &last);
+                SET(ret, sat_ship, port_max, last);
+        }
+        SET(ret, sat_ship, port, first);
+}
+
 /* E_NOT_FOUND: what it is about is gone, the leader will end it. */
 static int fill(struct tx *tx, const struct ship *s, struct arena *a, struct sat_ship *ret)
 {
         struct remote r, rkey = { .name = s->remote_name };
         struct snap x,
                 key = { .rsc_name = s->rsc_name, .snap_name = s->snap_name, .node_name = s->node_name };
+        bool bucket = s->kind == ship_kind_UPLOAD || s->kind == ship_kind_DOWNLOAD;
         int err = row_get(tx, &remote_type, &rkey, a, &r);
         if (err == 0) err = row_get(tx, &snap_type, &key, a, &x);
-        if (err == 0) err = open_secret(r.access_key, a, &ret->access_key);
-        if (err == 0) err = open_secret(r.secret_key, a, &ret->secret_key);
+        if (err == 0 && bucket) err = fill_bucket(s, &r, a, ret);
         if (err != 0) return err;
-        MARK(ret, sat_ship, access_key);
-        MARK(ret, sat_ship, secret_key);
+        if (!bucket) fill_peer(tx, s, a, ret);
         SET(ret, sat_ship, uuid, s->uuid);
         SET(ret, sat_ship, kind, s->kind);
         SET(ret, sat_ship, rsc_name, x.rsc_name);
         SET(ret, sat_ship, snap_name, x.snap_name);
         SET(ret, sat_ship, snap_uuid, x.uuid);
-        SET(ret, sat_ship, endpoint, r.endpoint);
-        SET(ret, sat_ship, bucket, r.bucket);
-        SET(ret, sat_ship, region, r.region);
-        SET(ret, sat_ship, path_style, (r.flags & remote_flag_S3_USE_PATH_STYLE) != 0);
-        if (s->meta_name != NULL) SET(ret, sat_ship, meta_name, s->meta_name);
-        if (s->meta != NULL) SET(ret, sat_ship, meta, s->meta);
         fill_volumes(s, &x, a, ret);
         return 0;
 }
@@ -84,7 +127,9 @@ int sat_ships_build(
         if (list == NULL) return E_LIMIT;
         row_scan_open(&scan, tx, &ship_type, NULL, 0);
         while (err == 0 && n < max && row_scan_next(&scan, a, &s)) {
-                if (s.phase != ship_phase_RUN || strcasecmp(s.node_name, node_name) != 0) continue;
+                if ((s.phase != ship_phase_RUN && s.phase != ship_phase_ASK) ||
+                        strcasecmp(s.node_name, node_name) != 0)
+                        continue;
                 list[n] = (struct sat_ship){ 0 };
                 err = fill(tx, &s, a, &list[n]);
                 if (err == 0) n++;
@@ -100,7 +145,9 @@ void sat_ships_wipe(struct sat_ships *m)
 {
         for (uint32_t i = 0; i < m->ships_n; i++) {
                 const struct sat_ship *s = &m->ships[i];
-                secret_wipe((void *)(uintptr_t)s->access_key, strlen(s->access_key));
-                secret_wipe((void *)(uintptr_t)s->secret_key, strlen(s->secret_key));
+                if (s->access_key != NULL)
+                        secret_wipe((void *)(uintptr_t)s->access_key, strlen(s->access_key));
+                if (s->secret_key != NULL)
+                        secret_wipe((void *)(uintptr_t)s->secret_key, strlen(s->secret_key));
         }
 }

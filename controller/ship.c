@@ -39,20 +39,22 @@ static const char *silence(struct look *l, const struct ship *s, bool is_known)
         return NULL;
 }
 
-static bool is_over(struct look *l, const struct ship *s, const char **why)
+static bool is_over(struct look *l, const struct ship *s, const char **why, bool *again)
 {
         struct snap_dfn d;
         struct obs_ships o;
-        if (s->phase == ship_phase_FAILED) return l->args->wall_ms - s->since_ms > SHIP_FAILED_MS;
+        if (!ship_is_live(s)) return l->args->wall_ms - s->since_ms > SHIP_FAILED_MS;
         if (!find_dfn(l, s, &d)) *why = "Its snapshot was not taken, or is gone.";
         if (*why != NULL) return true;
         if (s->phase == ship_phase_WAIT) return (d.flags & snap_dfn_flag_SUCCESSFUL) != 0 && d.saga == NULL;
         const struct obs_ship *x = seen(l, s, &o);
         *why = silence(l, s, x != NULL);
         if (*why != NULL) return true;
-        if (x == NULL || x->state == sat_step_state_PENDING) return false;
+        if (x == NULL || s->phase == ship_phase_ASK || x->state == sat_step_state_PENDING) return false;
+        if (x->round != s->round) return false; /* what it says is about an earlier attempt */
         if (x->state == sat_step_state_FAILED)
                 *why = x->text != NULL ? x->text : "The node could not carry it out.";
+        *again = s->kind == ship_kind_SEND && x->lost && s->round < SHIP_ROUNDS;
         return true;
 }
 
@@ -63,16 +65,19 @@ void ship_look(struct look *l)
         row_scan_open(&s, l->args->wanted, &ship_type, NULL, 0);
         while (look_goes_on(l) && row_scan_next(&s, l->arena, &x)) {
                 const char *why = NULL;
-                char phase[16];
-                if (!is_over(l, &x, &why)) continue;
+                bool again = false;
+                char phase[48];
+                if (!is_over(l, &x, &why, &again)) continue;
                 struct ship_step body = { 0 };
                 SET(&body, ship_step, uuid, x.uuid);
                 SET(&body, ship_step, phase, (int64_t)x.phase);
-                if (why != NULL) {
+                SET(&body, ship_step, round, x.round);
+                if (again) SET(&body, ship_step, again, true);
+                else if (why != NULL) {
                         SET(&body, ship_step, failed, true);
                         SET(&body, ship_step, reason, why);
                 }
-                snprintf(phase, sizeof phase, "%u", (unsigned)x.phase);
+                snprintf(phase, sizeof phase, "%u %lld", (unsigned)x.phase, (long long)x.round);
                 reconcile_propose(l, "/internal/ship-step", &ship_step_type, &body, "ship", x.uuid, phase);
         }
         row_scan_close(&s);
@@ -86,8 +91,7 @@ static bool find(
         struct row_scan s;
         bool found = false;
         row_scan_open(&s, op->tx, &ship_type, NULL, 0);
-        while (!found && row_scan_next(&s, op->arena, ret))
-                found = ret->phase != ship_phase_FAILED && fits(ret, arg);
+        while (!found && row_scan_next(&s, op->arena, ret)) found = ship_is_live(ret) && fits(ret, arg);
         row_scan_close(&s);
         return found;
 }
@@ -139,7 +143,7 @@ void op_ship_undo(struct op *op, const struct ship *s)
         struct snap_dfn d, key = { .rsc_name = s->rsc_name };
         struct rsc rkey = { .rsc_name = s->rsc_name };
         struct rsc_dfn rd;
-        if (s->kind != ship_kind_DOWNLOAD) return;
+        if (!ship_is_incoming(s)) return;
         if (op_find_snap_dfn(op, s->rsc_name, s->snap_name, &d) && strcmp(d.uuid, s->snap_uuid) == 0)
                 op_bury_snap(op, &d, NULL);
         if (!HAS(s, ship, made_rd) || !s->made_rd || !op_find_rd(op, s->rsc_name, &rd)) return;
@@ -147,8 +151,7 @@ void op_ship_undo(struct op *op, const struct ship *s)
                 op_remove_rd(op, &rd);
 }
 
-/* The last shipment of a remote that is to go takes it along. */
-static void drop(struct op *op, const struct ship *s)
+void op_ship_drop(struct op *op, const struct ship *s)
 {
         struct remote r, key = { .name = s->remote_name };
         (void)row_del(op->tx, &ship_type, s);
@@ -164,7 +167,7 @@ static void drop(struct op *op, const struct ship *s)
         if (!used) (void)row_del(op->tx, &remote_type, &r);
 }
 
-static void enter(struct op *op, struct ship *s, enum ship_phase phase)
+void op_ship_enter(struct op *op, struct ship *s, enum ship_phase phase)
 {
         SET(s, ship, phase, phase);
         SET(s, ship, since_ms, op->req->wall_ms);
@@ -172,16 +175,24 @@ static void enter(struct op *op, struct ship *s, enum ship_phase phase)
         op_ship_touch(op, s);
 }
 
-static void fail(struct op *op, struct ship *s, const char *why)
+const char *ship_word(const struct ship *s)
+{
+        static const char *const words[] = { [ship_kind_UPLOAD] = "Backup",
+                [ship_kind_DOWNLOAD] = "Restoration",
+                [ship_kind_SEND] = "Shipping",
+                [ship_kind_RECEIVE] = "Receiving" };
+        return words[s->kind];
+}
+
+void op_ship_fail(struct op *op, struct ship *s, const char *why)
 {
         op_ship_touch(op, s);
         SET(s, ship, reason, why);
         op_ship_undo(op, s);
-        enter(op, s, ship_phase_FAILED);
+        op_ship_enter(op, s, ship_phase_FAILED);
         op_report(op, "BackupException",
                 arena_printf(op->arena, "%s of snapshot '%s' of resource '%s' (remote '%s'): %s",
-                        s->kind == ship_kind_UPLOAD ? "Backup" : "Restoration", s->snap_name, s->rsc_name,
-                        s->remote_name, why));
+                        ship_word(s), s->snap_name, s->rsc_name, s->remote_name, why));
 }
 
 /* The snapshot is whole now, and the resource is made of it. */
@@ -194,26 +205,47 @@ static void end_download(struct op *op, struct ship *s)
         SET(&d, snap_dfn, flags, d.flags | snap_dfn_flag_SUCCESSFUL);
         row_put(op->tx, &snap_dfn_type, &d);
         if (!HAS(s, ship, download_only) || !s->download_only) why = op_restore_try(op, &d, &rd);
-        if (why != NULL) fail(op, s, why);
-        else drop(op, s);
-        if (why == NULL) op_ship_touch(op, s);
+        if (why != NULL) op_ship_fail(op, s, why);
+        else if (s->kind == ship_kind_RECEIVE) op_ship_enter(op, s, ship_phase_DONE);
+        else {
+                op_ship_drop(op, s);
+                op_ship_touch(op, s);
+        }
+}
+
+static void ask_again(struct op *op, struct ship *s)
+{
+        s->own_key = s->peer_key = s->address = NULL;
+        UNSET(s, ship, own_key);
+        UNSET(s, ship, peer_key);
+        UNSET(s, ship, address);
+        SET(s, ship, round, s->round + 1);
+        op_ship_enter(op, s, ship_phase_ASK);
+}
+
+static void end_run(struct op *op, struct ship *s, bool again)
+{
+        if (again) ask_again(op, s);
+        else if (ship_is_incoming(s)) end_download(op, s);
+        else {
+                op_ship_touch(op, s);
+                op_ship_drop(op, s);
+        }
 }
 
 void op_int_ship_step(struct op *op)
 {
         const struct ship_step *b = OP_BODY(op, ship_step);
         struct ship key = { .uuid = b->uuid }, s;
-        if (row_get(op->tx, &ship_type, &key, op->arena, &s) != 0 || (int64_t)s.phase != b->phase) {
+        if (row_get(op->tx, &ship_type, &key, op->arena, &s) != 0 || (int64_t)s.phase != b->phase ||
+                s.round != b->round) {
                 op_rc(op, RC_MODIFIED, "The backup has gone on already.");
                 return;
         }
-        if (s.phase == ship_phase_FAILED) drop(op, &s);
-        else if (HAS(b, ship_step, failed) && b->failed) fail(op, &s, op_text(b->reason));
-        else if (s.phase == ship_phase_WAIT) enter(op, &s, ship_phase_RUN);
-        else if (s.kind == ship_kind_DOWNLOAD) end_download(op, &s);
-        else {
-                op_ship_touch(op, &s);
-                drop(op, &s);
-        }
+        if (!ship_is_live(&s)) op_ship_drop(op, &s);
+        else if (HAS(b, ship_step, failed) && b->failed) op_ship_fail(op, &s, op_text(b->reason));
+        else if (s.phase == ship_phase_WAIT && s.kind == ship_kind_SEND) ask_again(op, &s);
+        else if (s.phase == ship_phase_WAIT) op_ship_enter(op, &s, ship_phase_RUN);
+        else end_run(op, &s, HAS(b, ship_step, again) && b->again);
         if (!op_failed(op)) op_rc(op, RC_MODIFIED, "The backup goes on.");
 }

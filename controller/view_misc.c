@@ -7,7 +7,11 @@
 void view_ctrl_props(struct view *v)
 {
         struct ctrl_props c;
+        struct cluster cluster;
         if (row_get_single(v->tx, &ctrl_props_type, v->arena, &c) != 0) return;
+        if (row_get_single(v->tx, &cluster_type, v->arena, &cluster) == 0 && cluster.uuid != NULL)
+                strmap_set(&c.props, "Cluster/LocalID", cluster.uuid,
+                        v->arena); /* for remotes of other clusters */
         view_raw(v, "{");
         for (uint32_t i = 0; i < c.props.n; i++) {
                 if (i != 0) view_raw(v, ",");

@@ -10,16 +10,7 @@
 #define TIMEOUT_MS 30000u
 #define FINISHED "@FINISHED@"
 
-struct volume {
-        struct ship_work *work;
-        struct s3_target target;
-        const struct sat_ship_vlm *vlm;
-        struct dev dev;
-        const struct provider *provider;
-        struct fail fail;
-};
-
-static int stopped(struct trouble *t, const struct volume *v, int err, const char *what)
+int ship_volume_failed(struct trouble *t, const struct ship_volume *v, int err, const char *what)
 {
         trouble_set(t, err, TROUBLE_UNKNOWN, "Volume %llu of snapshot %s of resource %s: %s.",
                 (unsigned long long)v->vlm->volume_number, v->work->ship->snap_name, v->work->ship->rsc_name,
@@ -29,19 +20,20 @@ static int stopped(struct trouble *t, const struct volume *v, int err, const cha
         return err;
 }
 
-static int open_volume(struct ship_work *w, uint32_t i, struct volume *v, struct trouble *t)
+int ship_volume_open(struct ship_work *w, uint32_t i, struct ship_volume *v, struct trouble *t)
 {
         const struct sat_ship *s = w->ship;
         const struct sat_ship_vlm *x = &s->volumes[i];
-        *v = (struct volume){ .work = w, .vlm = x };
-        v->target = (struct s3_target){ .endpoint = s->endpoint,
-                .bucket = s->bucket,
-                .region = s->region,
-                .access_key = s->access_key,
-                .secret_key = s->secret_key,
-                .path_style = HAS(s, sat_ship, path_style) && s->path_style,
-                .timeout_ms = TIMEOUT_MS,
-                .cancel = &w->cancel };
+        *v = (struct ship_volume){ .work = w, .vlm = x };
+        if (s->endpoint != NULL)
+                v->target = (struct s3_target){ .endpoint = s->endpoint,
+                        .bucket = s->bucket,
+                        .region = s->region,
+                        .access_key = s->access_key,
+                        .secret_key = s->secret_key,
+                        .path_style = HAS(s, sat_ship, path_style) && s->path_style,
+                        .timeout_ms = TIMEOUT_MS,
+                        .cancel = &w->cancel };
         v->dev = (struct dev){ .rsc_name = s->rsc_name,
                 .uuid = s->snap_uuid,
                 .vlm_uuid = x->uuid,
@@ -52,16 +44,17 @@ static int open_volume(struct ship_work *w, uint32_t i, struct volume *v, struct
                 .place = w->places[i].place,
                 .backing_id = x->backing_id };
         v->provider = w->places[i].place != NULL ? provider_by_kind(v->dev.kind) : NULL;
-        if (v->provider == NULL) return stopped(t, v, E_NOT_FOUND, "its storage pool cannot be used");
+        if (v->provider == NULL)
+                return ship_volume_failed(t, v, E_NOT_FOUND, "its storage pool cannot be used");
         if (v->provider->read == NULL || v->provider->receive == NULL || !backing_id_valid(x->backing_id))
-                return stopped(t, v, E_UNSUPPORTED, "storage pools of its kind cannot be shipped");
+                return ship_volume_failed(t, v, E_UNSUPPORTED, "storage pools of its kind cannot be shipped");
         return 0;
 }
 
 /* ---- upload ---- */
 
 struct sender {
-        struct volume *v;
+        struct ship_volume *v;
         struct s3_upload upload;
         struct buf part;
         size_t part_bytes;
@@ -92,7 +85,7 @@ static int on_bytes(void *arg, const void *data, size_t n)
         return err;
 }
 
-static int upload_volume(struct volume *v, struct trouble *t)
+static int upload_volume(struct ship_volume *v, struct trouble *t)
 {
         struct sender s = { .v = v };
         uint64_t kib = 0;
@@ -108,10 +101,10 @@ static int upload_volume(struct volume *v, struct trouble *t)
         }
         buf_done(&s.part);
         close(fd);
-        return err == 0 ? 0 : stopped(t, v, err, "it cannot be sent to the bucket");
+        return err == 0 ? 0 : ship_volume_failed(t, v, err, "it cannot be sent to the bucket");
 }
 
-static int put_meta(struct volume *v, struct trouble *t)
+static int put_meta(struct ship_volume *v, struct trouble *t)
 {
         const struct sat_ship *s = v->work->ship;
         struct env *clock = env_real();
@@ -126,13 +119,14 @@ static int put_meta(struct volume *v, struct trouble *t)
         buf_put_str(&text, at);
         int err = text.err != 0 ? text.err : s3_put(&v->target, s->meta_name, buf_blob(&text), &v->fail);
         buf_done(&text);
-        return err == 0 ? 0 : stopped(t, v, err, "the description of the backup cannot be written");
+        return err == 0 ? 0
+                        : ship_volume_failed(t, v, err, "the description of the backup cannot be written");
 }
 
 /* ---- download ---- */
 
 struct receiver {
-        struct volume *v;
+        struct ship_volume *v;
         struct ship_in in;
         uint64_t bytes;
 };
@@ -148,22 +142,24 @@ static int on_object(void *arg, const uint8_t *data, size_t n)
 
 static int fill(void *arg, int fd, struct trouble *t)
 {
-        struct volume *v = arg;
+        struct ship_volume *v = arg;
         struct receiver r = { .v = v };
         ship_in_open(&r.in, fd, v->vlm->size_kib * 1024);
         int err = s3_read(&v->target, v->vlm->key, on_object, &r, &v->fail);
         int end = ship_in_close(&r.in);
         if (err == 0) err = end;
-        return err == 0 ? 0 : stopped(t, v, err, "it cannot be received from the bucket");
+        return err == 0 ? 0 : ship_volume_failed(t, v, err, "it cannot be received from the bucket");
 }
 
 int ship_job_run(struct ship_work *w, struct trouble *t)
 {
         const struct sat_ship *s = w->ship;
-        struct volume v;
+        struct ship_volume v;
         int err = 0;
+        if (s->kind == ship_kind_SEND) return ship_peer_send(w, t);
+        if (s->kind == ship_kind_RECEIVE) return ship_peer_receive(w, t);
         for (uint32_t i = 0; i < s->volumes_n && err == 0; i++) {
-                err = open_volume(w, i, &v, t);
+                err = ship_volume_open(w, i, &v, t);
                 if (err != 0) break;
                 err = s->kind == ship_kind_UPLOAD ? upload_volume(&v, t)
                                                   : v.provider->receive(&v.dev, v.vlm->size_kib, fill, &v, t);

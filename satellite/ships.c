@@ -16,6 +16,7 @@ struct job {
         struct ship_work work;
         uv_thread_t thread;
         bool started, ended, dropped; /* ended: its thread was joined, or there was none to begin with */
+        unsigned port_told;           /* that was said to have changed */
         atomic_bool finished;
         int err;
         struct trouble trouble;
@@ -24,7 +25,7 @@ struct job {
 struct ships {
         uv_async_t wake;
         struct list jobs;
-        unsigned running;
+        unsigned running, receiving;
         struct ships_hooks hooks;
         bool closing;
 };
@@ -35,10 +36,16 @@ void ships_wipe_one(const struct sat_ship *s)
         if (s->secret_key != NULL) secret_wipe((void *)(uintptr_t)s->secret_key, strlen(s->secret_key));
 }
 
+static bool is_receiver(const struct job *j) { return j->ship.kind == ship_kind_RECEIVE; }
+
+/* Those that only wait for another cluster must not keep those from running that it waits for. */
+static unsigned *slots(struct job *j) { return is_receiver(j) ? &j->ships->receiving : &j->ships->running; }
+
 static void job_free(struct job *j)
 {
         list_remove(&j->at);
         ships_wipe_one(&j->ship);
+        secret_wipe(&j->work.keys, sizeof j->work.keys);
         arena_done(&j->arena);
         free(j);
 }
@@ -49,6 +56,11 @@ static void run(void *arg)
         j->err = ship_job_run(&j->work, &j->trouble);
         atomic_store(&j->finished, true);
         (void)uv_async_send(&j->ships->wake);
+}
+
+static void on_listens(struct ship_work *w)
+{
+        (void)uv_async_send(&container_of(w, struct job, work)->ships->wake);
 }
 
 static void start(struct job *j)
@@ -62,9 +74,10 @@ static void start(struct job *j)
                         j->places[i].place = arena_strdup(&j->arena, j->places[i].place);
         j->work.ship = &j->ship;
         j->work.places = j->places;
+        j->work.listens = on_listens;
         j->started = true;
         if (uv_thread_create(&j->thread, run, j) == 0) {
-                j->ships->running++;
+                ++*slots(j);
                 return;
         }
         j->ended = true;
@@ -72,12 +85,24 @@ static void start(struct job *j)
                 &j->trouble, E_LIMIT, TROUBLE_UNKNOWN, "No thread can be started for the backup.");
 }
 
+/* One that was begun anew waits until its former attempt has stopped; a sender, until it knows where to. */
+static bool may_start(struct job *j)
+{
+        if (j->started || j->dropped || *slots(j) >= SHIPS_AT_ONCE) return false;
+        LIST_FOREACH(i, &j->ships->jobs)
+        {
+                const struct job *x = container_of(i, struct job, at);
+                if (x->dropped && strcmp(x->ship.uuid, j->ship.uuid) == 0) return false;
+        }
+        return j->ship.kind != ship_kind_SEND || j->ship.address != NULL;
+}
+
 static void start_more(struct ships *s)
 {
         LIST_FOREACH(i, &s->jobs)
         {
                 struct job *j = container_of(i, struct job, at);
-                if (!j->started && !j->dropped && !s->closing && s->running < SHIPS_AT_ONCE) start(j);
+                if (!s->closing && may_start(j)) start(j);
         }
 }
 
@@ -92,12 +117,13 @@ static void on_closed(uv_handle_t *h)
 static void on_ended(struct ships *s, struct job *j)
 {
         (void)uv_thread_join(&j->thread);
-        s->running--;
+        --*slots(j);
         j->ended = true;
         ships_wipe_one(&j->ship);
-        log_info("ships", "%s of snapshot %s of resource %s: %s",
-                j->ship.kind == ship_kind_UPLOAD ? "upload" : "download", j->ship.snap_name, j->ship.rsc_name,
-                j->err == 0 ? "done" : j->trouble.message);
+        log_info("ships", "%s of snapshot %s of resource %s: %s%s%s",
+                enum_name(&ship_kind_enum, j->ship.kind), j->ship.snap_name, j->ship.rsc_name,
+                j->err == 0 ? "done" : j->trouble.message, j->err == 0 ? "" : " ",
+                j->err == 0 ? "" : j->trouble.cause);
 }
 
 static void on_wake(uv_async_t *h)
@@ -106,9 +132,14 @@ static void on_wake(uv_async_t *h)
         LIST_FOREACH_SAFE(i, n, &s->jobs)
         {
                 struct job *j = container_of(i, struct job, at);
-                if (!j->started || j->ended || !atomic_load(&j->finished)) continue;
+                if (!j->started || j->ended) continue;
+                if (j->port_told != atomic_load(&j->work.port) && !s->closing) {
+                        j->port_told = atomic_load(&j->work.port);
+                        s->hooks.changed(s->hooks.arg, NULL);
+                }
+                if (!atomic_load(&j->finished)) continue;
                 on_ended(s, j);
-                bool received = j->err == 0 && j->ship.kind == ship_kind_DOWNLOAD;
+                bool received = j->err == 0 && (j->ship.kind == ship_kind_DOWNLOAD || is_receiver(j));
                 if (!s->closing) s->hooks.changed(s->hooks.arg, received ? j->ship.rsc_name : NULL);
                 if (j->dropped || s->closing) job_free(j);
         }
@@ -145,11 +176,34 @@ static void drop(struct ships *s, struct job *j)
         (void)s;
 }
 
-static bool is_named(const struct sat_ships *wanted, const char *uuid)
+static bool is_named(const struct sat_ships *wanted, const struct sat_ship *s)
 {
         for (uint32_t i = 0; i < wanted->ships_n; i++)
-                if (strcmp(wanted->ships[i].uuid, uuid) == 0) return true;
+                if (strcmp(wanted->ships[i].uuid, s->uuid) == 0 && wanted->ships[i].round == s->round)
+                        return true;
         return false;
+}
+
+/* What it is to do may be known later than that there is something. false: no memory. */
+static bool set_ship(struct job *j, const struct sat_ship *from)
+{
+        ships_wipe_one(&j->ship);
+        if (obj_copy(&sat_ship_type, from, &j->arena, &j->ship) != 0) return false;
+        j->places = arena_alloc(&j->arena, (j->ship.volumes_n + 1) * sizeof *j->places);
+        return true;
+}
+
+static void add(struct ships *s, const struct sat_ship *from)
+{
+        struct job *j = xnew(struct job);
+        j->ships = s;
+        if (!set_ship(j, from)) {
+                arena_done(&j->arena);
+                free(j);
+                return;
+        }
+        if (from->kind == ship_kind_SEND || from->kind == ship_kind_RECEIVE) ship_keys_make(&j->work.keys);
+        list_push_back(&s->jobs, &j->at);
 }
 
 void ships_take(struct ships *s, const struct sat_ships *wanted)
@@ -158,25 +212,30 @@ void ships_take(struct ships *s, const struct sat_ships *wanted)
         LIST_FOREACH_SAFE(i, n, &s->jobs)
         {
                 struct job *j = container_of(i, struct job, at);
-                if (j->dropped || is_named(wanted, j->ship.uuid)) continue;
+                if (j->dropped || is_named(wanted, &j->ship)) continue;
                 drop(s, j);
                 changed = true;
         }
         for (uint32_t i = 0; i < wanted->ships_n; i++) {
-                if (find(s, wanted->ships[i].uuid) != NULL) continue;
-                struct job *j = xnew(struct job);
-                j->ships = s;
-                if (obj_copy(&sat_ship_type, &wanted->ships[i], &j->arena, &j->ship) != 0) {
-                        arena_done(&j->arena);
-                        free(j);
-                        continue;
-                }
-                j->places = arena_alloc(&j->arena, (j->ship.volumes_n + 1) * sizeof *j->places);
-                list_push_back(&s->jobs, &j->at);
+                struct job *j = find(s, wanted->ships[i].uuid);
+                if (j != NULL && (j->started || wanted->ships[i].address == NULL)) continue;
+                if (j != NULL) (void)set_ship(j, &wanted->ships[i]);
+                else add(s, &wanted->ships[i]);
                 changed = true;
         }
         start_more(s);
         if (changed) s->hooks.changed(s->hooks.arg, NULL);
+}
+
+static void report_peer(struct job *j, struct arena *a, struct obs_ship *o)
+{
+        char key[SHIP_KEY_HEX];
+        unsigned port = atomic_load(&j->work.port);
+        sodium_bin2hex(key, sizeof key, j->work.keys.own, SHIP_KEY);
+        SET(o, obs_ship, round, j->ship.round);
+        SET(o, obs_ship, key, arena_strdup(a, key));
+        if (port != 0) SET(o, obs_ship, port, (int64_t)port);
+        if (j->ended && j->err != 0 && j->work.lost) SET(o, obs_ship, lost, true);
 }
 
 int ships_report(const struct ships *s, struct arena *a, struct obs_ships *ret)
@@ -198,6 +257,7 @@ int ships_report(const struct ships *s, struct arena *a, struct obs_ships *ret)
                         : j->err == 0 ? sat_step_state_DONE
                                       : sat_step_state_FAILED);
                 SET(o, obs_ship, done_kib, atomic_load(&j->work.done_kib));
+                if (j->ship.kind == ship_kind_SEND || is_receiver(j)) report_peer(j, a, o);
                 if (j->ended && j->err != 0)
                         SET(o, obs_ship, text,
                                 arena_printf(a, "%s %s", j->trouble.message, j->trouble.cause));

@@ -1,5 +1,5 @@
-/* The backups that this node is to send or to receive (satellite/ship_job.h): as the leader names them, SHIPS_AT_ONCE at a time, the
- * others wait. One that is not named any more is stopped. They live in memory only: after a restart the leader names them again, and
+/* The backups that this node is to send or to receive (satellite/ship_job.h): as the leader names them, SHIPS_AT_ONCE at a time (and as many
+ * that receive from another cluster), the others wait. One that is not named any more is stopped. They live in memory only: after a restart the leader names them again, and
  * they begin anew.
  *
  * Threads: loop thread; each job has a thread of its own. Ownership: the caller frees nothing; closed fires when all threads have

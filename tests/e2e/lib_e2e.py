@@ -145,12 +145,14 @@ class Rest:
 class Cluster:
     """contrib/devcluster in a directory of its own."""
 
-    def __init__(self, controllers=3, satellites=3, settings=()):
+    def __init__(self, controllers=3, satellites=3, settings=(), net=0):
+        if net:
+            self.address = lambda name: Cluster.address(name, net)
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix='outrigger-e2e-'))
         self.controllers = [f'c{i + 1}' for i in range(controllers)]
         self.satellites = [f's{i + 1}' for i in range(satellites)]
         try:
-            self.devcluster('up', '--controllers', str(controllers), '--satellites', str(satellites),
+            self.devcluster('up', '--controllers', str(controllers), '--satellites', str(satellites), '--net', str(net),
                             *(f'--set={s}' for s in settings))
         except BaseException:  # nothing of it goes on beside the tests that follow
             subprocess.run([str(TOP / 'contrib/devcluster'), 'down', '--dir', str(self.dir)], capture_output=True)
@@ -164,8 +166,8 @@ class Cluster:
         return done.stdout
 
     @staticmethod
-    def address(name):
-        return f'127.0.0.{(10 if name[0] == "c" else 20) + int(name[1:])}'
+    def address(name, net=0):
+        return f'127.0.{net}.{(10 if name[0] == "c" else 20) + int(name[1:])}'
 
     def rest(self, name, **kwargs):
         return Rest(self.address(name), **kwargs)

@@ -9,6 +9,9 @@
 #include "controller/view.h"
 #include "state/check.h"
 
+#define KEY_A "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+#define KEY_B "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
+
 void ops_world_open(struct ops_world *w)
 {
         *w = (struct ops_world){ .wanted = kv_mem_new(), .observed = kv_mem_new(), .seed = 1 };
@@ -311,6 +314,33 @@ static bool observe_work(
         return true;
 }
 
+/* What the other cluster says to all shipments that it is asked about; it is heard twice. */
+static void answer_ships(struct ops_world *w, const char *what)
+{
+        struct tx *wanted = kv_mem_read(w->wanted);
+        struct arena a = { 0 };
+        struct row_scan s;
+        struct ship x;
+        const char *bodies[8];
+        uint32_t n = 0;
+        row_scan_open(&s, wanted, &ship_type, NULL, 0);
+        while (n < ARRAY_LEN(bodies) && row_scan_next(&s, &a, &x)) {
+                if (x.kind != ship_kind_SEND) continue;
+                bodies[n++] =
+                        arena_printf(&a, "{\"uuid\":\"%s\",\"round\":%lld,%s}", x.uuid, (long long)x.round,
+                                strcmp(what, "ready") == 0 ? "\"own_key\":\"" KEY_A "\",\"peer_key\":\"" KEY_B
+                                                             "\",\"address\":\"10.9.0.1\",\"port\":12001"
+                                : strcmp(what, "refused") == 0 ? "\"reason\":\"it is full there\""
+                                : strcmp(what, "told") == 0    ? "\"told\":true"
+                                                               : "\"done\":true");
+        }
+        row_scan_close(&s);
+        kv_mem_end(wanted);
+        for (uint32_t i = 0; i < 2 * n; i++)
+                (void)ops_world_call(w, "POST", "/internal/ship-answer", bodies[i % n]);
+        arena_done(&a);
+}
+
 /* What the node says of the backups that it is to carry out. */
 static void observe_ships(struct ops_world *w, struct tx *tx, const char *node, const char *state)
 {
@@ -322,12 +352,18 @@ static void observe_ships(struct ops_world *w, struct tx *tx, const char *node, 
         uint32_t n = 0;
         row_scan_open(&s, wanted, &ship_type, NULL, 0);
         while (n < ARRAY_LEN(list) && row_scan_next(&s, &w->arena, &x)) {
-                if (x.phase != ship_phase_RUN || strcmp(x.node_name, node) != 0) continue;
+                if ((x.phase != ship_phase_RUN && x.phase != ship_phase_ASK) ||
+                        strcmp(x.node_name, node) != 0)
+                        continue;
                 SET(&list[n], obs_ship, uuid, x.uuid);
+                SET(&list[n], obs_ship, round, x.round);
+                SET(&list[n], obs_ship, key, KEY_A);
+                SET(&list[n], obs_ship, port, 12000);
+                if (strcmp(state, "lost") == 0) SET(&list[n], obs_ship, lost, true);
                 SET(&list[n], obs_ship, state,
-                        strcmp(state, "done") == 0     ? sat_step_state_DONE
-                        : strcmp(state, "failed") == 0 ? sat_step_state_FAILED
-                                                       : sat_step_state_PENDING);
+                        strcmp(state, "done") == 0 ? sat_step_state_DONE
+                        : strcmp(state, "on") != 0 ? sat_step_state_FAILED
+                                                   : sat_step_state_PENDING);
                 SET(&list[n], obs_ship, text, "the bucket is full");
                 n++;
         }
@@ -345,6 +381,10 @@ bool ops_world_observe(struct ops_world *w, const char *method, const char *path
         uint32_t n;
         if (strcmp(method, "CONFIRM") == 0) {
                 confirm(w, path);
+                return true;
+        }
+        if (strcmp(method, "OTHER") == 0) {
+                answer_ships(w, body);
                 return true;
         }
         if (strcmp(method, "SAGA") == 0) {

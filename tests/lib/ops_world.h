@@ -40,7 +40,8 @@ int ops_world_call(struct ops_world *w, const char *method, const char *path, co
  *   MADE     "n1"       "DONE" | "FAILED"      so ended the phase of the pools that it makes out of disks
  *   RSC      "rsc/n1"   "created" | "in_use"   is there
  *   CONFIRM  "n1"       ""                     has removed everything that it was to remove
- *   SHIP     "n1"       "done" | "failed" | "on" the backups that it carries out
+ *   SHIP     "n1"       "done" | "failed" | "lost" | "on" the backups that it carries out
+ *   OTHER    ""         "ready" | "refused" | "done" | "told" another cluster, to all shipments that go there
  *   SAGA     ""         "over" | "fails"       the phase of every long operation
  *   WORK     ""         ""                     whoever is online has carried out everything; new DRBD disks beside others' are Inconsistent
  *   SYNC     ""         ""                     every resync has ended
