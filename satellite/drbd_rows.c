@@ -47,21 +47,29 @@ static int fill_peer(const struct drbd_resource *r, const struct drbd_peer *p, c
         return 0;
 }
 
-/* DRBD 8.4 forgets a connection that it has given up: the peer that is wanted, while the kernel has none. NULL: it is not so. */
+/* DRBD 8.4 says that a connection is gone that it has given up (and to those who ask later, that it is StandAlone): the peer that is wanted,
+ * while there is no connection. NULL: it is not so. */
 static const struct sat_drbd_peer *given_up(const struct drbd_resource *r, const struct sat_drbd *wanted)
 {
         const struct sat_drbd_peer *only = NULL;
         if (r->has_score || r->peers_n != 0 || wanted == NULL) return NULL;
         for (uint32_t i = 0; i < wanted->peers_n; i++)
-                if (!wanted->peers[i].leaving) only = &wanted->peers[i];
+                if (!wanted->peers[i].leaving && wanted->peers[i].paths_n > 0) only = &wanted->peers[i];
         return only;
 }
 
-static uint32_t fill_given_up(const struct drbd_resource *r, const struct sat_drbd *wanted,
+static uint32_t fill_given_up(const struct drbd_resource *r, const struct sat_drbd *wanted, struct arena *a,
         struct obs_drbd *d, struct obs_drbd_peer *ret)
 {
         const struct sat_drbd_peer *peer = given_up(r, wanted);
-        if (peer == NULL) return 0;
+        struct obs_drbd_peer_vlm *v = arena_array(a, struct obs_drbd_peer_vlm, r->devices_n + 1);
+        if (peer == NULL || v == NULL) return 0;
+        for (uint32_t i = 0; i < r->devices_n; i++) {
+                SET(&v[i], obs_drbd_peer_vlm, volume_number, r->devices[i].volume);
+                SET(&v[i], obs_drbd_peer_vlm, replication, "Off");
+                SET(&v[i], obs_drbd_peer_vlm, disk, "DUnknown");
+        }
+        SET_N(ret, obs_drbd_peer, volumes, v, r->devices_n);
         SET(ret, obs_drbd_peer, name, peer->node_name);
         SET(ret, obs_drbd_peer, connection, "StandAlone");
         if (r->split_brain) SET(ret, obs_drbd_peer, split_brain, true);
@@ -87,7 +95,7 @@ int drbd_rows_fill(
                 int err = fill_peer(r, &r->peers[i], wanted, a, &peers[i]);
                 if (err != 0) return err;
         }
-        SET_N(d, obs_drbd, peers, peers, r->peers_n + fill_given_up(r, wanted, d, &peers[0]));
+        SET_N(d, obs_drbd, peers, peers, r->peers_n + fill_given_up(r, wanted, a, d, &peers[0]));
         SET(row, obs_rsc, drbd, d);
         SET(row, obs_rsc, in_use, strcmp(r->role, "Primary") == 0);
         for (uint32_t i = 0; i < row->volumes_n; i++) {

@@ -265,8 +265,9 @@ static void held_too_long(struct manager *m, struct unit *u, uint64_t now)
 {
         if (u->want == NULL || !hold_possible(u->want) || now - u->held_ms < HOLD_MAX_MS) return;
         if (u->given_up != NULL && strcmp(u->given_up, u->held) == 0) return;
-        log_warn("resource", "%s: its I/O was suspended for longer than %u s: it goes on", u->name,
-                HOLD_MAX_MS / 1000);
+        if (strcmp(u->held, HOLD_UNKNOWN) != 0)
+                log_warn("resource", "%s: its I/O was suspended for longer than %u s: it goes on", u->name,
+                        HOLD_MAX_MS / 1000);
         free(u->given_up);
         u->given_up = xstrdup(u->held);
         u->failures = 0;

@@ -440,6 +440,8 @@ static void test_states_are_shown(void **state)
         call(&w, "GET", "/v1/resource-definitions/rr/resources/n2", "");
         assert_contains(buf_cstr(&w.body),
                 "\"connections\":{\"n1\":{\"connected\":false,\"message\":\"StandAlone\"}}");
+        call(&w, "GET", "/v1/view/resources?nodes=n2", "");
+        assert_contains(buf_cstr(&w.body), "\"replication_states\":{\"n1\":{\"replication_state\":\"Off\"}}");
         call(&w, "GET", "/v1/resource-definitions/rr/resolve", "");
         assert_contains(buf_cstr(&w.body), "split brain");
         ops_world_close(&w);

@@ -1,21 +1,69 @@
 """Replication by satellites, asked for by REST and CLI only: DRBD 8.4 of a stock kernel on two nodes. Made with the default layers, a file
-system with running writes, the primary moved, a node lost and back while no controller is there, a leader that was stopped, grown online,
-a split brain, satellites killed between any two steps, deleted. After each part the API says what the nodes say."""
+system with running writes, the primary moved, a node lost and back while no controller is there, grown online, a third node refused,
+deleted. With --all also a module that comes later, a leader that was stopped, a split brain, satellites killed between any two steps, nodes
+that lose power meanwhile, thin storage. After each part the API says what the nodes say."""
+import base64
+import concurrent.futures
+import contextlib
 import os
 import re
 import signal
 import subprocess
+import threading
 import time
 
 from lib_e2e import BUILD, Cluster, Rest, wait_for
 from rig import TOP, Guest, Satellite
-from scenario_drbd import tool
 
 MIB = 1024  # KiB
 POINTS = re.findall(r'^INJECT\((DRBD_\w+),', (TOP / 'wire/def/inject.def').read_text(), re.M)
 POINTS = [p for p in POINTS if p not in ('DRBD_HELD', 'DRBD_RESUMED')]  # of snapshots
 ADM = 'drbdadm -c /run/outrigger/satellite/drbd/data.conf'
 WRITER = '{ (while :; do date +%s.%N >>/mnt/a/log && sync /mnt/a/log || break; sleep 0.2; done) >/dev/null 2>&1 & echo $! >/run/writer; }'
+
+
+# A command in a guest that does not end is left behind, with what the node does meanwhile: the agent runs one at a time.
+WATCHED = r"""base64 -d <<<{script} >/run/step.sh
+setsid bash /run/step.sh </dev/null >/run/step.out 2>&1 & step=$!
+sleep {seconds} & clock=$!
+wait -n $step $clock
+if kill -0 $step 2>/dev/null; then
+        cat /run/step.out
+        echo "--- it has not ended after {seconds} s:"
+        for p in /proc/[0-9]*; do
+                args=$(tr '\0' ' ' <$p/cmdline); state=$(cut -d' ' -f3 $p/stat)
+                [ -z "$args" ] || echo "${{p#/proc/}} $state $args"
+                [ "$state" != D ] || {{ cat $p/comm $p/stack; }}
+        done
+        cat /proc/drbd; dmesg | tail -n 30
+        exit 99
+fi
+kill $clock; wait $clock 2>/dev/null; wait $step; status=$?
+cat /run/step.out
+exit $status"""
+
+
+class WatchedGuest(Guest):
+    SECONDS = 300
+
+    def try_run(self, script, timeout_s=SECONDS):
+        if timeout_s < self.SECONDS:  # whether it has booted
+            return super().try_run(script, timeout_s)
+        text = base64.b64encode(script.encode()).decode()
+        status, output = super().try_run(WATCHED.format(script=text, seconds=timeout_s), timeout_s + 60)
+        if status == 99:
+            raise TimeoutError(f'{self.name}: {script!r}: {output}')
+        return status, output
+
+    def run(self, script, timeout_s=SECONDS):
+        return super().run(script, timeout_s)
+
+    def put(self, local, remote):
+        self.try_run = super().try_run
+        try:
+            super().put(local, remote)
+        finally:
+            del self.try_run
 
 
 class FreshRest(Rest):
@@ -25,16 +73,25 @@ class FreshRest(Rest):
         return super().call(*args, **kwargs)
 
 
+def again(command):
+    """It is tried for a while: udev looks at a device that was closed."""
+    return f'for try in $(seq 40); do {command} && break; [ $try != 40 ] && sleep 0.5; done'
+
+
+UNMOUNT = again('! mountpoint -q /mnt/a || umount /mnt/a')
+SECONDARY = again(f'{ADM} secondary data')
+STOP_WRITER = '[ ! -e /run/writer ] || kill $(cat /run/writer) 2>/dev/null; rm -f /run/writer; sleep 1'
+
+
 def release(bed):
     """Nobody uses it any more."""
     for guest in bed.guests:
-        guest.run(f'[ ! -e /run/writer ] || kill $(cat /run/writer) 2>/dev/null; rm -f /run/writer; sleep 1; ! mountpoint -q /mnt/a || umount /mnt/a; '
-                  f'{ADM} secondary data')
+        guest.run(f'{STOP_WRITER}; {UNMOUNT} && {SECONDARY}')
 
 
 class Bed:
-    def __init__(self, work, image):
-        self.guests, self.cluster = [], None
+    def __init__(self, work, image, everything):
+        self.guests, self.cluster, self.everything = [], None, everything
         try:
             self.set_up(work, image)
         except BaseException:
@@ -42,16 +99,20 @@ class Bed:
             raise
 
     def set_up(self, work, image):
-        self.guests = [Guest(work, image, number, disks=('1G', '64M')) for number in (1, 2)]
+        self.guests = [WatchedGuest(work, image, number, disks=('1G', '64M')) for number in (1, 2)]
         for guest in self.guests:
+            with open(guest.disks[0], 'r+b') as f:  # what is on a disk that was used before is anything
+                f.seek(MIB * 1024)
+                f.write(os.urandom(64 * MIB * 1024))
             guest.start()
         self.cluster = Cluster(controllers=3, satellites=0)
         self.rest = FreshRest(self.cluster.address('c1'), timeout_s=300)
         self.satellites = {}
         for guest in self.guests:
             guest.wait_ready()
-            guest.run('vgcreate -q vg0 /dev/disk/by-id/virtio-data0 2>&1; mkfs.ext4 -q /dev/disk/by-id/virtio-data1')
-            self.own_disk(guest)
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            list(pool.map(self.prepare, self.guests))
+        for guest in self.guests:
             satellite = self.satellites[guest.name] = Satellite(guest)
             satellite.join(self.cluster)
             satellite.start()
@@ -61,8 +122,17 @@ class Bed:
         for guest in self.guests:
             self.online(guest)
         for name in ('n1', 'n2', 'n3'):  # n3 is away
-            self.rest.call('POST', f'/v1/nodes/{name}/storage-pools', {
-                'storage_pool_name': 'thick', 'provider_kind': 'LVM', 'props': {'StorDriver/StorPoolName': 'vg0'}}).ok()
+            for pool, kind, place in (('thick', 'LVM', 'vg0'), ('thin', 'LVM_THIN', 'vg0/thin'))[:2 if self.everything else 1]:
+                self.rest.call('POST', f'/v1/nodes/{name}/storage-pools', {
+                    'storage_pool_name': pool, 'provider_kind': kind, 'props': {'StorDriver/StorPoolName': place}}).ok()
+
+    def prepare(self, guest):
+        guest.run('vgcreate -q vg0 /dev/disk/by-id/virtio-data0 2>&1; mkfs.ext4 -q /dev/disk/by-id/virtio-data1')
+        self.own_disk(guest)
+        if self.everything:
+            guest.run('lvcreate -q -y -L 200M -T vg0/thin 2>&1')
+        if self.everything and guest.number == 1:
+            guest.run("echo 'install drbd /bin/false' >/etc/modprobe.d/no-drbd.conf")
 
     @staticmethod
     def own_disk(guest):
@@ -86,9 +156,9 @@ class Bed:
         assert done.returncode == code, (words, done.returncode, done.stdout, done.stderr)
         return done.stdout + done.stderr
 
-    def place(self, name):
+    def place(self, name, pool='thick'):
         return self.rest.call('POST', f'/v1/resource-definitions/{name}/autoplace', {'select_filter': {
-            'place_count': 2, 'storage_pool': 'thick'}})
+            'place_count': 2, 'storage_pool': pool}})
 
     def seen(self, name):
         """What the API shows: {node: (role, disk, connection to the other, replication)}."""
@@ -107,29 +177,43 @@ class Bed:
         found = {}
         for guest in guests or self.guests:
             state = {}
-            for line in tool('events', text=guest.run(f'drbdsetup events2 --statistics --now {name}')).splitlines():
-                what, _, rest = line.partition(' ')
-                state[what] = dict(re.findall(r'(\w+)=(\S*)', rest))
-            # 8.4 forgets a connection that it has given up.
-            state.setdefault('peer', {'connection': 'StandAlone', 'replication': ''})
-            if 'resource' in state:
-                found[guest.name] = (state['resource']['role'], state['device']['disk'], state['peer']['connection'],
-                                     *([state['peer']['replication']] if state['peer']['replication'] else []))
+            for line in guest.run(f'drbdsetup events2 --statistics --now {name}').splitlines():
+                words = line.split()
+                if words[0] == 'exists':
+                    state[words[1]] = dict(word.split(':', 1) for word in words[2:])
+            if 'resource' in state and 'device' in state:
+                found[guest.name] = (state['resource']['role'], state['device']['disk'], state.get('connection', {}).get('connection', 'StandAlone'),
+                                     *([state['peer-device']['replication']] if 'peer-device' in state else []))
         return found
 
-    def agree(self, name, expected=None, guests=None, timeout_s=300):
+    def agree(self, name, expected=None, guests=None, timeout_s=180):
         """Both say the same (and what is expected), at the latest a moment after the last change."""
         last = {}
 
         def same():
+            if expected is not None and self.seen(name) != expected:  # asking the guests costs them more than their work
+                last['api'] = self.seen(name)
+                return False
             last['node'] = self.real(name, guests)
             last['api'] = {n: s for n, s in self.seen(name).items() if n in last['node']}
             return last['node'] and last['api'] == last['node'] and (expected is None or last['node'] == expected)
         try:
             wait_for(f'{name}: the API to say what the nodes say', same, timeout_s, 1)
-        except AssertionError as e:
-            raise AssertionError(f'{e}: {last}, expected {expected}') from e
-        print(f'  {name}: {last["api"]}')
+        except TimeoutError as e:
+            raise TimeoutError(f'{e}: {last}, expected {expected}') from e
+        print(f'  {name}: {last["api"]}', flush=True)
+
+    def explain(self):
+        for guest in self.guests:
+            try:
+                print(guest.name, self.satellites[guest.name].log()[-3000:], guest.try_run(
+                    f'cat /proc/drbd; drbdsetup events2 --statistics --now; {ADM} -d adjust data; dmesg | tail -n 40')[1])
+            except (OSError, TimeoutError, AttributeError) as e:  # it may be off
+                print(guest.name, e)
+        try:
+            print(self.rest.get('/v1/view/resources').text)
+        except OSError as e:
+            print(e)
 
     def close(self):
         for guest in self.guests:
@@ -138,17 +222,61 @@ class Bed:
             self.cluster.close()
 
 
+@contextlib.contextmanager
+def untouched(bed, guests):
+    """What happens meanwhile is not felt by the volume: the kernel says nothing, no file and no device changes, the writes go on."""
+    look = ('stat -c "%n %i %Y" /run/outrigger/satellite/drbd/*.conf /run/outrigger/satellite/drbd/res/*.res; lvs --noheadings -o lv_full_name,lv_uuid,lv_size,lv_tags; '
+            'dmesg | grep -c "drbd data\\|block drbd"; drbdsetup show data')
+    before = [guest.run(look) for guest in guests]
+    written = len(lines(bed.guests[1]))
+    yield
+    for guest, was in zip(guests, before):
+        now = guest.run(look)
+        assert now == was, f'{guest.name}: {was} -> {now}'
+    wait_for('the writes to go on', lambda: len(lines(bed.guests[1])) > written, 60, 1)
+
+
+def module_comes(bed):
+    """A satellite was started on a node whose kernel could not load DRBD's module. It can now: the satellite notices, in the same session."""
+    one = bed.guests[0]
+
+    def node():
+        return bed.rest.get('/v1/nodes/n1').ok().json
+    said = node()
+    assert 'DRBD' not in said['resource_layers'] and 'modprobe drbd' in str(said['unsupported_layers']['DRBD']), said
+    bed.define('early', 8 * MIB)
+    refused = bed.place('early')
+    assert refused.status >= 400, refused.text
+    print('    ' + refused.json[0]['message'])
+    bed.rest.call('DELETE', '/v1/resource-definitions/early').ok()
+    ended = one.run('grep -c disconnected /run/satellite.log || true')
+    one.run('rm /etc/modprobe.d/no-drbd.conf; modprobe drbd')
+    began = time.monotonic()
+    wait_for('n1 to say that it has DRBD', lambda: 'DRBD' in node()['resource_layers'], 60, 0.3)
+    print(f'  noticed after {time.monotonic() - began:.0f} s')
+    assert 'DRBD' not in node().get('unsupported_layers', {}), node()
+    assert one.run('grep -c disconnected /run/satellite.log || true') == ended, one.run('cat /run/satellite.log')
+
+
 def both(first='Secondary', second='Secondary'):
     return {'n1': (first, 'UpToDate', 'Connected', 'Established'), 'n2': (second, 'UpToDate', 'Connected', 'Established')}
 
 
+def same_below(bed, device, kib):
+    """What is below DRBD is the same on both nodes, byte by byte."""
+    sums = [guest.run(f'dd if={device} bs=1M count={kib // MIB} iflag=direct 2>/dev/null | sha256sum') for guest in bed.guests]
+    assert sums[0] == sums[1], sums
+
+
 def made(bed):
-    """The default layers; a full sync from the first one; metadata is counted; a file system by property, made on one node."""
+    """The default layers; a full sync from the first one, whatever the second one's disk held; metadata is counted; a file system by
+    property, made on one node."""
     bed.define('data', 40 * MIB, {'FileSystem/Type': 'ext4', 'FileSystem/MkfsParams': '-L outrigger'})
     answer = bed.place('data')
     assert answer.status == 201, answer.text
+    bed.agree('data', both(), timeout_s=400)
     assert bed.rest.get('/v1/resource-definitions/data').ok().json['layer_data'][0]['type'] == 'DRBD'
-    bed.agree('data', both())
+
     def looked():
         return bed.rest.get('/v1/view/resources?resources=data&nodes=n1').ok().json[0]
     wait_for('the device', lambda: 'device_path' in looked()['volumes'][0], 120, 0.5)
@@ -157,6 +285,10 @@ def made(bed):
     assert volume['device_path'] == '/dev/drbd1000' and volume['usable_size_kib'] >= 40 * MIB, volume
     kib = int(bed.guests[0].run('cat /sys/block/drbd1000/size')) // 2
     assert kib == volume['usable_size_kib'], (kib, volume)
+    received = int(re.search(r' received:(\d+)', bed.guests[1].run('drbdsetup events2 --statistics --now data')).group(1))
+    assert received >= kib // 2, (received, kib)  # mkfs discards, which is not sent as data
+    print(f'  {received} KiB of {kib} received; the same on both')
+    same_below(bed, '/dev/vg0/data_00000', kib)
     states = [x['data']['disk_state'] for x in volume['layer_data_list']]
     assert states == ['UpToDate', 'Created'], states
     assert view['layer_object']['type'] == 'DRBD' and view['layer_object']['children'][0]['type'] == 'STORAGE', view
@@ -168,13 +300,13 @@ def made(bed):
 
 def moved(bed):
     one, two = bed.guests
-    one.run('drbdadm -c /run/outrigger/satellite/drbd/data.conf primary data && mount /dev/drbd1000 /mnt/a && head -c 12M /dev/urandom >/mnt/a/data && '
+    one.run(f'{ADM} primary data && mount /dev/drbd1000 /mnt/a && head -c 12M /dev/urandom >/mnt/a/data && '
             f'sha256sum </mnt/a/data >/mnt/a/sum && sync && {WRITER}')
     bed.agree('data', both('Primary'))
     answer = bed.rest.call('DELETE', '/v1/resource-definitions/data')
     assert answer.status != 200, answer.text  # in use
-    one.run('kill $(cat /run/writer); sleep 1; wc -l </mnt/a/log >/mnt/a/lines; umount /mnt/a && drbdadm -c /run/outrigger/satellite/drbd/data.conf secondary data')
-    two.run('drbdadm -c /run/outrigger/satellite/drbd/data.conf primary data && mount /dev/drbd1000 /mnt/a && test "$(sha256sum </mnt/a/data)" = "$(cat /mnt/a/sum)" && '
+    one.run(f'{STOP_WRITER}; wc -l </mnt/a/log >/mnt/a/lines; {UNMOUNT} && {SECONDARY}')
+    two.run(f'{ADM} primary data && mount /dev/drbd1000 /mnt/a && test "$(sha256sum </mnt/a/data)" = "$(cat /mnt/a/sum)" && '
             f'test "$(wc -l </mnt/a/log)" = "$(cat /mnt/a/lines)" && {WRITER}')
     bed.agree('data', both(second='Primary'))
 
@@ -199,17 +331,22 @@ def lost(bed):
     one.wait_ready()
     bed.own_disk(one)
     bed.satellites['n1'].start()
-    wait_for('the volume to come up without a controller', lambda: bed.real('data') == both(second='Primary'), 300, 1)
+    wait_for('the volume to come up without a controller', lambda: bed.real('data', [one]).get('n1') == both()['n1'], 300, 2)
+    wait_for('n2 to say so, too', lambda: bed.real('data') == both(second='Primary'), 30, 1)
     got = int(re.search(r' received:(\d+)', one.run('drbdsetup events2 --statistics --now data')).group(1))
     assert 6000 <= got < 36000, got
     written = lines(two)
     assert len(written) > alone + 5, (len(written), alone)
     longest = max(b - a for a, b in zip(written[alone:], written[alone + 1:]))
     print(f'  without a controller: up, {got} KiB of 40960 received; {len(written) - alone} writes meanwhile, at most {longest:.1f} s apart')
-    for name in bed.cluster.controllers:
-        bed.cluster.start(name)
-    wait_for('the controllers', lambda: bed.cluster.serves('c1'), 120, 0.5)
-    bed.agree('data', both(second='Primary'))
+    with untouched(bed, bed.guests):
+        for name in bed.cluster.controllers:
+            bed.cluster.start(name)
+        wait_for('the controllers', lambda: bed.cluster.serves('c1'), 120, 0.5)
+        bed.agree('data', both(second='Primary'))
+        for guest in bed.guests:
+            bed.online(guest)
+        time.sleep(5)  # each is sent all that it is to do
     two.run('test "$(sha256sum </mnt/a/more)" = "$(cat /mnt/a/sum2)"')
 
 
@@ -222,7 +359,9 @@ def deposed(bed):
     back. The satellite of n1 is killed and started meanwhile. Neither is felt by the volume."""
     one, two = bed.guests
     old = bed.cluster.leader()
-    before = one.run('dmesg | grep -c "block drbd1000\\|drbd data" || true'), len(lines(two))
+    term = bed.cluster.view(old)['term']
+    uuid = bed.rest.get('/v1/resource-definitions/data/resources/n1').ok().json['uuid']
+    said, written = one.run('dmesg | wc -l'), len(lines(two))
     os.kill(pid_of(bed, old), signal.SIGSTOP)
     try:
         others = [name for name in bed.cluster.controllers if name != old]
@@ -235,13 +374,17 @@ def deposed(bed):
     wait_for('the controllers', lambda: bed.cluster.serves('c1') and bed.cluster.serves(old), 120, 0.5)
     bed.online(one)
     for guest in bed.guests:
-        wait_for('the option', lambda: 'ping-int' in guest.run('drbdsetup show data') and re.search(
-            r'ping-int\s+4;', guest.run('drbdsetup show data')), 120, 1)
+        wait_for(f'the option on {guest.name}', lambda: re.search(r'ping-int\s+4;', guest.run('drbdsetup show data')), 120, 1)
     bed.agree('data', both(second='Primary'))
-    time.sleep(3)
-    assert re.search(r'ping-int\s+4;', one.run('drbdsetup show data'))
-    assert len(lines(two)) > before[1]
-    new = one.run('dmesg | grep "block drbd1000\\|drbd data" | tail -n +%d' % (int(before[0]) + 1))
+    with untouched(bed, bed.guests):
+        for guest in bed.guests:  # what it might have said: that the resource is to go
+            answer = subprocess.run([str(BUILD / 'tests/vm/old-leader'), str(bed.cluster.dir / old), f'{guest.address}:3366', guest.name,
+                                     str(term), 'data', uuid], capture_output=True, text=True, timeout=60)
+            print(f'  an order of {old} to {guest.name}, of term {term}: {answer.stdout.strip()}')
+            assert 'a newer leader has spoken' in answer.stdout, answer
+        time.sleep(3)
+    assert len(lines(two)) > written
+    new = one.run(f'dmesg | tail -n +{int(said) + 1} | grep "block drbd1000\\|drbd data" || true')
     assert 'conn(' not in new and 'disk(' not in new, new
 
 
@@ -265,7 +408,7 @@ def split(bed):
         guest.isolated(True)
     wait_for('them to lose one another', lambda: all(s[2] != 'Connected' for s in bed.real('data').values()), 120, 1)
     bed.agree('data')
-    two.run(f'{primary} && echo two >/mnt/a/two && umount /mnt/a && {{ for i in $(seq 20); do {ADM} secondary data && break; sleep 0.5; done; }}')
+    two.run(f'{primary} && echo two >/mnt/a/two && {UNMOUNT} && {SECONDARY}')
     one.run(f'{primary} && echo one >/mnt/a/one && sync')
     for guest in bed.guests:
         guest.isolated(False)
@@ -291,7 +434,7 @@ def grown(bed):
     two = bed.guests[1]
     bed.rest.call('PUT', '/v1/resource-definitions/data/volume-definitions/0', {'size_kib': 64 * MIB}).ok()
     for guest in bed.guests:
-        wait_for(f'the new size on {guest.name}', lambda: int(guest.run('cat /sys/block/drbd1000/size')) // 2 >= 64 * MIB, 180, 1)
+        new_size(bed, guest, 64 * MIB)
     two.run('resize2fs /dev/drbd1000 2>&1 && test "$(sha256sum </mnt/a/data)" = "$(cat /mnt/a/sum)" && kill -0 $(cat /run/writer)')
     bed.agree('data', both(second='Primary'))
     wait_for('the API to show it', lambda: all(r['volumes'][0]['usable_size_kib'] >= 64 * MIB for r in
@@ -305,65 +448,119 @@ def deleted(bed):
     gone(bed, 'data')
 
 
+def left(guest, name):
+    """What is left of it; ['0']: nothing."""
+    return guest.run(f'lvs --noheadings -o lv_name vg0 | grep {name}_; ls /run/outrigger/satellite/drbd /run/outrigger/satellite/drbd/res | '
+                     f'grep {name}; grep -c cs: /proc/drbd; true').split()
+
+
 def gone(bed, name):
     for guest in bed.guests:
-        wait_for(f'{name} to be gone from {guest.name}', lambda: guest.run(
-            f'lvs --noheadings -o lv_name vg0 | grep {name}_; ls /run/outrigger/satellite/drbd /run/outrigger/satellite/drbd/res | grep {name}; '
-            f'grep -c cs: /proc/drbd; true').split() == ['0'], 300, 1)
+        wait_for(f'{name} to be gone from {guest.name}', lambda: left(guest, name) == ['0'], 300, 1)
 
 
-def killed_at(bed, point):
+def new_size(bed, guest, kib):
+    wait_for(f'the new size on {guest.name}', lambda: int(guest.run('cat /sys/block/drbd1000/size')) // 2 >= kib, 300, 1)
+
+
+def killed_at(bed, point, pool):
     """A satellite dies at one point of a resource's life and is started again: the life goes on, nothing is left over."""
-    satellite, name = bed.satellites['n1'], 'k-' + point.lower().replace('_', '-')
+    satellite, one, name = bed.satellites['n1'], bed.guests[0], 'k-' + point.lower().replace('_', '-')
     satellite.stop('KILL')
     satellite.start(inject=point.lower())
-    bed.online(bed.guests[0])
-    bed.define(name, 20 * MIB, {'FileSystem/Type': 'ext4'})
-    bed.place(name)
-    steps = [lambda: bed.agree(name, both()),
-             lambda: bed.rest.call('PUT', f'/v1/resource-definitions/{name}/volume-definitions/0', {'size_kib': 28 * MIB}),
-             lambda: wait_for('the new size', lambda: satellite.running() is False or int(bed.guests[1].run(
-                 'cat /sys/block/drbd1000/size')) // 2 >= 28 * MIB, 300, 1),
-             lambda: bed.rest.call('DELETE', f'/v1/resource-definitions/{name}').ok()]
-    died = False
+    bed.online(one)
+    deaths = []
 
-    def heal():
-        nonlocal died
-        if not died and not satellite.running():
-            died = True
-            satellite.start()
-            bed.online(bed.guests[0])
-    for step in steps:
-        wait_for('it to die or to go on', lambda: not satellite.running() or died or bed.real(name) == both() or step is steps[3], 300, 1)
-        heal()
-        step()
-        heal()
-    if not died:
-        wait_for(f'death at {point}', lambda: not satellite.running(), 120, 0.5)
-        heal()
+    def lives(what, done, timeout_s=300):
+        """Waits for that; the satellite is started again when it has died."""
+        def look():
+            if not deaths and not satellite.running():
+                deaths.append(what)
+                satellite.start()
+            return done()
+        wait_for(f'{name}: {what}', look, timeout_s, 1)
+    bed.define(name, 20 * MIB, {'FileSystem/Type': 'ext4'})
+    for guest in bed.guests:  # n1 is the first one: it makes the file system
+        bed.rest.call('POST', f'/v1/resource-definitions/{name}/resources', [{'resource': {
+            'name': name, 'node_name': guest.name, 'props': {'StorPoolName': pool}}}])
+    lives('it to be in sync', lambda: bed.seen(name) == both())
+    lives('n1 to be there', lambda: bed.rest.get('/v1/nodes/n1').ok().json['connection_status'] == 'ONLINE')
+    bed.agree(name, both())
+    same_below(bed, f'/dev/vg0/{name}_00000', 20 * MIB)
+    bed.rest.call('PUT', f'/v1/resource-definitions/{name}/volume-definitions/0', {'size_kib': 28 * MIB})
+    for guest in bed.guests:
+        lives(f'the new size on {guest.name}', lambda: int(guest.run('cat /sys/block/drbd1000/size')) // 2 >= 28 * MIB)
+    adm = f'drbdadm -c /run/outrigger/satellite/drbd/{name}.conf'
+    one.run(f'{adm} primary {name} && e2fsck -fn /dev/drbd1000 2>&1 && {{ {again(f"{adm} secondary {name}")}; }}')
+    bed.rest.call('DELETE', f'/v1/resource-definitions/{name}')
+    lives('nothing to be left', lambda: all(left(guest, name) == ['0'] for guest in bed.guests))
+    if not deaths:
+        lives(f'a death at {point}', lambda: deaths, 60)
+    wait_for('the definition to be gone', lambda: bed.rest.get(f'/v1/resource-definitions/{name}').status == 404, 120, 1)
+    bed.online(one)
+    print(f'  died while the test waited for {deaths[0]}')
+
+
+def power_lost(bed, number, moment):
+    """A node loses power while something is done on it, and comes back: what was asked for is there in the end."""
+    guest, name = bed.guests[number], f'p-{moment}'
+
+    def blink(after_s):
+        time.sleep(after_s)
+        guest.kill()
+        guest.start()
+        guest.wait_ready()
+        bed.own_disk(guest)
+        bed.satellites[guest.name].start()
+        bed.online(guest)
+    bed.define(name, 20 * MIB)
+
+    def request(*args):
+        thread = threading.Thread(target=lambda: FreshRest(bed.cluster.address('c1'), timeout_s=300).call(*args))
+        thread.start()
+        return thread
+    placing = request('POST', f'/v1/resource-definitions/{name}/autoplace', {'select_filter': {'place_count': 2, 'storage_pool': 'thick'}})
+    if moment == 'made':
+        blink(3)
+    placing.join()
+    bed.agree(name, both())
+    same_below(bed, f'/dev/vg0/{name}_00000', 20 * MIB)
+    if moment == 'grown':
+        bed.rest.call('PUT', f'/v1/resource-definitions/{name}/volume-definitions/0', {'size_kib': 28 * MIB})
+        blink(1)
+        for each in bed.guests:
+            new_size(bed, each, 28 * MIB)
+        bed.agree(name, both())
+    deleting = request('DELETE', f'/v1/resource-definitions/{name}')
+    if moment == 'deleted':
+        blink(1)
+    deleting.join()
     gone(bed, name)
+    wait_for('the definition to be gone', lambda: bed.rest.get(f'/v1/resource-definitions/{name}').status == 404, 120, 1)
 
 
 def run(suite, work, image, everything):
-    bed = suite.check('two nodes with DRBD 8.4 and satellites', Bed, work, image)
+    bed = suite.check('a guest for each of two nodes with DRBD 8.4, a satellite in each', Bed, work, image, everything)
     if bed is None:
         return
+    steps = [('made with the default layers, in sync', made), ('file system, running writes, primary moved', moved),
+             ('a node lost, back without a controller, resynchronised', lost), ('grown online', grown), ('a third node is refused', refused),
+             ('deleted', deleted)]
+    if everything:
+        steps[:0] = [('a module that comes later', module_comes)]
+        steps[-1:-1] = [('a leader that stood still, a satellite killed', deposed), ('split brain, resolved by the CLI', split)]
+        for i, point in enumerate(POINTS):
+            steps.append((f'killed at {point}', lambda bed, point=point, pool=('thick', 'thin')[i % 2]: killed_at(bed, point, pool)))
+        for number, moment in ((0, 'made'), (1, 'grown'), (0, 'deleted')):
+            steps.append((f'power lost while it is {moment}', lambda bed, number=number, moment=moment: power_lost(bed, number, moment)))
     try:
         began = time.monotonic()
-        for name, step in (('made with the default layers, in sync', made), ('file system, running writes, primary moved', moved),
-                           ('a node lost, back without a controller, resynchronised', lost), ('a third node is refused', refused),
-                           ('a leader that stood still, a satellite killed', deposed), ('grown online', grown),
-                           ('split brain, resolved by the CLI', split), ('deleted', deleted)):
+        for name, step in steps:
             before = suite.failed
             suite.check('replica: ' + name, step, bed)
-            print(f'  {time.monotonic() - began:.0f} s')
+            print(f'  {time.monotonic() - began:.0f} s', flush=True)
             if suite.failed > before:
+                bed.explain()
                 break
-        else:
-            for point in POINTS if everything else ():
-                suite.check(f'replica: killed at {point}', killed_at, bed, point)
-        if suite.failed:
-            for guest in bed.guests:
-                print(guest.name, bed.satellites[guest.name].log()[-3000:], guest.try_run('cat /proc/drbd; dmesg | tail -n 25')[1])
     finally:
         bed.close()
