@@ -66,6 +66,7 @@ struct app {
         unsigned proposals; /* in flight */
         bool look_again;
         struct reconcile_sweep sweep;
+        struct reconcile_known known;
         uint64_t sweep_due_ms;
         /* leaving */
         bool transferred, drained, rest_closed, member_closed, link_closed, l2l_closed;

@@ -150,6 +150,7 @@ void app_on_state(void *arg)
                 log_info(APP_LOG, leads ? "leads in term %llu" : "no longer leads (term %llu)",
                         (unsigned long long)s.term);
         if (leads && !a->leading) a->sweep = (struct reconcile_sweep){ 0 };
+        if (leads && !a->leading) a->known.n = 0;
         a->leading = leads;
         a->term = s.term;
         if (a->link != NULL) sat_link_on_state(a->link);
@@ -231,7 +232,8 @@ static void look(struct app *a)
                 .member = app_name(a),
                 .wall_ms = (int64_t)a->env->wall_ms(a->env),
                 .mono_ms = (int64_t)now_ms,
-                .sweep = sweep_due(a, now_ms) };
+                .sweep = sweep_due(a, now_ms),
+                .known = &a->known };
         struct arena arena = { 0 };
         struct reconcile_action *actions = NULL;
         uint32_t n = 0;

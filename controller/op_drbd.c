@@ -32,6 +32,12 @@ bool op_drbd_old(struct op *op, const char *node)
         return op_observed_node(op, node, &o) && o.drbd_kernel != 0 && o.drbd_kernel < 0x090000;
 }
 
+bool op_drbd_joins_sizes(struct op *op, const char *node)
+{
+        struct obs_node o;
+        return op_observed_node(op, node, &o) && drbd_joins_sizes((uint32_t)o.drbd_kernel);
+}
+
 bool op_drbd_admits(struct op *op, const struct rsc_dfn *rd, const char *node, uint64_t flags)
 {
         struct rsc *rscs;

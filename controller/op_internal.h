@@ -116,6 +116,8 @@ void op_touch_rd(struct op *op, const char *rsc);
 void op_drbd_replica(struct op *op, struct vlm_dfn *vd, const char *node, unsigned others, struct vlm *v);
 /* Has the node DRBD 8.4 (as its satellite reported)? */
 bool op_drbd_old(struct op *op, const char *node);
+/* Can the node's DRBD join what different providers make of the same size? Not known: no. */
+bool op_drbd_joins_sizes(struct op *op, const char *node);
 /* May the node become a member, too, with these flags? 8.4 joins two with disks. false: refused. */
 bool op_drbd_admits(struct op *op, const struct rsc_dfn *rd, const char *node, uint64_t flags);
 /* How many resources of that name have disks. */

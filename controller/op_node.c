@@ -186,6 +186,14 @@ void op_node_delete(struct op *op)
                 return;
         }
         /* The row goes with the last tombstone: until then the satellite must be told what to remove. */
+        if (!op_node_online(op, n.name)) {
+                struct api_rc *rc =
+                        op_rc(op, RC_WARN_NOT_CONNECTED, "No active connection to satellite '%s'.", n.name);
+                op_rc_explain(op, rc,
+                        "Its resources can be removed when it is back; until then the node stays.", NULL,
+                        "If it never comes back, declare it lost.");
+                op_rc_ref(op, rc, "Node", n.name);
+        }
         node_rc(op, RC_DELETED, &n, "will be deleted as soon as its satellite has removed its resources");
 }
 

@@ -44,9 +44,11 @@ static void gather_nodes(struct op *op, struct place_ctx *c)
         row_scan_open(&s, op->tx, &node_type, &row, 0);
         while (c->nodes_n < max && row_scan_next(&s, op->arena, &c->rows[c->nodes_n])) {
                 struct node *n = &c->rows[c->nodes_n];
-                c->nodes[c->nodes_n++] = (struct place_node){
-                        .name = n->name, .props = &n->props, .why = node_refusal(op, c, n)
-                };
+                c->nodes[c->nodes_n++] = (struct place_node){ .name = n->name,
+                        .props = &n->props,
+                        .why = node_refusal(op, c, n),
+                        .no_mixing = op_has_layer(c->stack, c->stack_n, "DRBD") &&
+                                     !op_drbd_joins_sizes(op, n->name) };
         }
         row_scan_close(&s);
 }

@@ -41,6 +41,17 @@ static bool set_prop(struct op *op, enum prop_scope scope, struct strmap *map, c
         return true;
 }
 
+/* What a user sets is not set by itself any more; where the user says both, both hold. */
+static void switch_off(struct op *op, enum prop_scope scope, struct strmap *props, const struct strmap *given,
+        const char *key)
+{
+        const char *by = prop_auto_of(key), *stored;
+        struct fail f = { 0 };
+        if (by == NULL || strmap_get(given, by) != NULL) return;
+        if (prop_check(scope, by, "False", op->arena, &stored, &f) == 0)
+                strmap_set(props, by, stored, op->arena);
+}
+
 static bool count_ok(struct op *op, uint32_t n)
 {
         if (n > PROPS_MAX)
@@ -54,9 +65,11 @@ bool op_props_new(struct op *op, enum prop_scope scope, const struct strmap *in,
         const char *key;
         *ret = (struct strmap){ 0 };
         if (in != NULL && !count_ok(op, in->n)) return false;
-        for (uint32_t i = 0; in != NULL && i < in->n; i++)
+        for (uint32_t i = 0; in != NULL && i < in->n; i++) {
                 if (!set_prop(op, scope, ret, in->kv[2 * (size_t)i], in->kv[2 * (size_t)i + 1], &key))
                         return false;
+                switch_off(op, scope, ret, in, key);
+        }
         return true;
 }
 
@@ -84,6 +97,7 @@ bool op_props_modify(struct op *op, enum prop_scope scope, struct strmap *props,
                 if (!set_prop(op, scope, props, raw, mod->override_props.kv[2 * (size_t)i + 1], &key))
                         return false;
                 set[set_n++] = key;
+                switch_off(op, scope, props, &mod->override_props, key);
                 matters |= prop_matters(key);
         }
         for (uint32_t i = 0; i < mod->delete_props_n; i++) {

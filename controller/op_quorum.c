@@ -241,6 +241,7 @@ static void settle_one(struct op *op, const char *rsc_name)
         }
         if (!op_failed(op) && load(op, rsc_name, &s)) set_quorum(op, &s);
         if (!op_failed(op) && load(op, rsc_name, &s)) op_verify_settle(op, &s.rd, &s.rg.props, s.ctrl);
+        if (!op_failed(op) && load(op, rsc_name, &s)) op_discard_settle(op, &s.rd, &s.rg, s.ctrl);
 }
 
 /* The leader has heard of all its nodes which DRBD they have. */

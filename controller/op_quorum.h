@@ -19,6 +19,9 @@ bool op_stays_as_tie_breaker(struct op *op, struct rsc_dfn *rd, struct rsc *r);
 void op_refuse_tie_breaker(struct op *op, struct rsc_dfn *rd);
 /* op_options.c: the algorithm for verification; part of settling. Stores rd when it changes. */
 void op_verify_settle(struct op *op, struct rsc_dfn *rd, const struct strmap *rg, const struct strmap *ctrl);
+/* op_discard.c: how coarse discards may be, as all devices below DRBD allow; part of settling. */
+void op_discard_settle(
+        struct op *op, const struct rsc_dfn *rd, const struct rsc_grp *rg, const struct strmap *ctrl);
 /* May the user set that one? false: refused. */
 bool op_verify_by_user(struct op *op, const struct rsc_dfn *rd, const struct prop_mod *mod);
 /* Properties of a definition were changed by a user: is the quorum theirs now? */

@@ -6,6 +6,7 @@
 #include "controller/op_netif.h"
 #include "controller/op_quorum.h"
 #include "controller/saga.h"
+#include "state/place.h"
 #include "wire/base/sabotage.h"
 #include "wire/def/layer_size.h"
 
@@ -173,27 +174,53 @@ static bool pool_ok(
         return false;
 }
 
-/* Volumes of different families of providers have different sizes for the same request. */
+/* Volumes of different families of providers have different sizes for the same request: not all versions of DRBD join these. */
+static bool may_mix(
+        struct op *op, const struct rsc_dfn *rd, const char *node_a, const char *node_b, const char **ret_old)
+{
+        *ret_old = NULL;
+        if (!prop_bool(op_prop_chain("AllowMixingStoragePoolDriver", &rd->props, op_ctrl_props(op), NULL),
+                    false))
+                return false;
+        if (!RD_HAS_LAYER(rd, "DRBD")) return true;
+        if (!op_drbd_joins_sizes(op, node_a)) *ret_old = node_a;
+        else if (!op_drbd_joins_sizes(op, node_b)) *ret_old = node_b;
+        return *ret_old == NULL;
+}
+
+static bool kinds_ok(struct op *op, const struct rsc_dfn *rd, const struct rsc *r, enum provider_kind kind,
+        const struct rsc *other, enum provider_kind its)
+{
+        const char *old = NULL;
+        bool can = place_kinds_can_mix(its, kind);
+        if (op_kinds_mix(its, kind) || (can && may_mix(op, rd, r->node_name, other->node_name, &old)))
+                return true;
+        struct api_rc *rc = op_rc(op, RC_FAIL_SP_MIXING_NOT_ALLOWED,
+                "Resource '%s' has %s volumes on node '%s': %s volumes cannot be mixed with them.", rd->name,
+                enum_name(&provider_kind_enum, its), other->node_name, enum_name(&provider_kind_enum, kind));
+        if (old != NULL)
+                op_rc_explain(op, rc,
+                        arena_printf(op->arena,
+                                "The DRBD of node '%s' cannot join devices whose sizes differ.", old),
+                        NULL, "Install DRBD 9.1.18 or newer of 9.1, or 9.2.7 or newer, there.");
+        else
+                op_rc_explain(op, rc, "What they make of one size differs a little.", NULL,
+                        can ? "Use pools of one family, or set the property AllowMixingStoragePoolDriver."
+                            : "Use pools of one family.");
+        op_rc_ref(op, rc, "RscDfn", rd->name);
+        return false;
+}
+
 static bool mixing_ok(struct op *op, const struct rsc_dfn *rd, const struct rsc *r)
 {
         struct rsc *rscs;
         uint32_t n = op_list_rscs(op, rd->name, &rscs);
-        if (prop_bool(op_prop_chain("AllowMixingStoragePoolDriver", &rd->props, op_ctrl_props(op), NULL),
-                    false))
-                return true;
         for (uint32_t i = 0; i < n; i++)
                 for (uint32_t a = 0; a < rscs[i].volumes_n; a++)
-                        for (uint32_t b = 0; b < r->volumes_n; b++) {
-                                enum provider_kind x = rscs[i].volumes[a].provider_kind,
-                                                   y = r->volumes[b].provider_kind;
-                                if (op_kinds_mix(x, y)) continue;
-                                op_rc(op, RC_FAIL_SP_MIXING_NOT_ALLOWED,
-                                        "Resource '%s' has %s volumes on node '%s': %s volumes cannot be "
-                                        "mixed with them.",
-                                        rd->name, enum_name(&provider_kind_enum, x), rscs[i].node_name,
-                                        enum_name(&provider_kind_enum, y));
-                                return false;
-                        }
+                        for (uint32_t b = 0; b < r->volumes_n; b++)
+                                if (!kinds_ok(op, rd, r, r->volumes[b].provider_kind, &rscs[i],
+                                            rscs[i].volumes[a].provider_kind))
+                                        return false;
         return true;
 }
 

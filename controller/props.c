@@ -278,6 +278,16 @@ bool prop_matters(const char *key)
         return true;
 }
 
+const char *prop_auto_of(const char *key)
+{
+        static const char *const pairs[][2] = { { "DrbdOptions/Disk/rs-discard-granularity",
+                                                        "DrbdOptions/auto-rs-discard-granularity" },
+                { "DrbdOptions/Disk/discard-granularity", "Linstor/Drbd/auto-discard-granularity" } };
+        for (size_t i = 0; i < ARRAY_LEN(pairs); i++)
+                if (strcmp(key, pairs[i][0]) == 0) return pairs[i][1];
+        return NULL;
+}
+
 const char *prop_default(const char *key)
 {
         const struct prop_desc *d = find(~0U, key);

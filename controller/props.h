@@ -42,6 +42,8 @@ void props_info(enum prop_scope scope, struct buf *out);
 uint64_t prop_size_kib(const char *value, uint64_t total_kib);
 /* "true", "yes", "1" in any case. NULL is fallback. */
 bool prop_bool(const char *value, bool fallback);
+/* The property that says whether this one is set by itself; NULL: it never is. */
+const char *prop_auto_of(const char *key);
 /* "a-b"; false when it is not a range within 0..max. */
 bool prop_range(const char *value, uint64_t max, uint64_t *ret_lo, uint64_t *ret_hi);
 

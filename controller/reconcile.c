@@ -8,6 +8,7 @@
 #include "controller/disk_pool.h"
 #include "controller/op.h"
 #include "controller/reconcile_internal.h"
+#include "controller/resync.h"
 #include "controller/saga.h"
 #include "controller/ship.h"
 #include "controller/tend.h"
@@ -90,6 +91,40 @@ void reconcile_propose_effective(struct look *l, const char *path, const struct 
         if (l->n > n && !would_write(l, &l->actions[n].request)) l->n = n;
 }
 
+/* ---- since when something is known ---- */
+
+int64_t reconcile_known_ms(struct look *l, const char *kind, const char *subject, const char *more)
+{
+        struct reconcile_known *k = l->args->known;
+        uint8_t id[REQUEST_ID_SIZE];
+        uint64_t what;
+        if (k == NULL) return 0;
+        derive_id(id, kind, subject, more);
+        memcpy(&what, id, sizeof what);
+        for (uint32_t i = 0; i < k->n; i++) {
+                if (k->list[i].what != what) continue;
+                k->list[i].still = true;
+                return l->args->mono_ms - k->list[i].since_ms;
+        }
+        if (k->n == RECONCILE_KNOWN_MAX) return 0;
+        k->list[k->n].what = what;
+        k->list[k->n].since_ms = l->args->mono_ms;
+        k->list[k->n++].still = true;
+        return 0;
+}
+
+/* Nobody asked for the others: they are over. A look that ended early has not asked for all. */
+static void forget_known(struct look *l)
+{
+        struct reconcile_known *k = l->args->known;
+        uint32_t n = 0;
+        for (uint32_t i = 0; k != NULL && i < k->n; i++)
+                if (k->list[i].still || !look_goes_on(l)) k->list[n++] = k->list[i];
+        if (k == NULL) return;
+        k->n = n;
+        for (uint32_t i = 0; i < n; i++) k->list[i].still = false;
+}
+
 /* ---- tombstones of which nothing is left ---- */
 
 static bool has_uuid(const struct obs_rsc *r, const char *uuid)
@@ -144,12 +179,13 @@ static void look_sagas(struct look *l)
         struct saga g;
         row_scan_open(&s, l->args->wanted, &saga_type, NULL, 0);
         while (l->n < RECONCILE_MAX && l->err == 0 && row_scan_next(&s, l->arena, &g)) {
+                char phase[16];
+                snprintf(phase, sizeof phase, "%u", (unsigned)g.phase);
                 struct saga_view v = { .wanted = l->args->wanted,
                         .observed = l->args->observed,
-                        .wall_ms = l->args->wall_ms,
+                        .known_ms = reconcile_known_ms(l, "saga", g.uuid, phase),
                         .arena = l->arena };
                 const char *reason = NULL;
-                char phase[16];
                 enum saga_verdict verdict = saga_look(&v, &g, &reason);
                 if (verdict == SAGA_WAIT) continue;
                 struct saga_step body = { 0 };
@@ -159,7 +195,6 @@ static void look_sagas(struct look *l)
                         SET(&body, saga_step, failed, true);
                         SET(&body, saga_step, reason, reason != NULL ? reason : "");
                 }
-                snprintf(phase, sizeof phase, "%u", (unsigned)g.phase);
                 reconcile_propose(l, "/internal/saga-step", &saga_step_type, &body, "saga", g.uuid, phase);
         }
         row_scan_close(&s);
@@ -179,8 +214,10 @@ int reconcile_look(
         tend_busy(&l);
         tend_nodes(&l);
         if (args->sweep != NULL) tend_sweep(&l);
+        if (args->sweep != NULL) resync_look(&l);
         look_tombstones(&l);
         look_reports(&l);
+        forget_known(&l);
         *ret = l.actions;
         *ret_n = l.n;
         if (l.err != 0) return l.err;

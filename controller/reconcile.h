@@ -21,10 +21,23 @@ struct reconcile_action {
 /* Looking at every resource definition is too much for one look: they take turns. The caller's, zeroed at first and when it begins to
  * lead. It says where to go on, and nothing about what was seen. */
 struct reconcile_sweep {
-        char at[64];      /* the last one that was looked at; "" = from the beginning */
-        uint32_t max;     /* definitions of this look */
+        char at[64];                   /* the last one that was looked at; "" = from the beginning */
+        uint32_t max;                  /* definitions of this look */
+        char pool_node[256], pool[64]; /* the last pool that was looked at */
         int64_t began_ms; /* own clock of the last pass that balances (BalanceResourcesInterval); 0 = none */
         bool balancing;   /* this pass does */
+};
+/* Since when this leader has known that something is as it is, by its own clock, which nobody sets: what is due after a time is counted
+ * from there. So a wall clock that is put forward ends nothing early, and a new leader waits longer, never less. The caller's, zeroed at first
+ * and when it begins to lead. What does not fit is known since now. */
+#define RECONCILE_KNOWN_MAX 256
+struct reconcile_known {
+        struct {
+                uint64_t what;
+                int64_t since_ms;
+                bool still; /* it was asked for in this look */
+        } list[RECONCILE_KNOWN_MAX];
+        uint32_t n;
 };
 struct reconcile_args {
         struct tx *wanted, *observed;
@@ -32,6 +45,7 @@ struct reconcile_args {
         int64_t wall_ms;
         int64_t mono_ms;               /* of this member, as in the observed store's *_mono_ms */
         struct reconcile_sweep *sweep; /* NULL: not in this look */
+        struct reconcile_known *known; /* NULL: all is known since now */
 };
 /* What is to be proposed now, at most RECONCILE_MAX. More may follow when these are applied. 0 or a storage
  * error. */

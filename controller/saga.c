@@ -218,7 +218,7 @@ enum saga_verdict saga_look(const struct saga_view *v, const struct saga *s, con
                         if (s->phase == saga_phase_TAKE && verdict != SAGA_FAILS)
                                 verdict = worse(verdict, look_snaps(&l, &s->items[i]));
                 }
-        if (verdict == SAGA_WAIT && v->wall_ms - s->since_ms > phases[s->phase].limit_ms) {
+        if (verdict == SAGA_WAIT && v->known_ms > phases[s->phase].limit_ms) {
                 verdict = phases[s->phase].limit_fails ? SAGA_FAILS : SAGA_OVER;
                 l.reason = "It took too long.";
         }

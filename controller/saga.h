@@ -11,7 +11,7 @@
  *
  * The row says the phase; saga_look() compares it with what satellites report and says whether it is over; the leader's
  * reconciler then proposes /internal/saga-step, which is op_int_saga_step(): it names the phase that it was about, so that it has
- * its effect once. So it does not matter who leads, or dies, between any two phases. I/O is never left suspended: each phase has a
+ * its effect once. Deadlines count by the leader's own clock, since it has known of the phase. So it does not matter who leads, or dies, between any two phases. I/O is never left suspended: each phase has a
  * deadline, and satellites give up by themselves (satellite/hold.h).
  *
  * Threads, purity: as reconcile.h and op.h. */
@@ -24,7 +24,7 @@
 enum saga_verdict { SAGA_WAIT, SAGA_OVER, SAGA_FAILS };
 struct saga_view {
         struct tx *wanted, *observed;
-        int64_t wall_ms;
+        int64_t known_ms; /* for how long the leader has known that the saga is in its phase, by its own clock */
         struct arena *arena;
 };
 /* Is the phase over? *ret_reason: of SAGA_FAILS. */

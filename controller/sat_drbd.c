@@ -5,6 +5,7 @@
 #include <strings.h>
 
 #include "controller/props.h"
+#include "controller/resync.h"
 #include "state/index.h"
 #include "wire/def/drbd_opts.h"
 
@@ -300,6 +301,17 @@ static uint64_t replica_of(const struct rsc *r, uint64_t number)
         return 0;
 }
 
+/* A resource that is not on this node (any more) cannot be waited for. */
+static void drop_dangling(struct maker *m, struct strmap *options)
+{
+        const char *after = strmap_get(options, PROP_RESYNC_AFTER),
+                   *slash = after != NULL ? strrchr(after, '/') : NULL;
+        if (slash == NULL) return;
+        struct rsc r = { .rsc_name = arena_strndup(m->a, after, (size_t)(slash - after)),
+                .node_name = m->r->node_name };
+        if (!row_exists(m->tx, &rsc_type, &r)) (void)strmap_del(options, PROP_RESYNC_AFTER, m->a);
+}
+
 static int put_volume(struct maker *m, struct sat_vlm *v)
 {
         struct vlm_dfn vd, key = { .rsc_name = m->rd->name, .volume_number = v->volume_number };
@@ -321,6 +333,7 @@ static int put_volume(struct maker *m, struct sat_vlm *v)
                 [DRBD_LEVEL_R] = &m->r->props,
                 [DRBD_LEVEL_V] = own != NULL ? &own->props : NULL };
         drbd_options_merge(DRBD_AT_VOLUME, levels, m->a, &v->drbd_options);
+        drop_dangling(m, &v->drbd_options);
         if (strmap_get(&v->drbd_options, PROP_DISCARD_ZEROES) == NULL)
                 strmap_set(&v->drbd_options, PROP_DISCARD_ZEROES,
                         all_of(m, v->volume_number, discard_zeroes) ? "yes" : "no", m->a);

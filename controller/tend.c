@@ -120,10 +120,18 @@ static bool may_leave(struct look *l, const struct rsc *r)
         return good >= MAX(replicas_wanted(l, r->rsc_name), 1);
 }
 
+/* The wall clock may have been put back: one mark too early gone is better than one too late. */
+static int64_t resolve_known_ms(struct look *l, const struct rsc *r)
+{
+        return reconcile_known_ms(l, "resolve", arena_printf(l->arena, "%s/%s", r->rsc_name, r->node_name),
+                arena_printf(l->arena, "%llu", (unsigned long long)r->drbd_resolve));
+}
+
 static void look_one(struct look *l, const struct rsc *r)
 {
         if (HAS(r, rsc, drbd_resolve)) {
-                bool late = l->args->wall_ms - r->drbd_resolve_ms > RESOLVE_MS;
+                bool late = l->args->wall_ms - r->drbd_resolve_ms > RESOLVE_MS ||
+                            resolve_known_ms(l, r) > RESOLVE_MS;
                 if (late || tend_carried_out(l, r, true)) propose_step(l, r, rsc_step_kind_RESOLVED);
         } else if ((r->flags & RSC_ADDING) != 0) {
                 if (peers_are_ready(l, r)) propose_step(l, r, rsc_step_kind_DISK_ADDED);

@@ -197,6 +197,16 @@ int drbd_node_paths(const char *rsc_name, char conf[DRBD_PATH_SIZE], char res[DR
         return n < 0 || m < 0 || n >= DRBD_PATH_SIZE || m >= DRBD_PATH_SIZE ? E_INVALID : 0;
 }
 
+void drbd_node_include(const char *rsc_name, size_t n, struct buf *conf)
+{
+        char name[DRBD_NAME], own[DRBD_PATH_SIZE], res[DRBD_PATH_SIZE], line[DRBD_PATH_SIZE + 16];
+        if (n >= sizeof name) return;
+        snprintf(name, sizeof name, "%.*s", (int)n, rsc_name);
+        if (drbd_node_paths(name, own, res) != 0 || access(res, F_OK) != 0) return;
+        snprintf(line, sizeof line, "include \"%s\";\n", res);
+        if (conf->n == 0 || memmem(conf->p, conf->n, line, strlen(line)) == NULL) buf_put_str(conf, line);
+}
+
 static int write_all(int fd, const struct buf *text)
 {
         size_t at = 0;

@@ -60,7 +60,9 @@ struct layer_dev {
         bool lags;          /* open, and smaller than the device below allows; or not as it should be */
         const char *broken; /* open, but it has met errors that do not go away by themselves: what it says */
         const char *cache_path, *meta_path; /* of caches: what they cache on */
-        uint64_t size_kib;                  /* of its device, when open */
+        bool discard_known; /* of DRBD: discard_bytes, of the device below, 0 = it takes none */
+        uint64_t discard_bytes;
+        uint64_t size_kib; /* of its device, when open */
         const char *device_path;
         const char *found;
 };

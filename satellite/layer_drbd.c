@@ -31,6 +31,7 @@
 #include "satellite/hold.h"
 #include "satellite/inject.h"
 #include "satellite/plan.h"
+#include "satellite/queue.h"
 #include "satellite/signature.h"
 #include "wire/base/list.h"
 #include "wire/base/log.h"
@@ -187,6 +188,9 @@ static int drbd_probe(const struct layer_vol *v, struct arena *a, struct layer_d
         const struct drbd_resource *r = drbd_events_find(&e, v->dev->rsc_name);
         const struct drbd_device *dev =
                 r == NULL ? NULL : drbd_device_find(r, (uint32_t)v->dev->volume_number);
+        int64_t discard = queue_discard_bytes(v->below_path);
+        d->discard_known = discard >= 0;
+        d->discard_bytes = discard >= 0 ? (uint64_t)discard : 0;
         d->looked = true;
         d->open = dev != NULL;
         if (dev != NULL && has_disk(dev)) d->exists = true;
@@ -345,13 +349,17 @@ static const char *disk_of(const struct layer_rsc *r, const struct layer_seat *s
         return DRBD_OTHER_DISK;
 }
 
-/* Do options name other resources? Then drbdadm has to know these as well. */
-static bool names_others(const struct layer_rsc *r)
+/* Options may name other resources (resync-after): drbdadm has to know these as well; what it does not know it ignores. */
+static void include_others(const struct layer_rsc *r, struct buf *conf)
 {
-        for (uint32_t i = 0; i < r->seats_n; i++)
-                if (strmap_get(&r->seats[i].vlm->drbd_options, "DrbdOptions/Disk/resync-after") != NULL)
-                        return true;
-        return strmap_get(&r->want->drbd->common, "DrbdOptions/Disk/resync-after") != NULL;
+        for (uint32_t i = 0; i <= r->seats_n; i++) {
+                const struct strmap *m =
+                        i < r->seats_n ? &r->seats[i].vlm->drbd_options : &r->want->drbd->common;
+                const char *after = strmap_get(m, "DrbdOptions/Disk/resync-after");
+                size_t n = after != NULL ? strcspn(after, "/") : 0;
+                if (n > 0 && strncasecmp(after, r->want->rsc_name, MAX(n, strlen(r->want->rsc_name))) != 0)
+                        drbd_node_include(after, n, conf);
+        }
 }
 
 /* The resource file, and what drbdadm is given. */
@@ -372,21 +380,20 @@ static int write_texts(
         }
         arena_done(&a);
         if (err != 0) return err;
-        const char *slash = strrchr(res_path, '/');
-        buf_printf(conf, "# uuid %s\nglobal { usage-count no; }\ninclude \"%.*s/%s\";\n", r->want->uuid,
-                (int)(slash - res_path), res_path, names_others(r) ? "*.res" : slash + 1);
+        buf_printf(conf, "# uuid %s\nglobal { usage-count no; }\ninclude \"%s\";\n", r->want->uuid, res_path);
+        include_others(r, conf);
         return conf->err;
 }
 
 #define MASK_SKIPS (UINT64_C(1) << 63)
-/* What settling depends on beside the file: who is to be forgotten, whether disks are touched. */
-static uint64_t beside_file(const struct layer_rsc *r)
+/* What settling depends on beside the file: who is to be forgotten, whether disks are touched, what drbdadm is given. */
+static uint64_t beside_file(const struct layer_rsc *r, const struct buf *conf)
 {
         uint64_t mask = skips_disk(r) ? MASK_SKIPS : 0;
         for (uint32_t i = 0; i < r->want->drbd->peers_n; i++)
                 if (r->want->drbd->peers[i].leaving)
                         mask |= UINT64_C(1) << (r->want->drbd->peers[i].node_id & 31);
-        return mask;
+        return mask ^ hash_of(conf);
 }
 
 static const char *owner_of(const char *conf_path, struct arena *a)
@@ -418,7 +425,7 @@ static bool is_settled(const struct layer_rsc *r, const struct drbd_resource *no
                 if (drbd_device_find(now, (uint32_t)r->seats[i].vlm->volume_number) == NULL) return false;
         }
         bool same = is_resolved(r) && write_texts(r, res_path, &res, &conf, &t) == 0 &&
-                    memo_is(r->want->rsc_name, SETTLING, hash_of(&res), beside_file(r));
+                    memo_is(r->want->rsc_name, SETTLING, hash_of(&res), beside_file(r, &conf));
         buf_done(&res);
         buf_done(&conf);
         return same;
@@ -647,7 +654,7 @@ static int drbd_settle(const struct layer_rsc *r, struct trouble *t)
         if (err == 0) {
                 if (!skips_disk(r)) forget_peers(r);
                 if (!skips_disk(r)) forget_former(r);
-                memo_set(r->want->rsc_name, SETTLING, hash_of(&res), beside_file(r));
+                memo_set(r->want->rsc_name, SETTLING, hash_of(&res), beside_file(r, &conf));
         }
         buf_done(&res);
         buf_done(&conf);

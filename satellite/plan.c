@@ -434,10 +434,13 @@ static void find_orphans(struct planner *p)
                         "%s was made here for uuid %s, but is neither wanted nor deleted. It is kept as it "
                         "is.",
                         d->backing_path != NULL ? d->backing_path : d->backing_id, d->uuid);
-                trouble_fix(t,
-                        "Copy what you need. To be rid of it, release its device (losetup -d %s) and remove "
-                        "the file.",
-                        d->device_path != NULL ? d->device_path : "-");
+                if (!d->marked)
+                        trouble_fix(t, "Copy what you need, and remove it by hand: nothing on it proves that "
+                                       "it is ours.");
+                else
+                        trouble_fix(t,
+                                "Copy what you need. To be rid of it: outrigger orphan delete NODE %s %s.",
+                                p->in->rsc_name, d->uuid);
         }
 }
 

@@ -1,6 +1,7 @@
 #include "satellite/rows.h"
 
 #include <string.h>
+#include <strings.h>
 
 #include "satellite/drbd_rows.h"
 #include "wire/codec/codec.h"
@@ -83,6 +84,8 @@ static int put_volume(const struct unit *u, uint64_t number, const struct dev *d
                 SET(v, obs_vlm, usable_kib, dev_top_kib(d));
         } else if (d != NULL && d->exists && d->layers_n == 0) SET(v, obs_vlm, usable_kib, d->size_kib);
         if (d != NULL && d->exists && d->layers_n > 0 && err == 0) err = put_layers(d, a, v);
+        const struct layer_dev *drbd = d != NULL ? dev_layer(d, layer_type_DRBD) : NULL;
+        if (drbd != NULL && drbd->discard_known) SET(v, obs_vlm, discard_bytes, drbd->discard_bytes);
         if (d != NULL && d->exists) {
                 SET(v, obs_vlm, allocated_kib, d->allocated_kib);
                 SET(v, obs_vlm, backing_device, d->backing_path);
@@ -213,6 +216,39 @@ static int put_gone(const struct unit *u, struct arena *a, struct obs_rsc *r)
         return 0;
 }
 
+/* Only what carries our mark: the rest may have been taken over by somebody. */
+static bool is_orphan(const struct unit *u, const struct dev *d)
+{
+        if (d->uuid == NULL || d->snap_name != NULL || !d->marked || (!d->exists && !d->attached))
+                return false;
+        if (d->rsc_name != NULL && strcasecmp(d->rsc_name, u->name) != 0) return false;
+        if (u->want != NULL && uuid_same(d->uuid, u->want->uuid)) return false;
+        for (uint32_t i = 0; i < u->gone_n; i++)
+                if (uuid_same(d->uuid, u->gone[i].uuid)) return false;
+        return true;
+}
+
+static int put_orphans(const struct unit *u, struct arena *a, struct obs_rsc *r)
+{
+        struct obs_orphan *list = arena_array(a, struct obs_orphan, u->devs_n + 1);
+        uint32_t n = 0;
+        if (list == NULL) return E_TOO_LARGE;
+        for (uint32_t i = 0; i < u->devs_n; i++) {
+                const struct dev *d = &u->devs[i];
+                if (!is_orphan(u, d)) continue;
+                struct obs_orphan *o = &list[n++];
+                *o = (struct obs_orphan){ 0 };
+                SET(o, obs_orphan, uuid, d->uuid);
+                SET(o, obs_orphan, volume_number, d->volume_number);
+                if (d->backing_path != NULL) SET(o, obs_orphan, backing_device, d->backing_path);
+                if (dev_top_path(d) != NULL) SET(o, obs_orphan, device_path, dev_top_path(d));
+                SET(o, obs_orphan, allocated_kib, d->allocated_kib);
+                if (dev_top_in_use(d)) SET(o, obs_orphan, in_use, true);
+        }
+        if (n > 0) SET_N(r, obs_rsc, orphans, list, n);
+        return 0;
+}
+
 static const char *uuid_of(const struct unit *u)
 {
         if (u->want != NULL) return u->want->uuid;
@@ -285,6 +321,7 @@ int row_of_unit(const struct unit *u, const struct drbd_resource *drbd, const ch
         if (err == 0) err = put_drbd(u, drbd, a, ret);
         if (err == 0) err = put_own_reports(u, a, ret);
         if (err == 0) err = put_gone(u, a, ret);
+        if (err == 0 && u->orphan) err = put_orphans(u, a, ret);
         if (err == 0) err = put_snaps(u, a, ret);
         if (u->held != NULL && strcmp(u->held, HOLD_UNKNOWN) != 0) SET(ret, obs_rsc, held, u->held);
         if (u->given_up != NULL) SET(ret, obs_rsc, hold_over, u->given_up);

@@ -71,6 +71,12 @@ bool place_kinds_mix(enum provider_kind a, enum provider_kind b)
         return fa == 0 || fb == 0 || fa == fb;
 }
 
+bool place_kinds_can_mix(enum provider_kind a, enum provider_kind b)
+{
+        static const unsigned blocks = 1U << 1 | 1U << 2 | 1U << 3; /* LVM, LVM_THIN, ZFS */
+        return place_kinds_mix(a, b) || ((blocks >> family(a) & 1) != 0 && (blocks >> family(b) & 1) != 0);
+}
+
 uint64_t place_estimate(const struct place_pool *p)
 {
         if (p->kind == provider_kind_DISKLESS) return UINT64_MAX;
@@ -233,12 +239,21 @@ static bool listed(const char *name, const char *const *list, uint32_t n)
         return false;
 }
 
-static bool mixes_with_deployed(const struct search *s, enum provider_kind kind)
+/* May these kinds be on these two nodes, a and b? */
+static bool may_mix(
+        const struct search *s, uint32_t a, enum provider_kind kind_a, uint32_t b, enum provider_kind kind_b)
+{
+        if (place_kinds_mix(kind_a, kind_b)) return true;
+        return s->in->mixing && place_kinds_can_mix(kind_a, kind_b) && !s->in->nodes[a].no_mixing &&
+               !s->in->nodes[b].no_mixing;
+}
+
+static bool mixes_with_deployed(const struct search *s, const struct place_pool *p)
 {
         for (uint32_t i = 0; i < s->deployed_n; i++)
                 for (unsigned k = 0; k < provider_kind_N; k++)
                         if ((s->in->nodes[s->deployed[i]].kinds >> k & 1) != 0 &&
-                                !place_kinds_mix(kind, (enum provider_kind)k))
+                                !may_mix(s, p->node, p->kind, s->deployed[i], (enum provider_kind)k))
                                 return false;
         return true;
 }
@@ -261,7 +276,7 @@ static bool kind_fits(const struct search *s, const struct place_pool *p)
         if (diskless != s->in->diskless) return false;
         if (!listed(enum_name(&provider_kind_enum, p->kind), f->provider_list, f->provider_list_n))
                 return false;
-        return diskless || s->in->mixing || mixes_with_deployed(s, p->kind);
+        return diskless || mixes_with_deployed(s, p);
 }
 
 static enum place_verdict space_fits(const struct search *s, const struct place_pool *p)
@@ -335,7 +350,7 @@ static bool admits(const struct search *s, uint32_t chosen_n, uint32_t at)
         for (uint32_t i = 0; i < chosen_n; i++) {
                 const struct place_pool *q = &s->in->pools[s->order[s->chosen[i]]];
                 if (q->node == p->node || !pair_keeps(s, q->node, p->node)) return false;
-                if (!s->in->mixing && !place_kinds_mix(p->kind, q->kind)) return false;
+                if (!may_mix(s, p->node, p->kind, q->node, q->kind)) return false;
                 if (has_text(p->shared_space) && has_text(q->shared_space) &&
                         strcasecmp(p->shared_space, q->shared_space) == 0)
                         return false;

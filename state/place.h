@@ -31,6 +31,7 @@ struct place_node {
         const struct strmap *props;
         const char *why;    /* not NULL: cannot be used, and why */
         bool deployed;      /* has a replica that counts for the rules: cannot get another */
+        bool no_mixing;     /* its DRBD cannot join what is not of the same size */
         uint64_t kinds;     /* bits (1 << provider_kind) of the volumes of that replica */
         const char *shared; /* space of that replica's pool that is shared with other nodes, or NULL */
 };
@@ -60,7 +61,7 @@ struct place_input {
         uint32_t count;    /* replicas wanted */
         uint64_t size_kib; /* of all volumes of one replica together */
         bool diskless;     /* diskless replicas are wanted */
-        bool mixing;       /* kinds of different families may be mixed */
+        bool mixing;       /* where nodes can: kinds of different families may be mixed */
         const struct select_filter *
                 filter; /* node_name_list, storage_pool_list, provider_list, replicas_on_*, x_replicas_on_* */
         double weight_free, weight_reserved, weight_count;
@@ -82,6 +83,8 @@ uint64_t place_estimate(const struct place_pool *p);
 bool place_is_thin(enum provider_kind kind);
 /* May volumes of both kinds belong to one resource? */
 bool place_kinds_mix(enum provider_kind a, enum provider_kind b);
+/* The same where AllowMixingStoragePoolDriver holds: families of volume groups and ZFS; not those of files. */
+bool place_kinds_can_mix(enum provider_kind a, enum provider_kind b);
 const char *place_verdict_text(enum place_verdict v);
 
 #endif

@@ -79,6 +79,9 @@ static void carry_out(struct ops_world *w, struct tx *observed, const struct rsc
                 bool lost = stays_lost(&old, r, r->volumes[i].volume_number);
                 SET(&vlms[i], obs_vlm, disk_state, diskless || lost ? "Diskless" : had ? before : fresh);
                 if (lost && !diskless) SET(&vlms[i], obs_vlm, disk_lost, true);
+                for (uint32_t k = 0; k < old.volumes_n && !diskless; k++)
+                        if (HAS(&old.volumes[k], obs_vlm, discard_bytes))
+                                SET(&vlms[i], obs_vlm, discard_bytes, old.volumes[k].discard_bytes);
         }
         SET(&o, obs_rsc, node_name, r->node_name);
         SET(&o, obs_rsc, rsc_name, r->rsc_name);
@@ -168,6 +171,40 @@ void ops_sats_disk(struct ops_world *w, const char *rsc, const char *node, const
         if (kv_mem_commit(observed) != 0) abort();
 }
 
+void ops_sats_discard(struct ops_world *w, const char *rsc, const char *node, const char *bytes)
+{
+        struct tx *observed = kv_mem_write(w->observed);
+        struct obs_rsc o, key = { .node_name = node, .rsc_name = rsc };
+        if (row_get(observed, &obs_rsc_type, &key, &w->arena, &o) == 0) {
+                for (uint32_t i = 0; i < o.volumes_n; i++)
+                        SET(&o.volumes[i], obs_vlm, discard_bytes, strtoull(bytes, NULL, 10));
+                (void)row_put(observed, &obs_rsc_type, &o);
+        }
+        if (kv_mem_commit(observed) != 0) abort();
+}
+
+void ops_sats_orphan(struct ops_world *w, const char *rsc, const char *node, const char *uuid)
+{
+        struct tx *observed = kv_mem_write(w->observed);
+        struct obs_rsc o, key = { .node_name = node, .rsc_name = rsc };
+        struct obs_orphan x[2] = { 0 };
+        const char *space = strchr(uuid, ' ');
+        if (row_get(observed, &obs_rsc_type, &key, &w->arena, &o) != 0) o = (struct obs_rsc){ 0 };
+        for (unsigned i = 0; i < 2; i++) {
+                SET(&x[i], obs_orphan, uuid, arena_strndup(&w->arena, uuid, strcspn(uuid, " ")));
+                SET(&x[i], obs_orphan, volume_number, i);
+                SET(&x[i], obs_orphan, backing_device, "/dev/vg/old");
+                SET(&x[i], obs_orphan, allocated_kib, 4096);
+                if (space != NULL && i == 1) SET(&x[i], obs_orphan, in_use, true);
+        }
+        SET(&o, obs_rsc, node_name, node);
+        SET(&o, obs_rsc, rsc_name, rsc);
+        SET(&o, obs_rsc, orphan, true);
+        SET_N(&o, obs_rsc, orphans, x, 2);
+        (void)row_put(observed, &obs_rsc_type, &o);
+        if (kv_mem_commit(observed) != 0) abort();
+}
+
 void ops_sats_writer(struct ops_world *w, const char *rsc, const char *node, const char *peer)
 {
         struct tx *observed = kv_mem_write(w->observed);
@@ -232,7 +269,8 @@ static unsigned look(struct ops_world *w, bool twice)
                 .member = "c1",
                 .wall_ms = ops_world_now_ms(w),
                 .mono_ms = ops_world_mono_ms(w),
-                .sweep = &w->sweep };
+                .sweep = &w->sweep,
+                .known = &w->known };
         w->sweep.max = 1; /* so that the turns are tried as well */
         struct arena a = { 0 };
         struct reconcile_action *actions;

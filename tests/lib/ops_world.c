@@ -152,7 +152,10 @@ static void observe_node(
         struct objmap unsupported = { .keys = keys, .vals = &why, .n = 1 };
         SET(&o, obs_node, node_name, name);
         if (strstr(layers, "DRBD") != NULL)
-                SET(&o, obs_node, drbd_kernel, strstr(layers, "8.4") != NULL ? 0x08040b : 0x09020c);
+                SET(&o, obs_node, drbd_kernel,
+                        strstr(layers, "8.4") != NULL     ? 0x08040b
+                        : strstr(layers, "9.2.6") != NULL ? 0x090206
+                                                          : 0x09020c);
         SET(&o, obs_node, since_ms, ops_world_now_ms(w));
         SET(&o, obs_node, since_mono_ms, ops_world_mono_ms(w));
         SET(&o, obs_node, connection_status, online ? conn_status_ONLINE : conn_status_OFFLINE);
@@ -307,6 +310,8 @@ static bool observe_work(
                 ops_sats_use(w, part[0], part[1], strcmp(body, "yes") == 0);
         else if (strcmp(method, "WRITER") == 0 && n == 2) ops_sats_writer(w, part[0], part[1], body);
         else if (strcmp(method, "PEER") == 0 && n == 2) ops_sats_peer(w, part[0], part[1], body);
+        else if (strcmp(method, "DISCARD") == 0 && n == 2) ops_sats_discard(w, part[0], part[1], body);
+        else if (strcmp(method, "ORPHAN") == 0 && n == 2) ops_sats_orphan(w, part[0], part[1], body);
         else if (strcmp(method, "FORGET") == 0) ops_sats_forget(w);
         else if (strcmp(method, "LATER") == 0) w->later_ms += 1000 * strtoll(body, NULL, 10);
         else if (strcmp(method, "JUMP") == 0) w->jump_ms += 1000 * strtoll(body, NULL, 10);

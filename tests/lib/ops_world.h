@@ -18,6 +18,7 @@ struct ops_world {
         int64_t later_ms;    /* so much time has passed */
         int64_t jump_ms;     /* by how much the wall clock was put forward */
         struct reconcile_sweep sweep;
+        struct reconcile_known known;
         const char *untried; /* node whose satellite the leader has still to try, NULL = none */
         struct arena arena;
         /* of the last step */
@@ -48,6 +49,8 @@ int ops_world_call(struct ops_world *w, const char *method, const char *path, co
  *   DISK     "rsc/n1"   "Failed"               the state of its disks; "Lost": DRBD has given them up
  *   PEER     "rsc/n1"   "n2 StandAlone"        its only connection
  *   USE      "rsc/n1"   "yes" | "no"           somebody has its device open
+ *   DISCARD  "rsc/n1"   "4096"                 granularity of discards of the devices below DRBD
+ *   ORPHAN   "rsc/n1"   "uuid"                 two devices that the cluster does not know; "uuid used": one is in use
  *   FORGET   ""         ""                     a new leader, which has heard of no resource yet
  *   LATER    ""         "60"                   so many seconds have passed
  *   JUMP     ""         "60"                   somebody puts the wall clock forward by so many seconds (or back)
@@ -59,6 +62,8 @@ bool ops_world_observe(struct ops_world *w, const char *method, const char *path
 void ops_sats_work(struct ops_world *w);
 void ops_sats_disk(struct ops_world *w, const char *rsc, const char *node, const char *disk);
 /* Of all peers the node's DRBD names this one, as Primary. */
+void ops_sats_discard(struct ops_world *w, const char *rsc, const char *node, const char *bytes);
+void ops_sats_orphan(struct ops_world *w, const char *rsc, const char *node, const char *uuid);
 void ops_sats_writer(struct ops_world *w, const char *rsc, const char *node, const char *peer);
 void ops_sats_use(struct ops_world *w, const char *rsc, const char *node, bool in_use);
 void ops_sats_peer(struct ops_world *w, const char *rsc, const char *node, const char *peer);

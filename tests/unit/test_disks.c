@@ -5,9 +5,11 @@
 #include <ftw.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "satellite/disks.h"
+#include "satellite/queue.h"
 #include "wire/codec/codec.h"
 
 #define GIB (1024LL << 20)
@@ -114,8 +116,44 @@ static void test_free_disks(void **state)
         nftw(top, remove_one, 8, FTW_DEPTH | FTW_PHYS);
 }
 
+/* What a device says of discards; a partition has no queue of its own. */
+static void test_discard(void **state)
+{
+        static const struct {
+                const char *dir, *granularity, *most;
+                unsigned minor;
+                int64_t want;
+        } rows[] = { { "8:1/queue", "4096\n", "2147450880\n", 1, 4096 },
+                { "8:2/queue", "512\n", "0\n", 2, 0 }, { "8:3/queue", "0\n", "0\n", 3, 0 },
+                { "8:4/queue", "nonsense\n", "1\n", 4, -1 }, { "8:5/queue", "-1\n", "1\n", 5, -1 },
+                { "8:6/queue", "65536", "1048576", 6, 65536 } };
+        char sys[64];
+        (void)state;
+        (void)strcpy(top, "/tmp/outrigger-disks-XXXXXX");
+        assert_non_null(mkdtemp(top));
+        snprintf(sys, sizeof sys, "%s/sys", top);
+        for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+                write_file(rows[i].granularity, strlen(rows[i].granularity), 0,
+                        "sys/dev/block/%s/discard_granularity", rows[i].dir);
+                write_file(rows[i].most, strlen(rows[i].most), 0, "sys/dev/block/%s/discard_max_bytes",
+                        rows[i].dir);
+                assert_int_equal(queue_discard_of(sys, makedev(8, rows[i].minor)), rows[i].want);
+        }
+        assert_int_equal(queue_discard_of(sys, makedev(8, 9)), -1);
+        write_file("8192\n", 5, 0, "sys/dev/block/disk/queue/discard_granularity");
+        write_file("1\n", 2, 0, "sys/dev/block/disk/queue/discard_max_bytes");
+        write_file("1\n", 2, 0, "sys/dev/block/disk/sda1/partition");
+        char from[128];
+        snprintf(from, sizeof from, "%s/sys/dev/block/8:10", top);
+        assert_int_equal(symlink("disk/sda1", from), 0);
+        assert_int_equal(queue_discard_of(sys, makedev(8, 10)), 8192);
+        assert_int_equal(queue_discard_bytes("/dev/null"), -1);
+        assert_int_equal(nftw(top, remove_one, 8, FTW_DEPTH | FTW_PHYS), 0);
+}
+
 int main(void)
 {
-        const struct CMUnitTest tests[] = { cmocka_unit_test(test_free_disks) };
+        const struct CMUnitTest tests[] = { cmocka_unit_test(test_free_disks),
+                cmocka_unit_test(test_discard) };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }

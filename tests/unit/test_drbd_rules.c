@@ -505,6 +505,19 @@ static void test_auto_verify(void **state)
         arena_done(&a);
 }
 
+static void test_joins_sizes(void **state)
+{
+        static const struct {
+                uint32_t kernel;
+                bool joins;
+        } rows[] = { { 0, false }, { 0x08040b, false }, { 0x090020, false }, { 0x090111, false },
+                { 0x090112, true }, { 0x0901ff, true }, { 0x090200, false }, { 0x090206, false },
+                { 0x090207, true }, { 0x090303, true } };
+        (void)state;
+        for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+                if (drbd_joins_sizes(rows[i].kernel) != rows[i].joins) fail_msg("%x", rows[i].kernel);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
@@ -518,6 +531,7 @@ int main(void)
                 cmocka_unit_test(test_tie_breaker),
                 cmocka_unit_test(test_tie_breaker_settles),
                 cmocka_unit_test(test_limits),
+                cmocka_unit_test(test_joins_sizes),
                 cmocka_unit_test(test_option_table),
                 cmocka_unit_test(test_levels),
                 cmocka_unit_test(test_auto_verify),

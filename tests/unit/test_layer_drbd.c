@@ -301,6 +301,36 @@ static void test_skip(void **st)
         tear_down();
 }
 
+/* Resources that options name are known to drbdadm as soon as their files are there; it is adjusted anew then. */
+static void test_resync_after(void **st)
+{
+        static const char *kv[] = { "DrbdOptions/Disk/resync-after", "first/0" };
+        struct bed b, first;
+        struct trouble t = { 0 };
+        set_up(DRBD_GEN_9);
+        bed_init(&b, "second");
+        SET(&b.vlm, sat_vlm, drbd_options, ((struct strmap){ .kv = kv, .n = 1 }));
+        disk("after", "second", "UpToDate");
+        assert_ok(layer_drbd.settle(&b.r, &t));
+        assert_null(strstr(get("drbd/second.conf"), "first.res"));
+        assert_true(settled(&b));
+        bed_init(&first, "first");
+        assert_ok(layer_drbd.settle(&first.r, &t));
+        assert_false(settled(&b));
+        assert_ok(layer_drbd.settle(&b.r, &t));
+        assert_true(settled(&b));
+        assert_non_null(strstr(get("drbd/second.conf"), "/first.res\";\n"));
+        assert_non_null(strstr(get("drbd/second.conf"), "/second.res\";\n"));
+        assert_ok(layer_drbd.dissolve(&first.r, &t));
+        assert_false(settled(&b));
+        kv[1] = "second/1"; /* itself */
+        assert_ok(layer_drbd.settle(&b.r, &t));
+        assert_null(strstr(get("drbd/second.conf"), "first.res"));
+        assert_int_equal(strstr(get("drbd/second.conf"), "second.res") - get("drbd/second.conf"),
+                strrchr(get("drbd/second.conf"), '/') + 1 - get("drbd/second.conf"));
+        tear_down();
+}
+
 /* A device that cannot be read is not one whose metadata is missing. */
 static void test_unreadable(void **st)
 {
@@ -652,9 +682,9 @@ static void test_take(void **st)
 int main(void)
 {
         const struct CMUnitTest tests[] = { cmocka_unit_test(test_settle), cmocka_unit_test(test_skip),
-                cmocka_unit_test(test_unreadable), cmocka_unit_test(test_dissolve),
-                cmocka_unit_test(test_resolve), cmocka_unit_test(test_grow), cmocka_unit_test(test_make),
-                cmocka_unit_test(test_make_9), cmocka_unit_test(test_detach), cmocka_unit_test(test_hold),
-                cmocka_unit_test(test_take) };
+                cmocka_unit_test(test_unreadable), cmocka_unit_test(test_resync_after),
+                cmocka_unit_test(test_dissolve), cmocka_unit_test(test_resolve), cmocka_unit_test(test_grow),
+                cmocka_unit_test(test_make), cmocka_unit_test(test_make_9), cmocka_unit_test(test_detach),
+                cmocka_unit_test(test_hold), cmocka_unit_test(test_take) };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }

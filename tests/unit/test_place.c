@@ -205,6 +205,14 @@ static void test_shared_and_mixing(void **state)
         c.in.mixing = true;
         expect(&c, "n0 n1");
         make(&c, 3, 1);
+        c.pools[1].kind = provider_kind_ZFS;
+        c.in.mixing = c.nodes[0].no_mixing = true;
+        expect(&c, "n0 n2");
+        make(&c, 3, 1);
+        c.pools[1].kind = provider_kind_ZFS;
+        c.in.mixing = c.nodes[1].no_mixing = true;
+        expect(&c, "n0 n2");
+        make(&c, 3, 1);
         c.pools[0].kind = provider_kind_DISKLESS;
         expect(&c, "n1 n2");
 }

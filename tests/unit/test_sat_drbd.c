@@ -293,6 +293,27 @@ static void test_discards(void **state)
         arena_done(&a);
 }
 
+/* What the devices below allow goes into the file; a resource that is not on the node is not waited for. */
+static void test_granularity_and_order(void **state)
+{
+        (void)state;
+        struct arena a = { 0 };
+        struct ops_world w;
+        build(&w);
+        place(&w, "n1", "thin");
+        place(&w, "n2", "thin");
+        set_props(&w, "PUT", "/v1/resource-definitions/rr/volume-definitions/0",
+                "\"DrbdOptions/Disk/rs-discard-granularity\":\"65536\",\"DrbdOptions/Disk/"
+                "resync-after\":\"other/0\"");
+        assert_contains(file(&w, &a, "n1", DRBD_GEN_9), "rs-discard-granularity 65536;");
+        assert_null(strstr(file(&w, &a, "n1", DRBD_GEN_9), "resync-after"));
+        set_props(&w, "PUT", "/v1/resource-definitions/rr/volume-definitions/0",
+                "\"DrbdOptions/Disk/resync-after\":\"rr/1\"");
+        assert_contains(file(&w, &a, "n1", DRBD_GEN_9), "resync-after \"rr/1\";");
+        ops_world_close(&w);
+        arena_done(&a);
+}
+
 /* What the kernel offers for verification, from a file like /proc/crypto to the resource file. */
 static void test_hashes(void **state)
 {
@@ -494,6 +515,7 @@ int main(void)
                 cmocka_unit_test(test_options_and_paths),
                 cmocka_unit_test(test_addresses),
                 cmocka_unit_test(test_discards),
+                cmocka_unit_test(test_granularity_and_order),
                 cmocka_unit_test(test_hashes),
                 cmocka_unit_test(test_peers_are_told),
                 cmocka_unit_test(test_states_are_shown),

@@ -367,6 +367,10 @@ static void test_orphan(void **state)
         assert_true(r != NULL && r->orphan && !r->gone);
         assert_true(has_code(r->volumes[0].reports, r->volumes[0].reports_n, TROUBLE_WARN_STORAGE));
         check_text(r->volumes[0].device_path, "kept");
+        assert_int_equal(r->orphans_n, 1);
+        assert_string_equal(r->orphans[0].uuid, U1);
+        assert_string_equal(r->orphans[0].device_path, r->volumes[0].device_path);
+        assert_true(r->orphans[0].volume_number == 0 && r->orphans[0].backing_device != NULL);
         bed_stop(b);
         bed_start(b);
         ctl_close(&c);
@@ -380,6 +384,7 @@ static void test_orphan(void **state)
         assert_true(path_exists(bed_image(b, "r", 0)));
         x.w.revision = 8;
         x.w.gone[0].uuid = U1;
+        x.w.gone[0].volumes_n = 0; /* as 'orphan delete' has it: the uuid says enough */
         assert_int_equal(ctl_want(&c, &x.w), 0);
         wish_done(&x);
         ctl_await_gone(&c, "r", U1);

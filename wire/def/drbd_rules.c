@@ -196,3 +196,9 @@ int drbd_node_id_free(uint32_t taken)
 
 bool drbd_slots_fit(unsigned members, unsigned slots) { return members <= slots; }
 bool drbd_are_joined(bool diskless_a, bool diskless_b) { return !(diskless_a && diskless_b); }
+
+/* From 9.1.18 on in the line of 9.1, from 9.2.7 on in that of 9.2 and those after it. */
+bool drbd_joins_sizes(uint32_t kernel)
+{
+        return kernel >= 0x090207 || (kernel >= 0x090112 && kernel < 0x090200);
+}

@@ -114,6 +114,8 @@ int drbd_node_id_free(uint32_t taken);
 /* May another member come in? Slots were fixed when the metadata was made: each member needs one for each other member
  * with whom it may exchange data. members counts without the new one. */
 bool drbd_slots_fit(unsigned members, unsigned slots);
+/* Can this version of DRBD (0x09020c is 9.2.12) join backing devices whose sizes differ a little, as those of different providers do? */
+bool drbd_joins_sizes(uint32_t kernel);
 /* Are two members joined at all? Two without disk are not. */
 bool drbd_are_joined(bool diskless_a, bool diskless_b);
 
