@@ -8,6 +8,7 @@
 #include "controller/op_disk.h"
 #include "controller/op_place.h"
 #include "controller/op_quorum.h"
+#include "controller/saga.h"
 
 static struct api_rc *node_rc(struct op *op, enum apirc_code code, const struct node *n, const char *done)
 {
@@ -216,6 +217,24 @@ static void restore_rsc(struct op *op, struct rsc *r, bool drop)
         if (RD_HAS_LAYER(&rd, "DRBD")) op_touch_rd(op, rd.name);
 }
 
+/* One that is being taken, sent, or made a resource of refuses the whole. */
+static void delete_snaps(struct op *op, const struct node *n)
+{
+        struct idx_snap_node key = { .node_name = n->name }, *at;
+        uint64_t max = row_count(op->tx, &idx_snap_node_type, &key, 1);
+        struct row_scan s;
+        uint32_t count = 0;
+        at = arena_array(op->arena, struct idx_snap_node, max + 1);
+        row_scan_open(&s, op->tx, &idx_snap_node_type, &key, 1);
+        while (at != NULL && count < max && row_scan_next(&s, op->arena, &at[count])) count++;
+        row_scan_close(&s);
+        for (uint32_t i = 0; i < count && !op_failed(op); i++) {
+                struct snap_dfn d;
+                if (op_find_snap_dfn(op, at[i].rsc_name, at[i].snap_name, &d) && op_snap_may_go(op, &d))
+                        op_bury_snap(op, &d, n->name);
+        }
+}
+
 void op_node_restore(struct op *op)
 {
         const struct node_restore_body *b = OP_BODY(op, node_restore_body);
@@ -234,5 +253,7 @@ void op_node_restore(struct op *op)
         uint32_t rscs_n = op_list_rscs_of_node(op, n.name, &rscs);
         for (uint32_t i = 0; i < rscs_n && !op_failed(op); i++)
                 restore_rsc(op, &rscs[i], b->delete_resources);
+        if (b->delete_snapshots && !op_failed(op)) delete_snaps(op, &n);
+        if (op_failed(op)) return;
         node_rc(op, RC_MODIFIED, &n, "restored");
 }

@@ -448,6 +448,12 @@ static bool is_source(struct op *op, const struct snap_dfn *d)
         return true;
 }
 
+bool op_snap_may_go(struct op *op, const struct snap_dfn *d)
+{
+        return op_saga_free(op, d->rsc_name) && !is_source(op, d) &&
+               !op_ship_busy(op, d->rsc_name, d->snap_name);
+}
+
 void op_snap_delete(struct op *op)
 {
         struct snap_dfn d;
@@ -459,8 +465,7 @@ void op_snap_delete(struct op *op)
                         op->params[0], op->params[1]);
                 return;
         }
-        if (!op_saga_free(op, d.rsc_name) || is_source(op, &d) || op_ship_busy(op, d.rsc_name, d.snap_name))
-                return;
+        if (!op_snap_may_go(op, &d)) return;
         for (uint32_t i = 0; i < op->query->n; i++) {
                 if (strcmp(op->query->kv[2 * (size_t)i], "nodes") != 0) continue;
                 asked++;

@@ -51,6 +51,8 @@ struct snap_args {
 bool op_make_snap(struct op *op, const struct snap_args *args);
 /* Removes a snapshot from one node (NULL: from all, and with it the definition), leaving tombstones. */
 void op_bury_snap(struct op *op, const struct snap_dfn *d, const char *node);
+/* Is nothing being done with it? Else it refuses. */
+bool op_snap_may_go(struct op *op, const struct snap_dfn *d);
 /* Is a resource still being made from it? */
 bool op_snap_is_source(struct op *op, const struct snap_dfn *d);
 bool op_find_snap_dfn(struct op *op, const char *rsc, const char *snap, struct snap_dfn *ret);
