@@ -89,6 +89,13 @@ static int before_backup_restore(struct cli_call *call) { return cli_put_renames
 
 static int before_backup_ship(struct cli_call *call) { return cli_put_renames(call, "/stor_pool_rename"); }
 
+/* Only what has changed, unless --full. */
+static int before_backup_create(struct cli_call *call)
+{
+        bool full = json_object_get(call->values, "--full") != NULL;
+        return json_object_set_new(call->body, "incremental", json_boolean(!full));
+}
+
 static int before_delete_all(struct cli_call *call)
 {
         return json_array_append_new(call->query, json_pack("[ss]", "all", "true"));
@@ -103,12 +110,12 @@ static int before_delete_all(struct cli_call *call)
                 MANY(0, "--storpool-rename", "", "OLD=NEW: the pool of the backup, and the one here")
 
 const struct cli_verb cli_backup_verbs[] = {
-        { "backup", "b", "create", "c", "POST", BACKUPS, "make a backup of a resource in a bucket", NULL,
-                NULL,
+        { "backup", "b", "create", "c", "POST", BACKUPS, "make a backup of a resource in a bucket",
+                before_backup_create, NULL,
                 { REMOTE_ARG, POS("resource", "/rsc_name", "resource"),
                         OPT('n', "--node", "/node_name", "that is to send it"),
                         OPT('s', "--snap-name", "/snap_name", "of the snapshot that is made for it"),
-                        FLAG(0, "--full", "", "for LINSTOR's clients: every backup is a full one here"),
+                        FLAG(0, "--full", "", "all of it, not only what has changed since the last one"),
                         ASYNC },
                 { { 0 } } },
         { "backup", "b", "list", "l", "GET", BACKUPS, "list the backups in a bucket", NULL, rows_backups,
@@ -160,6 +167,7 @@ const struct cli_verb cli_backup_verbs[] = {
                 { { 0 } } },
         { "backup delete", "b d", "id", "id", "DELETE", BACKUPS, "delete one backup", NULL, NULL,
                 { REMOTE_ARG, POS("id", "?id", "backup"),
+                        FLAG(0, "--cascade", "?cascading", "also those that are based on it"),
                         FLAG(0, "--dry-run", "?dryrun", "only say what would be done") },
                 { { 0 } } },
         { "backup delete", "b d", "filter", "f", "DELETE", BACKUPS,
@@ -167,6 +175,7 @@ const struct cli_verb cli_backup_verbs[] = {
                 { REMOTE_ARG, OPT('r', "--resource", "?resource_name", "of this resource"),
                         OPT('n', "--node", "?node_name", "sent by this node"),
                         OPT('t', "--timestamp", "?timestamp", "older than YYYYMMDD_HHMMSS"),
+                        FLAG(0, "--cascade", "?cascading", "also those that are based on them"),
                         FLAG(0, "--dry-run", "?dryrun", "only say what would be done") },
                 { { 0 } } },
         { "backup delete", "b d", "all", "a", "DELETE", BACKUPS, "delete all backups", before_delete_all,

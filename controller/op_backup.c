@@ -81,18 +81,21 @@ static void describe_volume(const struct ship_vlm *v, const struct snap_vlm_dfn 
                 json_pack("[{ssssss}]", "name", v->key, "finishedTimestamp", "@FINISHED@", "node", node));
 }
 
-/* The names are LINSTOR's. Numbers that are not known yet stand as marks, without quotes in the end. */
+static const char *const marks[] = { "\"@FINISHED@\"", "\"@BASED_ON@\"" };
+
+/* The names are LINSTOR's. Numbers (and what it is based on: the node looks whether that is still there) that are not known yet stand as marks, without quotes in the end. */
 static const char *describe(
         struct op *op, const struct ship *s, const struct snap_dfn *d, const struct rsc *r)
 {
         struct cluster c = { 0 };
         (void)row_get_single(op->tx, &cluster_type, op->arena, &c);
-        json_t *meta = json_pack("{ss ss sI ss sn s{so so si so} s{so si so} so ss ss}", "rscName",
+        json_t *meta = json_pack("{ss ss sI ss ss? s{so so si so} s{so si so} so ss ss}", "rscName",
                 s->rsc_name, "nodeName", s->node_name, "startTimestamp", (json_int_t)op->req->wall_ms,
-                "finishTimestamp", "@FINISHED@", "basedOn", "rscDfn", "props", props_json(&d->rd_props),
-                "snapProps", props_json(&d->props), "flags", 0, "vlmDfns", json_object(), "rsc", "props",
-                props_json(&r->props), "flags", 0, "vlms", json_object(), "backups", json_object(),
-                "clusterId", op_text(c.uuid), "snapDfnUuid", op_text(d->uuid));
+                "finishTimestamp", "@FINISHED@", "basedOn", s->base_meta != NULL ? "@BASED_ON@" : NULL,
+                "rscDfn", "props", props_json(&d->rd_props), "snapProps", props_json(&d->props), "flags", 0,
+                "vlmDfns", json_object(), "rsc", "props", props_json(&r->props), "flags", 0, "vlms",
+                json_object(), "backups", json_object(), "clusterId", op_text(c.uuid), "snapDfnUuid",
+                op_text(d->uuid));
         (void)json_object_set_new(meta, "snapName", json_string(s->snap_name));
         (void)json_object_set_new(meta, "format", json_string("ORSHIP1"));
         for (uint32_t i = 0; i < s->volumes_n; i++)
@@ -102,11 +105,12 @@ static const char *describe(
         json_decref(meta);
         struct buf out = { 0 };
         for (const char *p = op_text(text); *p != '\0';) {
-                static const char mark[] = "\"@FINISHED@\"";
-                bool at_mark = strncmp(p, mark, sizeof mark - 1) == 0;
-                if (at_mark) buf_put_str(&out, "@FINISHED@");
+                size_t n = 0;
+                for (size_t i = 0; i < ARRAY_LEN(marks) && n == 0; i++)
+                        if (strncmp(p, marks[i], strlen(marks[i])) == 0) n = strlen(marks[i]);
+                if (n != 0) buf_put(&out, p + 1, n - 2);
                 else buf_put_u8(&out, (unsigned char)*p);
-                p += at_mark ? sizeof mark - 1 : 1;
+                p += n != 0 ? n : 1;
         }
         free(text);
         const char *ret = arena_strndup(op->arena, (const char *)out.p, out.n);
@@ -127,8 +131,43 @@ static void fill_volumes(struct op *op, struct ship *s, const struct snap_dfn *d
         SET_N(s, ship, volumes, vlms, d->volumes_n);
 }
 
-static void begin_upload(struct op *op, const struct remote *r, const struct snap_dfn *d,
-        const struct rsc *from, const char *stamp_text, bool named)
+bool op_backup_same_volumes(const struct snap_dfn *a, const struct snap_dfn *b)
+{
+        bool same = a->volumes_n == b->volumes_n;
+        for (uint32_t i = 0; i < a->volumes_n && same; i++)
+                same = a->volumes[i].volume_number == b->volumes[i].volume_number &&
+                       a->volumes[i].size_kib == b->volumes[i].size_kib;
+        return same;
+}
+
+/* The newest snapshot that the node has and that has a backup there, of volumes of the same sizes. */
+static bool find_base(
+        struct op *op, const struct remote *r, const struct snap_dfn *d, const char *node, struct ship *s)
+{
+        struct row_scan scan;
+        struct snap_dfn x, key = { .rsc_name = d->rsc_name };
+        struct snap on_node;
+        int64_t newest = -1;
+        row_scan_open(&scan, op->tx, &snap_dfn_type, &key, 1);
+        while (row_scan_next(&scan, op->arena, &x)) {
+                if ((x.flags & snap_dfn_flag_SUCCESSFUL) == 0 || x.create_timestamp <= newest) continue;
+                if (!op_backup_same_volumes(&x, d) ||
+                        !op_find_snap(op, x.rsc_name, x.snap_name, node, &on_node))
+                        continue;
+                for (uint32_t i = 0; i < x.backups_n; i++) {
+                        if (!op_same(x.backups[i].remote_name, r->name)) continue;
+                        SET(s, ship, base_snap, x.snap_name);
+                        SET(s, ship, base_meta, x.backups[i].meta_name);
+                        newest = x.create_timestamp;
+                }
+        }
+        row_scan_close(&scan);
+        return newest >= 0;
+}
+
+/* True: only what has changed. */
+static bool begin_upload(struct op *op, const struct remote *r, const struct snap_dfn *d,
+        const struct rsc *from, const char *stamp_text, bool named, bool incremental)
 {
         struct ship s = { 0 };
         const char *suffix = op_prop_chain("BackupShipping/S3KeySuffix", op_ctrl_props(op), NULL);
@@ -145,9 +184,11 @@ static void begin_upload(struct op *op, const struct remote *r, const struct sna
         SET(&s, ship, since_ms, op->req->wall_ms);
         SET(&s, ship, begun_ms, op->req->wall_ms);
         fill_volumes(op, &s, d, tail);
+        bool based = incremental && find_base(op, r, d, from->node_name, &s);
         SET(&s, ship, meta_name, arena_printf(op->arena, "%s_%s.meta", d->rsc_name, tail));
         SET(&s, ship, meta, describe(op, &s, d, from));
         row_put(op->tx, &ship_type, &s);
+        return based;
 }
 
 bool op_backup_stack(struct op *op, const struct rsc_dfn *rd)
@@ -185,7 +226,8 @@ void op_backup_create(struct op *op)
                 op_rc(op, RC_FAIL_INVLD_BACKUP_CONFIG, "Resource '%s' has no volumes.", rd.name);
                 return;
         }
-        begin_upload(op, &r, &d, &from, at, named);
+        bool incremental = HAS(b, backup_create_body, incremental) && b->incremental;
+        bool based = begin_upload(op, &r, &d, &from, at, named, incremental);
         struct saga_item item = { 0 };
         SET(&item, saga_item, rsc_name, rd.name);
         SET(&item, saga_item, snap_name, args.snap_name);
@@ -194,9 +236,10 @@ void op_backup_create(struct op *op)
                 arena_printf(op->arena,
                         "Backup of resource '%s' to remote '%s' begins: snapshot '%s', sent by node '%s'.",
                         rd.name, r.name, args.snap_name, from.node_name));
-        if (HAS(b, backup_create_body, incremental) && b->incremental)
+        if (incremental && !based)
                 op_rc(op, RC_INFO_NOOP,
-                        "It is a full backup: there are no incremental ones in this version.");
+                        "It is a full backup: node '%s' has no snapshot of it with a backup in remote '%s'.",
+                        from.node_name, r.name);
 }
 
 /* ---- restore ---- */
@@ -247,6 +290,7 @@ static bool make_volumes(struct op *op, const struct backup_restore_body *b, str
                 SET(&ship[i], ship_vlm, volume_number, vd.volume_number);
                 SET(&ship[i], ship_vlm, size_kib, vd.size_kib);
                 SET(&ship[i], ship_vlm, key, v->key);
+                SET_N(&ship[i], ship_vlm, chain, v->chain, v->chain_n);
                 SET(&dfn[i], snap_vlm_dfn, volume_number, vd.volume_number);
                 SET(&dfn[i], snap_vlm_dfn, size_kib, vd.size_kib);
                 SET(&vlms[i], snap_vlm, volume_number, vd.volume_number);

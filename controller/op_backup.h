@@ -12,6 +12,8 @@ bool op_backup_kind(enum provider_kind k);
 void op_backup_rc(struct op *op, enum apirc_code code, const char *rsc, const char *snap, const char *text);
 /* The node that sends it: as asked, or the first that can. */
 bool op_backup_source(struct op *op, const struct rsc_dfn *rd, const char *asked, struct rsc *ret);
+/* Have both the same volumes, of the same sizes? */
+bool op_backup_same_volumes(const struct snap_dfn *a, const struct snap_dfn *b);
 /* back_YYYYMMDD_HHMMSS, now. */
 const char *op_backup_stamp(struct op *op);
 /* Are its layers such that it can be shipped? */

@@ -7,6 +7,7 @@
 #define META ".meta"
 #define META_BYTES_MAX ((size_t)1 << 20)
 #define FORMAT "ORSHIP1"
+#define CHAIN_MAX 1000u
 
 /* What the description of a backup says, read from the bucket. */
 struct found {
@@ -104,7 +105,32 @@ static json_t *show_volumes(struct backup_call *c, const json_t *meta, const str
         return list;
 }
 
-static json_t *show(struct backup_call *c, const struct found *x, const struct s3_object *objects, uint32_t n)
+/* The one that x is based on; NULL: none, or it is not there. */
+static const struct found *base_of(const struct found *all, uint32_t n, const struct found *x)
+{
+        const char *name = text_of(x->meta, "basedOn");
+        for (uint32_t i = 0; i < n && *name != '\0'; i++)
+                if (strcmp(all[i].meta_name, name) == 0) return &all[i];
+        return NULL;
+}
+
+/* Is everything there that it is based on? */
+static bool chain_whole(const struct found *all, uint32_t all_n, const struct found *x,
+        const struct s3_object *objects, uint32_t n)
+{
+        for (unsigned i = 0; i < CHAIN_MAX && *text_of(x->meta, "basedOn") != '\0'; i++) {
+                const char *number;
+                json_t *v;
+                x = base_of(all, all_n, x);
+                if (x == NULL) return false;
+                json_object_foreach(json_object_get(x->meta, "backups"), number,
+                        v) if (object_of(objects, n, key_of(x->meta, number)) == NULL) return false;
+        }
+        return *text_of(x->meta, "basedOn") == '\0';
+}
+
+static json_t *show(struct backup_call *c, const struct found *all, uint32_t all_n, const struct found *x,
+        const struct s3_object *objects, uint32_t n)
 {
         bool whole;
         const json_t *m = x->meta;
@@ -112,7 +138,8 @@ static json_t *show(struct backup_call *c, const struct found *x, const struct s
         json_t *o = json_pack("{ss ss ss ss so sb sb sb s{ss}}", "id", id_of(c, x->meta_name), "origin_rsc",
                 text_of(m, "rscName"), "origin_snap", text_of(m, "snapName"), "origin_node",
                 text_of(m, "nodeName"), "vlms", vlms, "success", whole, "shipping", 0, "restorable",
-                whole && strcmp(text_of(m, "format"), FORMAT) == 0, "s3", "meta_name", x->meta_name);
+                whole && strcmp(text_of(m, "format"), FORMAT) == 0 && chain_whole(all, all_n, x, objects, n),
+                "s3", "meta_name", x->meta_name);
         put_time(c, o, "start_time", "start_timestamp",
                 json_integer_value(json_object_get(m, "startTimestamp")));
         put_time(c, o, "finished_time", "finished_timestamp",
@@ -208,7 +235,7 @@ void backup_list(struct backup_call *c)
                         if (query_admits(c->query, "rsc_name", text_of(x[i].meta, "rscName")) &&
                                 query_admits(c->query, "snap_name", text_of(x[i].meta, "snapName")))
                                 (void)json_object_set_new(
-                                        map, x[i].meta_name, show(c, &x[i], objects, objects_n));
+                                        map, x[i].meta_name, show(c, x, n, &x[i], objects, objects_n));
                 }
                 for (uint32_t i = 0; i < c->ships_n; i++) {
                         const struct ship *s = &c->ships[i];
@@ -260,22 +287,53 @@ static const char *pick(struct backup_call *c, const json_t *body)
         return best;
 }
 
-static json_t *need_meta(struct backup_call *c, const json_t *body, const char **ret_name)
+/* A backup, and what it is based on: the full one is the last. */
+struct chain {
+        struct found at[CHAIN_MAX];
+        uint32_t n;
+};
+
+static void chain_done(struct chain *x)
+{
+        if (x != NULL) forget(x->at, x->n);
+        free(x);
+}
+
+/* NULL: refused. */
+static json_t *need_meta(struct backup_call *c, const char *name, bool is_base)
 {
         struct fail f = { 0 };
         int err;
-        *ret_name = pick(c, body);
-        if (*ret_name == NULL) return NULL;
-        json_t *meta = read_meta(c, *ret_name, &err, &f);
+        json_t *meta = read_meta(c, name, &err, &f);
         if (meta == NULL && err != 0 && err != E_NOT_FOUND) refuse_bucket(c, &f);
         else if (meta == NULL)
                 refuse(c, 404, RC_FAIL_NOT_FOUND_BACKUP,
-                        arena_printf(c->arena, "There is no backup '%.200s'.", id_of(c, *ret_name)), NULL);
-        if (meta == NULL) return NULL;
-        if (strcmp(text_of(meta, "format"), FORMAT) == 0 && *text_of(meta, "basedOn") == '\0') return meta;
+                        arena_printf(c->arena, "There is no backup '%.200s'%s.", id_of(c, name),
+                                is_base ? ", which it is based on" : ""),
+                        NULL);
+        if (meta == NULL || strcmp(text_of(meta, "format"), FORMAT) == 0) return meta;
         refuse(c, 500, RC_FAIL_BACKUP_INCOMPATIBLE_VERSION, "The backup cannot be read by this version.",
-                "It was made by another program, or is incremental.");
+                "It was made by another program.");
         json_decref(meta);
+        return NULL;
+}
+
+static struct chain *need_chain(struct backup_call *c, const json_t *body)
+{
+        struct chain *x = xnew(struct chain);
+        const char *name = pick(c, body);
+        while (name != NULL && x->n < CHAIN_MAX) {
+                json_t *meta = need_meta(c, name, x->n > 0);
+                if (meta == NULL) break;
+                x->at[x->n++] = (struct found){ name, meta };
+                const char *base = text_of(meta, "basedOn");
+                if (*base == '\0') return x;
+                name = ends_in(base, META) ? base : arena_printf(c->arena, "%s" META, base);
+        }
+        if (x->n == CHAIN_MAX)
+                refuse(c, 500, RC_FAIL_INVLD_BACKUP_CONFIG, "Too many backups are based on each other.",
+                        NULL);
+        chain_done(x);
         return NULL;
 }
 
@@ -285,8 +343,9 @@ static const char *snap_of(struct backup_call *c, const json_t *meta, const char
         return *snap != '\0' ? snap : at != NULL ? id_of(c, at + 1) : "";
 }
 
-static json_t *volumes_of(const json_t *meta)
+static json_t *volumes_of(const struct chain *x)
 {
+        const json_t *meta = x->at[0].meta;
         json_t *list = json_array(), *v;
         const char *number;
         json_object_foreach(json_object_get(meta, "backups"), number, v)
@@ -296,9 +355,12 @@ static json_t *volumes_of(const json_t *meta)
                 const json_t *props = json_object_get(
                         json_object_get(json_object_get(json_object_get(meta, "rsc"), "vlms"), number),
                         "props");
+                json_t *keys = json_array();
+                for (uint32_t i = x->n - 1; i > 0; i--)
+                        (void)json_array_append_new(keys, json_string(key_of(x->at[i].meta, number)));
                 (void)v;
                 (void)json_array_append_new(
-                        list, json_pack("{sI ss sI ss}", "volume_number",
+                        list, json_pack("{so sI ss sI ss}", "chain", keys, "volume_number",
                                       (json_int_t)strtoll(number, NULL, 10), "key", key_of(meta, number),
                                       "size_kib", json_integer_value(json_object_get(dfn, "size")),
                                       "storage_pool_name", text_of(props, "StorPoolName")));
@@ -318,59 +380,73 @@ static json_t *load_body(struct backup_call *c, struct blob body)
 
 bool backup_resolve(struct backup_call *c, struct buf *body)
 {
-        const char *name = NULL;
-        json_t *o = load_body(c, buf_blob(body)), *meta = o != NULL ? need_meta(c, o, &name) : NULL;
+        json_t *o = load_body(c, buf_blob(body));
+        struct chain *x = o != NULL ? need_chain(c, o) : NULL;
         bool ready = false;
-        if (meta != NULL) {
+        if (x != NULL) {
+                const char *name = x->at[0].meta_name;
                 (void)json_object_set_new(o, "meta_name", json_string(name));
-                (void)json_object_set_new(o, "snap_name", json_string(snap_of(c, meta, name)));
-                (void)json_object_set_new(o, "volumes", volumes_of(meta));
+                (void)json_object_set_new(o, "snap_name", json_string(snap_of(c, x->at[0].meta, name)));
+                (void)json_object_set_new(o, "volumes", volumes_of(x));
                 char *text = json_dumps(o, JSON_COMPACT);
                 buf_reset(body);
                 if (text != NULL) buf_put_str(body, text);
                 ready = text != NULL && body->err == 0;
                 free(text);
         }
-        json_decref(meta);
+        chain_done(x);
         json_decref(o);
         return ready;
 }
 
+static json_int_t object_kib(const struct s3_object *objects, uint32_t n, const char *key)
+{
+        const struct s3_object *x = object_of(objects, n, key);
+        return x != NULL ? (json_int_t)((x->size + 1023) / 1024) : 0;
+}
+
+static void show_info(struct backup_call *c, const json_t *asked, const struct chain *x,
+        const struct s3_object *objects, uint32_t n)
+{
+        json_t *pools = json_array(), *volumes = volumes_of(x), *v, *key;
+        json_int_t all_dl = 0, all = 0;
+        size_t i, k;
+        json_array_foreach(volumes, i, v)
+        {
+                const char *pool = text_of(v, "storage_pool_name");
+                const char *to = text_of(json_object_get(asked, "stor_pool_map"), pool);
+                json_int_t size = json_integer_value(json_object_get(v, "size_kib"));
+                json_int_t dl = object_kib(objects, n, text_of(v, "key"));
+                json_array_foreach(json_object_get(v, "chain"), k, key) dl +=
+                        object_kib(objects, n, json_string_value(key));
+                all_dl += dl;
+                all += size;
+                (void)json_array_append_new(
+                        pools, json_pack("{ss ss s[{ss ss sI sI sI}]}", "name", pool, "target_name",
+                                       *to != '\0' ? to : pool, "vlms", "name", text_of(v, "key"),
+                                       "layer_type", "STORAGE", "dl_size_kib", dl, "alloc_size_kib", size,
+                                       "usable_size_kib", size));
+        }
+        json_decref(volumes);
+        const struct found *latest = &x->at[0], *full = &x->at[x->n - 1];
+        dump(c, json_pack("{ss ss ss ss si sI sI so}", "rsc", text_of(latest->meta, "rscName"), "snap",
+                        snap_of(c, latest->meta, latest->meta_name), "full", id_of(c, full->meta_name),
+                        "latest", id_of(c, latest->meta_name), "count", (int)x->n, "dl_size_kib", all_dl,
+                        "alloc_size_kib", all, "storpools", pools));
+}
+
 void backup_info(struct backup_call *c, struct blob body)
 {
-        const char *name = NULL;
         struct fail f = { 0 };
         struct s3_object *objects;
         uint32_t n = 0;
-        json_t *o = load_body(c, body), *meta = o != NULL ? need_meta(c, o, &name) : NULL, *v;
-        if (meta != NULL && s3_list(&c->target, text_of(meta, "rscName"), 0, c->arena, &objects, &n, &f) != 0)
+        json_t *o = load_body(c, body);
+        struct chain *x = o != NULL ? need_chain(c, o) : NULL;
+        if (x != NULL &&
+                s3_list(&c->target, text_of(x->at[0].meta, "rscName"), 0, c->arena, &objects, &n, &f) != 0)
                 refuse_bucket(c, &f);
-        else if (meta != NULL) {
-                json_t *pools = json_array(), *volumes = volumes_of(meta);
-                json_int_t all_dl = 0, all = 0;
-                size_t i;
-                json_array_foreach(volumes, i, v)
-                {
-                        const char *pool = text_of(v, "storage_pool_name");
-                        const char *to = text_of(json_object_get(o, "stor_pool_map"), pool);
-                        const struct s3_object *x = object_of(objects, n, text_of(v, "key"));
-                        json_int_t size = json_integer_value(json_object_get(v, "size_kib"));
-                        json_int_t dl = x != NULL ? (json_int_t)((x->size + 1023) / 1024) : 0;
-                        all_dl += dl;
-                        all += size;
-                        (void)json_array_append_new(
-                                pools, json_pack("{ss ss s[{ss ss sI sI sI}]}", "name", pool, "target_name",
-                                               *to != '\0' ? to : pool, "vlms", "name", text_of(v, "key"),
-                                               "layer_type", "STORAGE", "dl_size_kib", dl, "alloc_size_kib",
-                                               size, "usable_size_kib", size));
-                }
-                json_decref(volumes);
-                dump(c, json_pack("{ss ss ss ss si sI sI so}", "rsc", text_of(meta, "rscName"), "snap",
-                                snap_of(c, meta, name), "full", id_of(c, name), "latest", id_of(c, name),
-                                "count", 1, "dl_size_kib", all_dl, "alloc_size_kib", all, "storpools",
-                                pools));
-        }
-        json_decref(meta);
+        else if (x != NULL) show_info(c, o, x, objects, n);
+        chain_done(x);
         json_decref(o);
 }
 
@@ -411,12 +487,59 @@ static int delete_one(struct backup_call *c, const struct found *x, struct fail 
         return err == 0 ? s3_delete(&c->target, x->meta_name, f) : err;
 }
 
+/* A backup that is on its way may be based on it, too. */
+static bool is_base_of_ship(const struct backup_call *c, const struct found *x)
+{
+        for (uint32_t i = 0; i < c->ships_n; i++) {
+                const struct ship *s = &c->ships[i];
+                if (s->phase != ship_phase_FAILED && s->base_meta != NULL &&
+                        strcmp(s->base_meta, x->meta_name) == 0)
+                        return true;
+        }
+        return false;
+}
+
+/* Those that go: what is asked for, with what is based on it, if that is asked for, too. false: refused. */
+static bool choose(struct backup_call *c, const struct found *x, uint32_t n, bool *goes)
+{
+        bool cascading = query_bool(c->query, "cascading", false);
+        for (uint32_t i = 0; i < n; i++) goes[i] = is_asked(c, &x[i]);
+        for (bool more = true; more;) {
+                more = false;
+                for (uint32_t i = 0; i < n; i++) {
+                        const struct found *base = base_of(x, n, &x[i]);
+                        if (goes[i] || base == NULL || !goes[base - x]) continue;
+                        if (!cascading) {
+                                refuse(c, 500, RC_FAIL_DEPENDEND_BACKUP,
+                                        arena_printf(c->arena, "Backup '%.200s' is based on '%.200s'.",
+                                                id_of(c, x[i].meta_name), id_of(c, base->meta_name)),
+                                        NULL);
+                                c->correction = "Delete both, with '--cascade'.";
+                                return false;
+                        }
+                        goes[i] = more = true;
+                }
+        }
+        for (uint32_t i = 0; i < n; i++) {
+                if (!goes[i] || !is_base_of_ship(c, &x[i])) continue;
+                refuse(c, 500, RC_FAIL_IN_USE,
+                        arena_printf(c->arena, "A backup that is on its way is based on '%.200s'.",
+                                id_of(c, x[i].meta_name)),
+                        NULL);
+                return false;
+        }
+        return true;
+}
+
+/* In reverse order of names, which is from the newest to the oldest of a resource: whatever stays after a failure has its base. */
 static void delete_asked(struct backup_call *c, struct found *x, uint32_t n, json_t *list)
 {
         bool dry = query_bool(c->query, "dryrun", false);
-        for (uint32_t i = 0; i < n && c->status == 0; i++) {
+        bool *goes = arena_alloc(c->arena, n + 1);
+        if (!choose(c, x, n, goes)) return;
+        for (uint32_t i = n; i-- > 0 && c->status == 0;) {
                 struct fail f = { 0 };
-                if (!is_asked(c, &x[i])) continue;
+                if (!goes[i]) continue;
                 if (!dry && delete_one(c, &x[i], &f) != 0) refuse_bucket(c, &f);
                 tell(c, list, RC_DELETED,
                         arena_printf(c->arena, "Backup '%s' %s.", id_of(c, x[i].meta_name),

@@ -26,6 +26,28 @@ static const struct ship_vlm *volume_of(const struct ship *s, uint64_t number)
         return NULL;
 }
 
+/* What is compared, or copied first. */
+static void fill_base(struct tx *tx, const struct ship *s, struct arena *a, struct sat_ship *ret)
+{
+        struct snap x,
+                key = { .rsc_name = s->rsc_name, .snap_name = s->base_snap, .node_name = s->node_name };
+        if (s->base_snap == NULL || row_get(tx, &snap_type, &key, a, &x) != 0) return;
+        SET(ret, sat_ship, base_snap, x.snap_name);
+        SET(ret, sat_ship, base_snap_uuid, x.uuid);
+        if (s->base_meta != NULL) SET(ret, sat_ship, base_meta, s->base_meta);
+        for (uint32_t i = 0; i < ret->volumes_n; i++) {
+                struct sat_ship_vlm *v = &ret->volumes[i];
+                for (uint32_t k = 0; k < x.volumes_n; k++) {
+                        const struct snap_vlm *b = &x.volumes[k];
+                        if (b->volume_number != v->volume_number ||
+                                strcasecmp(b->storage_pool_name, v->storage_pool_name) != 0)
+                                continue;
+                        SET(v, sat_ship_vlm, base_id, snap_backing_id(b->vlm_id, x.snap_name, a));
+                        SET(v, sat_ship_vlm, base_uuid, b->uuid);
+                }
+        }
+}
+
 static void fill_volumes(const struct ship *s, const struct snap *x, struct arena *a, struct sat_ship *ret)
 {
         struct sat_ship_vlm *vlms = arena_alloc(a, (x->volumes_n + 1) * sizeof *vlms);
@@ -38,6 +60,7 @@ static void fill_volumes(const struct ship *s, const struct snap *x, struct aren
                 SET(&vlms[n], sat_ship_vlm, volume_number, v->volume_number);
                 SET(&vlms[n], sat_ship_vlm, key, to->key);
                 SET(&vlms[n], sat_ship_vlm, size_kib, to->size_kib);
+                SET_N(&vlms[n], sat_ship_vlm, chain, to->chain, to->chain_n);
                 SET(&vlms[n], sat_ship_vlm, storage_pool_name, v->storage_pool_name);
                 SET(&vlms[n], sat_ship_vlm, backing_id, snap_backing_id(v->vlm_id, x->snap_name, a));
                 SET(&vlms[n], sat_ship_vlm, uuid, v->uuid);
@@ -111,6 +134,7 @@ static int fill(struct tx *tx, const struct ship *s, struct arena *a, struct sat
         SET(ret, sat_ship, snap_name, x.snap_name);
         SET(ret, sat_ship, snap_uuid, x.uuid);
         fill_volumes(s, &x, a, ret);
+        fill_base(tx, s, a, ret);
         return 0;
 }
 

@@ -100,7 +100,8 @@ static bool fits_snap(const struct ship *s, const void *arg)
 {
         const struct snap_dfn *d = arg;
         return op_same(s->rsc_name, d->rsc_name) &&
-               (d->snap_name == NULL || op_same(s->snap_name, d->snap_name));
+               (d->snap_name == NULL || op_same(s->snap_name, d->snap_name) ||
+                       (s->base_snap != NULL && op_same(s->base_snap, d->snap_name)));
 }
 
 static bool fits_remote(const struct ship *s, const void *arg) { return op_same(s->remote_name, arg); }
@@ -223,11 +224,28 @@ static void ask_again(struct op *op, struct ship *s)
         op_ship_enter(op, s, ship_phase_ASK);
 }
 
+/* The next one may be based on it. */
+static void note_backup(struct op *op, const struct ship *s)
+{
+        struct snap_dfn d;
+        if (s->kind != ship_kind_UPLOAD || !op_find_snap_dfn(op, s->rsc_name, s->snap_name, &d)) return;
+        struct snap_backup *list = arena_alloc(op->arena, (d.backups_n + 1) * sizeof *list);
+        uint32_t n = 0;
+        for (uint32_t i = 0; i < d.backups_n; i++)
+                if (!op_same(d.backups[i].remote_name, s->remote_name)) list[n++] = d.backups[i];
+        list[n] = (struct snap_backup){ 0 };
+        SET(&list[n], snap_backup, remote_name, s->remote_name);
+        SET(&list[n], snap_backup, meta_name, s->meta_name);
+        SET_N(&d, snap_dfn, backups, list, n + 1);
+        row_put(op->tx, &snap_dfn_type, &d);
+}
+
 static void end_run(struct op *op, struct ship *s, bool again)
 {
         if (again) ask_again(op, s);
         else if (ship_is_incoming(s)) end_download(op, s);
         else {
+                note_backup(op, s);
                 op_ship_touch(op, s);
                 op_ship_drop(op, s);
         }

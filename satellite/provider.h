@@ -108,10 +108,11 @@ struct provider {
         int (*replace)(const struct dev *old, const struct dev *src, const struct dev *d, uint64_t size_kib,
                 struct trouble *t);
         /* Shipping; NULL where it is not possible. read: a descriptor of the snapshot d, for reading; *ret_kib: its size. receive: makes
-         * the snapshot d of size_kib, unless it is there: fill writes what is in it; nothing is there before all is. */
+         * the snapshot d of size_kib, unless it is there: fill writes what is in it, over a copy of the snapshot base when that is not
+         * NULL; nothing is there before all is. */
         int (*read)(const struct dev *d, uint64_t *ret_kib, struct trouble *t);
-        int (*receive)(
-                const struct dev *d, uint64_t size_kib, provider_fill_fn *fill, void *arg, struct trouble *t);
+        int (*receive)(const struct dev *d, const struct dev *base, uint64_t size_kib, provider_fill_fn *fill,
+                void *arg, struct trouble *t);
 };
 
 extern const struct provider provider_file;

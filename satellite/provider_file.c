@@ -698,8 +698,21 @@ static int file_read(const struct dev *d, uint64_t *ret_kib, struct trouble *t)
         return fd;
 }
 
-static int file_receive(
-        const struct dev *d, uint64_t size_kib, provider_fill_fn *fill_fn, void *arg, struct trouble *t)
+/* The image begins as a copy of the base, or empty. 0 or a positive errno. */
+static int begin_image(int fd, const struct dev *base, uint64_t size_kib)
+{
+        struct stat st;
+        struct trouble ignored;
+        if (base == NULL) return take_space(fd, true, 0, size_kib);
+        int from = open_image_of(base, O_RDONLY, &st, &ignored);
+        if (from < 0) return ENOENT;
+        int err = fill(fd, from, base, (uint64_t)st.st_size / 1024, true, false, size_kib);
+        close(from);
+        return err;
+}
+
+static int file_receive(const struct dev *d, const struct dev *base, uint64_t size_kib,
+        provider_fill_fn *fill_fn, void *arg, struct trouble *t)
 {
         int dir = open_dir(d->place, t);
         if (dir < 0) return dir;
@@ -709,7 +722,7 @@ static int file_receive(
         if (fd == -ENOENT) {
                 file_name(d, name);
                 fd = open_unnamed(dir, d, temp);
-                failed = fd < 0 ? -fd : take_space(fd, true, 0, size_kib);
+                failed = fd < 0 ? -fd : begin_image(fd, base, size_kib);
                 err = failed == 0 ? fill_fn(arg, fd, t) : 0;
                 if (err == 0 && failed == 0) failed = write_mark(fd, d);
                 if (err == 0 && failed == 0 && fsync(fd) != 0) failed = errno;

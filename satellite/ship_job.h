@@ -11,6 +11,7 @@
 
 #include "satellite/provider.h"
 #include "satellite/ship_link.h"
+#include "satellite/ship_stream.h"
 #include "wire/net/s3.h"
 
 struct ship_place {
@@ -22,6 +23,7 @@ struct ship_work {
         const struct ship_place *places; /* one for each volume */
         atomic_bool cancel;
         _Atomic uint64_t done_kib;
+        bool full;                            /* UPLOAD: its base cannot be used */
         struct ship_keys keys;                /* SEND, RECEIVE */
         atomic_uint port;                     /* RECEIVE: that it listens at; 0 = not yet */
         void (*listens)(struct ship_work *w); /* port is set now; from its thread */
@@ -35,11 +37,18 @@ struct ship_volume {
         struct ship_work *work;
         struct s3_target target;
         const struct sat_ship_vlm *vlm;
-        struct dev dev;
+        struct dev dev, base; /* base: of a difference; backing_id NULL = all of it is shipped */
         const struct provider *provider;
         struct fail fail;
 };
 int ship_volume_open(struct ship_work *w, uint32_t i, struct ship_volume *v, struct trouble *t) MUST_USE;
+/* Its stream, or the difference to its base, through put. */
+int ship_volume_read(struct ship_volume *v, ship_put_fn *put, void *arg, struct trouble *t) MUST_USE;
+/* The base's device; NULL: none. */
+static inline const struct dev *ship_volume_base(const struct ship_volume *v)
+{
+        return v->base.backing_id != NULL ? &v->base : NULL;
+}
 /* Says what failed about the volume; returns err. */
 int ship_volume_failed(struct trouble *t, const struct ship_volume *v, int err, const char *what);
 int ship_peer_send(struct ship_work *w, struct trouble *t) MUST_USE;

@@ -77,19 +77,15 @@ static int send_volume(struct sender *s, uint32_t i, struct trouble *t)
 {
         struct ship_volume v;
         uint8_t number[8];
-        uint64_t kib = 0;
         int err = ship_volume_open(s->work, i, &v, t);
         if (err != 0) return err;
-        int fd = v.provider->read(&v.dev, &kib, t);
-        if (fd < 0) return fd;
         put_number(number, v.vlm->volume_number);
         err = ship_send(&s->link, SHIP_VOLUME, number, sizeof number, &s->fail);
-        if (err == 0) err = ship_stream_write(fd, kib * 1024, on_bytes, s);
+        if (err == 0) err = ship_volume_read(&v, on_bytes, s, t);
         if (err == 0) err = flush(s);
         if (err == 0) err = ship_send(&s->link, SHIP_VOLUME_END, NULL, 0, &s->fail);
-        close(fd);
         if (err == 0) return 0;
-        v.fail = s->fail;
+        if (s->fail.err != 0) v.fail = s->fail;
         s->work->lost = s->fail.err != 0 && is_lost(s->fail.err);
         return ship_volume_failed(t, &v, err, "it cannot be sent");
 }
@@ -173,7 +169,7 @@ static int fill(void *arg, int fd, struct trouble *t)
         struct ship_in in;
         const uint8_t *data;
         size_t n = 0;
-        ship_in_open(&in, fd, r->v.vlm->size_kib * 1024);
+        ship_in_open(&in, fd, r->v.vlm->size_kib * 1024, ship_volume_base(&r->v) != NULL);
         r->taken = true;
         int err = begin_volume(r);
         while (err == 0) {
@@ -207,7 +203,9 @@ static int receive_all(struct receiver *r, struct trouble *t)
         for (uint32_t i = 0; i < s->volumes_n; i++) {
                 int err = ship_volume_open(r->work, i, &r->v, t);
                 r->taken = false;
-                if (err == 0) err = r->v.provider->receive(&r->v.dev, r->v.vlm->size_kib, fill, r, t);
+                if (err == 0)
+                        err = r->v.provider->receive(
+                                &r->v.dev, ship_volume_base(&r->v), r->v.vlm->size_kib, fill, r, t);
                 if (err == 0 && !r->taken) err = skip(r);
                 if (err != 0) return err;
         }

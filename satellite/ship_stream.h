@@ -4,7 +4,11 @@
  *   data     offset (64), length (32, 1 .. SHIP_RUN_MAX), then so many bytes; offsets ascend, nothing overlaps or passes the size
  *   end      offset = all ones (64), 32 (32), BLAKE2b-256 of everything before this record
  *
- * Anything else is damage. Whoever receives writes into an empty (all zero) image.
+ * What has changed since another snapshot (the base) is a stream of its own, a difference: "ORSHIP2\n" in its head, and besides data
+ *
+ *   zeros    offset (64), length with the highest bit set (32): so many bytes are zero now, and were not
+ *
+ * Anything else is damage. Whoever receives writes into an empty (all zero) image; a difference, into what its base holds.
  *
  * Threads: any, one per stream. Ownership: descriptors and sinks are the caller's. */
 #ifndef SATELLITE_SHIP_STREAM_H
@@ -25,6 +29,8 @@
 typedef int ship_put_fn(void *arg, const void *data, size_t n);
 /* Writes the stream of the first size_bytes of fd. 0, an error of put, or -errno. */
 int ship_stream_write(int fd, uint64_t size_bytes, ship_put_fn *put, void *arg) MUST_USE;
+/* The difference to the first size_bytes of base: both are read where either of them has data. */
+int ship_stream_diff(int fd, int base, uint64_t size_bytes, ship_put_fn *put, void *arg) MUST_USE;
 /* The most that a stream of so many bytes takes. */
 uint64_t ship_stream_max(uint64_t size_bytes);
 
@@ -32,11 +38,12 @@ struct ship_in {
         int fd;
         uint64_t size_bytes, next; /* next: offsets begin there at least */
         struct buf pending;        /* what is no whole record yet */
+        bool differs;              /* it must be a difference; else it must be none */
         bool headed, ended;
         crypto_generichash_state hash;
 };
-/* size_bytes: what the stream must say. */
-void ship_in_open(struct ship_in *in, int fd, uint64_t size_bytes);
+/* size_bytes: what the stream must say; differs: a difference to what fd holds. */
+void ship_in_open(struct ship_in *in, int fd, uint64_t size_bytes, bool differs);
 /* E_CORRUPT, or -errno of writing. */
 int ship_in_feed(struct ship_in *in, const void *data, size_t n) MUST_USE;
 /* 0 when the stream was whole. Frees, in any case. */

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Backups in a bucket (tests/lib/s3_server.py, which checks signatures) on a cluster of three members and two satellites with FILE_THIN
-pools: made, listed, described, restored and compared, downloaded only, stopped, deleted; wrong keys, a bucket that fails; leader and satellite
+pools: made, listed, described, restored and compared, downloaded only, stopped, deleted; differences, chains of them, what is based on what; wrong keys, a bucket that fails; leader and satellite
 killed while a backup is on its way; no keys in any file or log.
 
 usage: OUTRIGGER_BUILD=BUILD_DIR tests/e2e/s3_backup.py"""
@@ -147,6 +147,63 @@ class Tests:
         wait_for('nothing left', lambda: not [p for p in self.pools() if p.startswith('torn')])
         self.s3.objects[key] = whole
 
+    def made(self, snap, count, *more):
+        """A backup, when it is done."""
+        self.cli('backup', 'create', 'store', 'data', '--snap-name', snap, *more)
+        seen = self.done(count)
+        (b,) = [b for b in seen.values() if b['origin_snap'] == snap]
+        return b
+
+    def put(self, text, at, volume=0):
+        fd = os.open(self.device('data', volume), os.O_WRONLY)
+        os.pwrite(fd, text, at)
+        os.fsync(fd)
+        os.close(fd)
+
+    def incremental(self):
+        """Only what has changed; a chain is restored; what others are based on goes with them only."""
+        self.put(b'changed' * 1000, 3 << 20)
+        self.put(bytes(1 << 20), 5 << 20)  # it was not zero
+        one = self.made('inc1', 2)
+        assert one['based_on_id'] == self.id + '.meta' and one['restorable'], one
+        self.put(b'in a hole', 12 << 20)
+        self.put(b'of the other volume', 2 << 20, 1)
+        want = self.digest('data'), self.digest('data', 1)
+        two = self.made('inc2', 3)
+        assert two['based_on_id'] == one['id'] + '.meta', two
+        sizes = {k: len(v) for k, v in self.s3.objects.items() if k.endswith(('^inc1', '^inc2'))}
+        small = [k for k, n in sizes.items() if n < 10000]  # 'restore' has written much into volume 0 before
+        assert len(sizes) == 4 and len(small) == 3 and 'data_00000' not in ''.join(k for k in small if k.endswith('inc1')), sizes
+        shown = self.rest().call('POST', REMOTE + '/info', {'last_backup': two['id']}).ok().json
+        assert shown['count'] == 3 and shown['full'] == self.id and shown['latest'] == two['id'], shown
+        self.put(b'later', 3 << 20)
+        self.rest().call('POST', REMOTE + '/restore', {'last_backup': two['id'], 'target_rsc_name': 'chain', 'node_name': 's2'}).ok()
+        wait_for('the resource', lambda: self.rest().get('/v1/resource-definitions/chain/resources/s2').status == 200)
+        assert (self.digest('chain'), self.digest('chain', 1)) == want
+        refused = self.rest().call('DELETE', f'{REMOTE}?id={one["id"]}')
+        assert refused.status == 500 and refused.json[0]['ret_code'] & 0x3fff == 977 and two['id'] in refused.text, refused.text
+        assert self.cli('backup', 'delete', 'id', 'store', self.id, '--cascade', '--dry-run').count('would be') == 3
+        missing = next(k for k in self.s3.objects if 'inc1' in k and k.startswith('data_00000'))
+        kept = self.s3.objects.pop(missing)
+        assert not [b for b in self.backups().values() if b['id'] == two['id']][0]['restorable']
+        self.s3.objects[missing] = kept
+        meta = one['id'] + '.meta'
+        kept = self.s3.objects.pop(two['id'] + '.meta')
+        three = self.made('inc3', 3)  # its base is not in the bucket any more: all of it
+        assert 'based_on_id' not in three and three['restorable'] and meta in self.s3.objects, three
+        self.s3.objects[two['id'] + '.meta'] = kept
+        four = self.made('inc4', 5, '--full')
+        assert 'based_on_id' not in four, four
+        for b in (four, three):
+            self.cli('backup', 'delete', 'id', 'store', b['id'])
+        assert self.cli('backup', 'delete', 'id', 'store', one['id'], '--cascade').count('deleted') == 2
+        assert list(self.backups()) == [self.id + '.meta'], self.backups()
+        self.rest().call('DELETE', '/v1/resource-definitions/chain/resources/s2').ok()
+        self.rest().call('DELETE', '/v1/resource-definitions/chain/snapshots/inc2').ok()
+        self.rest().call('DELETE', '/v1/resource-definitions/chain').ok()
+        for snap in ('inc1', 'inc2', 'inc3', 'inc4'):
+            self.rest().call('DELETE', f'/v1/resource-definitions/data/snapshots/{snap}').ok()
+
     def abort(self):
         self.s3.hold(60)
         self.cli('backup', 'create', 'store', 'data', '--snap-name', 'slow')
@@ -198,7 +255,7 @@ class Tests:
         assert rest.call('DELETE', REMOTE + '?id=none').ok().json[0]['ret_code'] & 0x3fff == 3000
         count = len(self.s3.objects)
         assert 'would be' in rest.call('DELETE', REMOTE + '?all=true&dryrun=true').ok().text and len(self.s3.objects) == count
-        self.cli('backup', 'delete', 'id', 'store', self.id)
+        self.cli('backup', 'delete', 'id', 'store', self.id, '--cascade')
         assert not [k for k in self.s3.objects if 'mine' in k], sorted(self.s3.objects)
         self.s3.objects['something else'] = b'x'
         assert rest.get(REMOTE).ok().json['other']['files'] == ['something else']
@@ -218,7 +275,7 @@ def main():
     cluster = Cluster(3, 2)
     try:
         tests = Tests(cluster)
-        for name in ('prepare', 'create', 'info', 'restore', 'download_only', 'damaged', 'abort', 'killed', 'refused', 'delete', 'no_traces'):
+        for name in ('prepare', 'create', 'info', 'restore', 'download_only', 'damaged', 'incremental', 'abort', 'killed', 'refused', 'delete', 'no_traces'):
             suite.check(name.replace('_', ' '), getattr(tests, name))
         suite.check('the same state on all members', cluster.same_state)
     finally:

@@ -94,15 +94,20 @@ static int make_source(void)
         return fd;
 }
 
-static int receive(int fd, const struct buf *stream, size_t n, size_t step, uint64_t size)
+static int receive_as(int fd, const struct buf *stream, size_t n, size_t step, uint64_t size, bool differs)
 {
         struct ship_in in;
         int err = 0;
-        ship_in_open(&in, fd, size);
+        ship_in_open(&in, fd, size, differs);
         for (size_t at = 0; at < n && err == 0; at += step)
                 err = ship_in_feed(&in, stream->p + at, MIN(step, n - at));
         int end = ship_in_close(&in);
         return err != 0 ? err : end;
+}
+
+static int receive(int fd, const struct buf *stream, size_t n, size_t step, uint64_t size)
+{
+        return receive_as(fd, stream, n, step, size, false);
 }
 
 static void assert_same(int a, int b)
@@ -168,6 +173,44 @@ static void test_damage(void **state)
         close(to);
 }
 
+/* What has changed: data, data that became zeros, a hole where data was, data where a hole was; applied to the base it gives the same. */
+static void test_difference(void **state)
+{
+        static uint8_t page[300000];
+        struct buf stream = { 0 }, none = { 0 };
+        int base = make_source(), now = make_source(), to = make_source(), spoilt = make_source();
+        (void)state;
+        memset(page, 7, sizeof page);
+        assert_true(pwrite(now, page, 5000, 100000) == 5000);
+        assert_true(pwrite(now, page, sizeof page, 1500000) == (ssize_t)sizeof page);
+        assert_int_equal(fallocate(now, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 204800, 409600), 0);
+        memset(page, 0, sizeof page);
+        assert_true(pwrite(now, page, 70000, 700000) == 70000);
+        assert_true(pwrite(now, "END", 3, SIZE - 3) == 3);
+        assert_int_equal(ship_stream_diff(now, base, SIZE, collect, &stream), 0);
+        assert_true(stream.n > 300000 && stream.n < 340000);
+        assert_int_equal(receive(to, &stream, stream.n, 65536, SIZE), E_CORRUPT);
+        for (size_t n = 0; n<stream.n; n += n> 64 && n + 64 < stream.n ? 1571 : 1)
+                assert_int_not_equal(receive_as(spoilt, &stream, n, 65536, SIZE, true), 0);
+        for (size_t i = 0; i < 64; i++) {
+                stream.p[i] ^= 0x41;
+                assert_int_not_equal(receive_as(spoilt, &stream, stream.n, 65536, SIZE, true), 0);
+                stream.p[i] ^= 0x41;
+        }
+        assert_int_equal(receive_as(to, &stream, stream.n, 4093, SIZE, true), 0);
+        assert_same(now, to);
+        assert_int_equal(ship_stream_diff(now, to, SIZE, collect, &none), 0);
+        assert_int_equal(none.n, SHIP_HEAD + SHIP_RECORD + SHIP_HASH);
+        assert_int_equal(receive_as(to, &none, none.n, 7, SIZE, true), 0);
+        assert_same(now, to);
+        buf_done(&stream);
+        buf_done(&none);
+        close(base);
+        close(now);
+        close(to);
+        close(spoilt);
+}
+
 static int stop_early(void *arg, const void *data, size_t n)
 {
         (void)data, (void)n;
@@ -191,6 +234,7 @@ int main(void)
                 cmocka_unit_test(test_texts),
                 cmocka_unit_test(test_stream),
                 cmocka_unit_test(test_damage),
+                cmocka_unit_test(test_difference),
                 cmocka_unit_test(test_stopped),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
