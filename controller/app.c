@@ -188,7 +188,8 @@ int app_open(const struct app_config *config, struct app **ret, struct fail *f)
         a->config = *config;
         a->env = env_real();
         list_init(&a->late);
-        uv_timer_t *timers[] = { &a->waits_timer, &a->reconcile_timer, &a->phase_timer, &a->late_timer };
+        uv_timer_t *timers[] = { &a->waits_timer, &a->reconcile_timer, &a->phase_timer, &a->late_timer,
+                &a->unlock_timer };
         for (size_t i = 0; i < ARRAY_LEN(timers); i++) {
                 (void)uv_timer_init(config->loop, timers[i]); /* always 0 */
                 timers[i]->data = a;

@@ -33,6 +33,9 @@ struct app;
 int app_open(const struct app_config *config, struct app **ret, struct fail *f) MUST_USE;
 /* Name of this member. */
 const char *app_name(const struct app *a);
+/* Before app_open: the master passphrase that the administrator has left, from MASTER_PASSPHRASE in the environment, which is wiped, or
+ * from the first line of file ("": none). Kept in locked memory until the cluster is unlocked. E_CONFIG, -errno. */
+int app_passphrase_take(const char *file, struct fail *f) MUST_USE;
 typedef void app_closed_fn(void *arg);
 /* Leaves in order: hands leadership over, finishes what is in flight, closes everything within a few seconds.
  * a is gone when closed_cb runs, from the loop. Once. */

@@ -24,7 +24,8 @@ static void close_handles(struct app *a)
         tls_ctx_unref(a->satellite_tls);
         pki_dir_done(&a->pki);
         uv_handle_t *handles[] = { (uv_handle_t *)&a->waits_timer, (uv_handle_t *)&a->reconcile_timer,
-                (uv_handle_t *)&a->phase_timer, (uv_handle_t *)&a->late_timer };
+                (uv_handle_t *)&a->phase_timer, (uv_handle_t *)&a->late_timer,
+                (uv_handle_t *)&a->unlock_timer };
         for (size_t i = 0; i < ARRAY_LEN(handles); i++) uv_close(handles[i], on_handle_closed);
 }
 
@@ -92,7 +93,7 @@ static bool is_over(const struct app *a, uint64_t spent_ms)
         switch (a->phase) {
         case APP_LEAVING: return (a->transferred && a->drained) || spent_ms > APP_DRAIN_MS;
         case APP_CLOSING: return a->rest_closed || spent_ms > APP_DRAIN_MS + 2 * APP_GRACE_MS;
-        case APP_DRAINING: return atomic_load(&a->views_open) == 0;
+        case APP_DRAINING: return atomic_load(&a->views_open) == 0 && !a->deriving;
         case APP_PARTS:
                 return a->rest_closed && a->link_closed && a->l2l_closed && a->member_closed &&
                        list_empty(&a->late);
@@ -124,7 +125,7 @@ void app_close(struct app *a, app_closed_fn *closed_cb, void *arg)
         a->closed_cb = closed_cb;
         a->closed_arg = arg;
         a->phase = APP_LEAVING;
-        app_crypt_close();
+        app_crypt_close(a);
         a->leave_ms = a->env->now_ms(a->env);
         (void)uv_timer_start(&a->phase_timer, on_phase_timer, 10, 10);
         if (a->rest != NULL) rest_quiesce(a->rest, on_drained, a);

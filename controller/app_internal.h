@@ -11,6 +11,7 @@
 #include "controller/reconcile.h"
 #include "controller/rest.h"
 #include "controller/sat_link.h"
+#include "controller/vault.h"
 #include "controller/waits.h"
 #include "raftctl/member.h"
 #include "wire/base/list.h"
@@ -55,7 +56,7 @@ struct app {
         struct tls_ctx *satellite_tls;
         struct pki_dir pki;
         struct op_env op_env;
-        uv_timer_t waits_timer, reconcile_timer, phase_timer, late_timer;
+        uv_timer_t waits_timer, reconcile_timer, phase_timer, late_timer, unlock_timer;
         unsigned handles; /* of those, open */
         /* leadership as of the last on_state */
         bool leading, handing_over;
@@ -68,6 +69,9 @@ struct app {
         struct reconcile_sweep sweep;
         struct reconcile_known known;
         uint64_t sweep_due_ms;
+        /* a passphrase that was left for the start */
+        bool deriving;
+        uint8_t tried_salt[VAULT_SALT_BYTES];
         /* leaving */
         bool transferred, drained, rest_closed, member_closed, link_closed, l2l_closed;
         uint64_t leave_ms;
@@ -100,7 +104,7 @@ void app_l2l_open(struct app *a);
 void app_l2l_close(struct app *a);
 /* ---- app_crypt.c ---- */
 void app_crypt_open(struct app *a);
-void app_crypt_close(void);
+void app_crypt_close(struct app *a);
 void app_on_link(void *arg, uint64_t peer);
 void app_on_secret(void *arg, uint64_t from, struct blob secret);
 #endif

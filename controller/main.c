@@ -210,6 +210,7 @@ static int run(const struct options *o, struct fail *f)
         ac.loop = &p.loop;
         ac.config_dir = dirname(file);
         err = start_signals(&p, f);
+        if (err == 0 && !o->witness) err = app_passphrase_take(o->settings.encrypt_passphrase_file, f);
         if (err == 0) err = app_open(&ac, &p.app, f);
         if (err == 0) {
                 log_info(LOG, "outrigger-controller %s runs as member %s%s", SOFTWARE_VERSION,

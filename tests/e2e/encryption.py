@@ -3,7 +3,10 @@
 whole is locked; the CLI asks on standard input. No passphrase is in any file or log.
 
 usage: OUTRIGGER_BUILD=BUILD_DIR tests/e2e/encryption.py"""
+import os
+import pathlib
 import subprocess
+import tempfile
 
 from lib_e2e import BUILD, Cluster, Suite, enter, wait_for
 
@@ -88,6 +91,43 @@ def cli(c):
     assert shown.returncode != 0 and FIRST not in shown.stdout + shown.stderr, shown
 
 
+def left_for_the_start(c):
+    """In the environment of one member, then in a file of another: the cluster comes up unlocked. A wrong one is logged, and nothing more."""
+    def restart(env=None):
+        for name in c.controllers:
+            c.kill(name)
+        for name in c.controllers:
+            if name == env:
+                os.environ['MASTER_PASSPHRASE'] = FIRST
+            c.start(name)
+            os.environ.pop('MASTER_PASSPHRASE', None)
+        for name in c.controllers:
+            wait_for(f'{name} to serve', lambda: c.serves(name), 30)
+    restart('c1')
+    everywhere(c, 'unlocked')
+    pid = (c.dir / 'c1/pid').read_text().split()[0]
+    environ = pathlib.Path(f'/proc/{pid}/environ').read_bytes()
+    assert b'MASTER_PASSPHRASE' in environ and FIRST.encode() not in environ, environ
+    conf = c.dir / 'c2/controller.conf'
+    plain = conf.read_text()
+    with tempfile.NamedTemporaryFile('w+') as file:  # not in the cluster's directory, where no_traces() looks
+        conf.write_text(f'{plain}\n[encrypt]\npassphrase_file = {file.name}\n')
+        file.write(f'{FIRST}\n')
+        file.flush()
+        restart()
+        everywhere(c, 'unlocked')
+        file.seek(0)
+        file.write('wrong\n')
+        file.truncate()
+        file.flush()
+        restart()
+        wait_for('the log', lambda: 'left for the start is wrong' in c.log('c2'))
+        everywhere(c, 'locked')
+        c.rest('c3').call('PATCH', PATH, FIRST).ok()
+        everywhere(c, 'unlocked')
+    conf.write_text(plain)
+
+
 def no_traces(c):
     for text in (FIRST, SECOND):
         found = [p for p in c.dir.rglob('*') if p.is_file() and text.encode() in p.read_bytes()]
@@ -104,6 +144,7 @@ def main():
         suite.check('members one at a time', one_at_a_time, c)
         suite.check('all down', all_down, c)
         suite.check('the CLI', cli, c)
+        suite.check('left for the start', left_for_the_start, c)
         suite.check('no traces', no_traces, c)
         suite.check('the same state on all members', c.same_state)
     finally:
