@@ -113,7 +113,7 @@ static int show(const struct settings *s, struct cli_call *call, struct http_ans
         if (s->render.machine) return EXIT_OK;
         json_t *rows =
                 call->verb->rows != NULL ? call->verb->rows(answer->json, call) : json_incref(answer->json);
-        render_table(&s->render, call->verb, rows);
+        if (rows != NULL) render_table(&s->render, call->verb, rows);
         json_decref(rows);
         return EXIT_OK;
 }

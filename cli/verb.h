@@ -55,7 +55,7 @@ struct cli_column {
 
 struct cli_call;
 typedef int cli_hook_fn(struct cli_call *call);
-/* Makes several rows of one (volumes of a resource): returns a new array. */
+/* Makes several rows of one (volumes of a resource): returns a new array; NULL: it has shown everything itself. */
 typedef json_t *cli_rows_fn(json_t *answer, struct cli_call *call);
 
 /* What is done after an answer of any status, before it is shown: may wait, ask again, and replace answer->json. Returns an exit code

@@ -101,6 +101,7 @@ int after_wait_sync(struct cli_call *call, struct http *http, struct http_answer
 /* Verbs of snapshots (cli/verbs_snap.c). */
 extern const struct cli_verb cli_move_verbs[];
 extern const struct cli_verb cli_snapshot_verbs[];
+extern const struct cli_verb cli_file_verbs[];
 extern const struct cli_verb cli_remote_verbs[];
 extern const struct cli_verb cli_backup_verbs[];
 

@@ -175,6 +175,11 @@ static const struct cli_verb node_verbs[] = {
                 { MANY('n', "--nodes", "?nodes", "only these") },
                 { COL("Node", "name"), COL("Providers", "storage_providers"),
                         COL("Layers", "resource_layers") } },
+        { "node", "n", "set-log-level", "setloglevel", "PUT", "/v1/nodes/{node}/config",
+                "change what the satellite of a node logs", NULL, NULL,
+                { POS("node_name", "{node}", "node"),
+                        POS("level", "/log/level_linstor", "ERROR, WARN, INFO, DEBUG or TRACE") },
+                { { 0 } } },
         { "node", "n", "evacuate", "evac", "PUT", "/v1/nodes/{node}/evacuate", "move everything off a node",
                 NULL, NULL,
                 { POS("name", "{node}", "node"), MANY(0, "--target", "/target/-", "nodes that may get it"),
@@ -528,4 +533,4 @@ static const struct cli_verb controller_verbs[] = {
 
 const struct cli_verb *const cli_verb_tables[] = { node_verbs, pool_verbs, group_verbs, definition_verbs,
         resource_verbs, cli_move_verbs, cli_snapshot_verbs, cli_remote_verbs, cli_backup_verbs,
-        controller_verbs, NULL };
+        cli_file_verbs, controller_verbs, NULL };

@@ -76,6 +76,7 @@ static void drop_rows(struct tx *tx, const char *node_name, struct arena *a)
         drop_all(tx, &obs_pool_type, &pool_key, &pool, a);
         (void)row_del(tx, &obs_disks_type, &(struct obs_disks){ .node_name = node_name });
         (void)row_del(tx, &obs_disk_pools_type, &(struct obs_disk_pools){ .node_name = node_name });
+        (void)row_del(tx, &obs_files_type, &(struct obs_files){ .node_name = node_name });
         (void)row_del(tx, &obs_ships_type, &(struct obs_ships){ .node_name = node_name });
         drop_all(tx, &obs_rsc_type, &rsc_key, &rsc, a);
 }
@@ -161,6 +162,11 @@ int observed_report(struct tx *tx, const char *node_name, const struct sat_repor
                 SET(&s, obs_ships, node_name, node_name);
                 row_put(tx, &obs_ships_type, &s);
         }
+        if (report->files != NULL) {
+                struct obs_files f = *report->files;
+                SET(&f, obs_files, node_name, node_name);
+                row_put(tx, &obs_files_type, &f);
+        }
         keep_error_reports(tx, node_name, report, a);
         if (HAS(report, sat_report, revision)) {
                 struct obs_node n;
@@ -172,6 +178,10 @@ int observed_report(struct tx *tx, const char *node_name, const struct sat_repor
                         row_put(tx, &obs_node_type, &n);
                 }
 #endif
+                if (report->log_level != NULL && !same_text(n.log_level, report->log_level)) {
+                        SET(&n, obs_node, log_level, report->log_level);
+                        row_put(tx, &obs_node_type, &n);
+                }
                 if (n.revision != report->revision || !HAS(&n, obs_node, revision)) {
                         SET(&n, obs_node, revision, report->revision);
                         row_put(tx, &obs_node_type, &n);

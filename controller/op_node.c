@@ -1,6 +1,7 @@
 /* Nodes: create, modify, delete, lost, reconnect, restore, evacuate. Addresses are in op_netif.c. */
 #include "controller/op_disk.h"
 #include "controller/op_netif.h"
+#include "wire/base/log.h"
 
 static bool is_satellite(enum node_type t) { return t == node_type_SATELLITE || t == node_type_COMBINED; }
 
@@ -116,6 +117,27 @@ void op_node_modify(struct op *op)
         row_put(op->tx, &node_type, &n);
         if (op_nic_props_any(&mod)) op_drbd_touch_node(op, n.name, NULL);
         node_rc(op, RC_MODIFIED, &n, "modified");
+}
+
+void op_node_config_set(struct op *op)
+{
+        const struct satellite_config *b = OP_BODY(op, satellite_config);
+        const char *text = b->log == NULL                    ? NULL
+                           : op_given(b->log->level_linstor) ? b->log->level_linstor
+                                                             : b->log->level;
+        enum log_level level;
+        struct node n;
+        if (!op_need_node(op, op->params[0], &n)) return;
+        if (!op_given(text) || log_level_parse(text, &level) != 0) {
+                op_rc(op, RC_FAIL_INVLD_CONF,
+                        "Of a satellite's configuration only the log level can be changed: ERROR, WARN, "
+                        "INFO, DEBUG or "
+                        "TRACE.");
+                return;
+        }
+        SET(&n, node, log_level, log_level_name(level));
+        row_put(op->tx, &node_type, &n);
+        node_rc(op, RC_MODIFIED, &n, "modified: its satellite has another log level, also after a restart");
 }
 
 /* Nothing that is in use may be lost, nor the last disk of those who have none. */

@@ -14,7 +14,7 @@ void sat_dirty_done(struct sat_dirty *d)
         *d = (struct sat_dirty){ 0 };
 }
 
-bool sat_dirty_any(const struct sat_dirty *d) { return d->all || d->head || d->names_n > 0; }
+bool sat_dirty_any(const struct sat_dirty *d) { return d->all || d->head || d->files || d->names_n > 0; }
 
 static bool same(const char *a, const char *b) { return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0; }
 
@@ -40,6 +40,7 @@ void sat_dirty_add(struct sat_dirty *d, const struct sat_change *c)
         if (d->all) return;
         switch (c->kind) {
         case SAT_CHANGE_HEAD: d->head = true; break;
+        case SAT_CHANGE_FILES: d->files = true; break;
         case SAT_CHANGE_RSC: add_name(d, c->rsc_name, NULL); break;
         case SAT_CHANGE_TOMBSTONE: add_name(d, c->rsc_name, c->uuid); break;
         case SAT_CHANGE_ALL:
@@ -53,6 +54,7 @@ void sat_dirty_add(struct sat_dirty *d, const struct sat_change *c)
 void sat_dirty_move(struct sat_dirty *d, struct sat_dirty *from)
 {
         if (from->all) sat_dirty_add(d, &(struct sat_change){ .kind = SAT_CHANGE_ALL });
+        if (from->files) sat_dirty_add(d, &(struct sat_change){ .kind = SAT_CHANGE_FILES });
         if (from->head) sat_dirty_add(d, &(struct sat_change){ .kind = SAT_CHANGE_HEAD });
         for (uint32_t i = 0; i < from->names_n && !d->all; i++)
                 add_name(d, from->names[i].rsc_name, from->names[i].uuid);

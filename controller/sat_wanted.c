@@ -78,6 +78,18 @@ static int put_disk_pools(struct tx *tx, const char *node, struct arena *a, stru
         return fits ? tx->err : E_LIMIT;
 }
 
+static int put_files(struct tx *tx, struct arena *a, struct sat_wanted *w)
+{
+        struct row_scan s;
+        struct ext_file f;
+        bool fits = true;
+        row_scan_open(&s, tx, &ext_file_type, NULL, 0);
+        while (fits && row_scan_next(&s, a, &f)) fits = PUSH(a, w->files, w->files_n, f);
+        row_scan_close(&s);
+        MARK(w, sat_wanted, files);
+        return fits ? tx->err : E_LIMIT;
+}
+
 static bool put_controller(
         struct arena *a, struct sat_wanted *w, const char *name, const char *fingerprint, bool removed)
 {
@@ -121,6 +133,7 @@ static int put_head(struct tx *tx, const struct sat_wanted_args *args, struct sa
         SET(w, sat_wanted, cluster_uuid, cluster.uuid != NULL ? cluster.uuid : "");
         if (node.uuid != NULL) SET(w, sat_wanted, node_uuid, node.uuid);
         SET(w, sat_wanted, props, props->node);
+        if (node.log_level != NULL) SET(w, sat_wanted, log_level, node.log_level);
 #ifdef NEXT_LEVEL
         if (node.next_note != NULL) SET(w, sat_wanted, next_note, node.next_note);
 #endif
@@ -306,6 +319,7 @@ int sat_wanted_full(
         row_scan_close(&s);
         if (err == E_NOT_FOUND) err = tx_fail(tx, E_CORRUPT); /* the index and the table differ */
         if (err == 0) err = put_tombstones(tx, args->node_name, NULL, a, ret);
+        if (err == 0) err = put_files(tx, a, ret);
         bool any;
         if (err == 0) err = put_snaps(tx, args->node_name, NULL, a, ret, &any);
         return err != 0 ? err : tx->err;
@@ -366,6 +380,7 @@ int sat_wanted_diff(struct tx *tx, const struct sat_wanted_args *args, const str
         int err = put_head(tx, args, &props, a, ret);
         if (err != 0) return err;
         SET(ret, sat_wanted, base_revision, args->base_revision);
+        if (d->files) err = put_files(tx, a, ret);
         for (uint32_t i = 0; i < d->names_n && err == 0; i++)
                 if (!seen_before(d, i)) err = put_changed(tx, args, &props, d, i, a, ret);
         return err != 0 ? err : tx->err;
@@ -434,6 +449,8 @@ void sat_wanted_key(struct tx *tx, struct blob key, struct arena *a, sat_change_
                 tell(fn, arg, SAT_CHANGE_ALL, first, NULL, NULL);
         } else if (type == stor_pool_type.id || type == disk_pool_type.id) {
                 tell(fn, arg, SAT_CHANGE_HEAD, first, NULL, NULL);
+        } else if (type == ext_file_type.id) {
+                tell(fn, arg, SAT_CHANGE_FILES, NULL, NULL, NULL);
         } else if (type == stor_pool_dfn_type.id) {
                 tell(fn, arg, SAT_CHANGE_HEAD, NULL, NULL, NULL);
         } else if (type == rsc_type.id || type == tombstone_type.id) {

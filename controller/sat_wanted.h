@@ -23,6 +23,7 @@ enum sat_change_kind {
         SAT_CHANGE_HEAD,      /* pools or properties of the node itself */
         SAT_CHANGE_RSC,       /* one resource */
         SAT_CHANGE_TOMBSTONE, /* a tombstone came or went */
+        SAT_CHANGE_FILES,     /* external files */
         SAT_CHANGE_KIND_N
 };
 struct sat_change {
@@ -41,7 +42,7 @@ int sat_wanted_entry(
 
 /* What of one node may differ from what its satellite was told. Zeroed is valid and clean. */
 struct sat_dirty {
-        bool all, head;
+        bool all, head, files;
         struct sat_dirty_name {
                 char *rsc_name, *uuid; /* uuid: NULL or a tombstone of that name */
         } * names;

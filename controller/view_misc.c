@@ -190,4 +190,3 @@ void view_schedule_list(struct view *v) { view_raw(v, "{\"data\":[]}"); }
 void view_schedule_by_rsc(struct view *v) { view_raw(v, "{\"data\":[]}"); }
 void view_schedule_by_rsc_one(struct view *v) { view_raw(v, "{\"data\":[]}"); }
 void view_operation_list(struct view *v) { view_raw(v, "[]"); }
-void view_file_list(struct view *v) { view_raw(v, "[]"); }

@@ -270,3 +270,43 @@ void view_rsc_conn_get(struct view *v)
         fill_rsc_conn(v, rd.name, na.name, nb.name, &c);
         view_obj(v, &conn_view_type, &c);
 }
+/* ---- configuration ---- */
+
+static const struct netif *active_netif(const struct node *n)
+{
+        const char *name = strmap_get(&n->props, "CurStltConnName");
+        for (uint32_t i = 0; i < n->net_interfaces_n; i++)
+                if (name == NULL || strcasecmp(n->net_interfaces[i].name, name) == 0)
+                        return &n->net_interfaces[i];
+        return NULL;
+}
+
+void view_node_config(struct view *v)
+{
+        struct node n;
+        struct obs_node o = { 0 };
+        struct satellite_config c = { 0 };
+        struct satellite_log log = { 0 };
+        struct satellite_net net = { 0 };
+        if (!view_need_node(v, v->params[0], &n)) return;
+        bool known =
+                view_observed(v, &obs_node_type, &(struct obs_node){ .node_name = n.name }, v->arena, &o);
+        if (!known || o.connection_status != conn_status_ONLINE) {
+                view_refuse(v, RC_FAIL_NOT_CONNECTED, "The satellite of node '%s' is not connected.", n.name);
+                return;
+        }
+        if (o.log_level != NULL) SET(&log, satellite_log, level, o.log_level);
+        if (o.log_level != NULL) SET(&log, satellite_log, level_linstor, o.log_level);
+        const struct netif *at = active_netif(&n);
+        if (at != NULL) SET(&net, satellite_net, bind_address, at->address);
+        if (at != NULL && HAS(at, netif, satellite_port))
+                SET(&net, satellite_net, port, (int64_t)at->satellite_port);
+        SET(&net, satellite_net, com_type, "ssl");
+        SET(&c, satellite_config, log, &log);
+        SET(&c, satellite_config, override_node_name, n.name);
+        SET(&c, satellite_config, remote_spdk, false);
+        SET(&c, satellite_config, ebs, false);
+        SET(&c, satellite_config, special_satellite, false);
+        SET(&c, satellite_config, net, &net);
+        view_obj(v, &satellite_config_type, &c);
+}

@@ -97,7 +97,8 @@ int app_open(const struct app_config *c, struct app **ret, struct fail *f)
                         .cluster_uuid = a->id.cluster,
                         .retry_first_ms = c->retry_first_ms,
                         .scan_every_ms = c->scan_every_ms,
-                        .cgroup_dir = c->cgroup_dir };
+                        .cgroup_dir = c->cgroup_dir,
+                        .allow_ext_files = c->allow_ext_files };
                 err = manager_open(c->loop, c->env, &mc, on_changed, a, &a->manager, f);
         }
         if (err != 0) {

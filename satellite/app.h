@@ -19,6 +19,7 @@ struct app_config {
         uint32_t addresses_n;
         unsigned retry_first_ms, scan_every_ms; /* 0 = as usual */
         const char *cgroup_dir;                 /* NULL = as usual */
+        const char *allow_ext_files;            /* directories (satellite/extfile.h); NULL = none */
 };
 typedef void app_closed_fn(void *arg);
 

@@ -128,7 +128,7 @@ static int collect(struct look *l)
 static void show(struct manager *m, struct unit *u, const struct trouble *list, uint32_t n)
 {
         u->limits_stamp = m->limits_stamp;
-        if (!unit_set_limits(u, list, n)) return;
+        if (!unit_set_aside(u, ASIDE_LIMITS, list, n)) return;
         if (n > 0) {
                 log_warn("throttle", "%s %s", list[0].message, list[0].cause);
                 manager_failed(m, "limits of", u->name, &list[0]);
@@ -152,7 +152,7 @@ static void show_troubles(struct manager *m, const struct throttle_job *j)
                 if (u != NULL) show(m, u, list, n);
         }
         UNIT_FOREACH(u, &m->units)
-        if (u->limits_n > 0 && u->limits_stamp != m->limits_stamp) show(m, u, NULL, 0);
+        if (u->aside[ASIDE_LIMITS].n > 0 && u->limits_stamp != m->limits_stamp) show(m, u, NULL, 0);
         free(list);
 }
 
@@ -197,7 +197,7 @@ static void on_looked(uv_work_t *req, int status)
 static bool any_shown(const struct manager *m)
 {
         struct unit *u;
-        UNIT_FOREACH(u, &m->units) if (u->limits_n > 0) return true;
+        UNIT_FOREACH(u, &m->units) if (u->aside[ASIDE_LIMITS].n > 0) return true;
         return false;
 }
 

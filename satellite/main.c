@@ -192,6 +192,7 @@ static int run(const struct options *o, struct fail *f)
                 .loop = &d.loop, .env = env_real(), .dir = o->config.satellite_dir, .addresses = addresses
         };
         ac.cgroup_dir = o->config.satellite_cgroup_dir;
+        ac.allow_ext_files = o->config.satellite_allow_ext_files;
         ac.addresses_n = sat_config_addresses(&o->config, addresses);
         if (uv_loop_init(&d.loop) != 0) return fail_set(f, E_LIMIT, "no event loop");
         hold_register(&hold_luks);

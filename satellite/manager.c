@@ -27,6 +27,7 @@ static void manager_free(struct manager *m)
         make_pools_done(m);
         free(m->dir);
         free(m->cgroup_dir);
+        files_done(m);
         free(m->marks);
         free(m->node_name);
         free(m->cluster_uuid);
@@ -50,6 +51,7 @@ static void on_soon(uv_timer_t *timer)
         m->soon_set = false;
         if (m->closing) return;
         save_tick(m);
+        files_tick(m);
         round_start_ready(m);
         m->changed(m->arg);
 }
@@ -157,6 +159,7 @@ static void on_tick(uv_timer_t *timer)
         disks_tick(m);
         make_pools_tick(m);
         throttles_tick(m);
+        files_tick(m);
 }
 
 static struct manager *manager_new(uv_loop_t *loop, struct env *env, const struct manager_config *c)
@@ -171,7 +174,9 @@ static struct manager *manager_new(uv_loop_t *loop, struct env *env, const struc
         m->scan_every_ms = c->scan_every_ms != 0 ? c->scan_every_ms : SCAN_EVERY_MS;
         m->retry_first_ms = c->retry_first_ms != 0 ? c->retry_first_ms : RETRY_FIRST_MS;
         m->cgroup_dir = xstrdup(c->cgroup_dir != NULL ? c->cgroup_dir : THROTTLE_ROOT);
-        m->limits_dirty = true;
+        m->allow_ext_files = xstrdup(c->allow_ext_files != NULL ? c->allow_ext_files : "");
+        m->files_dirty = m->limits_dirty = true;
+        m->own_level = log_get_level();
         m->mounts_fd = open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC);
         unit_table_init(&m->units);
         pool_set_init(&m->pools);
@@ -352,13 +357,17 @@ int manager_report(
                 if (err != 0) return err;
                 SET(ret, sat_report, ships, list);
         }
+        bool level = full || m->level_gen > *gen;
+        SET(ret, sat_report, log_level, log_level_name(log_get_level()));
+        bool files = m->files_gen != 0 && (full || m->files_gen > *gen);
+        if (files) SET(ret, sat_report, files, &m->files_row);
         if (full) SET(ret, sat_report, full, true);
         SET(ret, sat_report, revision, m->saved_revision);
 #ifdef NEXT_LEVEL
         if (m->next_note != NULL) SET(ret, sat_report, next_note, m->next_note);
 #endif
-        *ret_any = full || disks || made || ships || ret->resources_n > 0 || ret->pools_n > 0 ||
-                   ret->dropped_n > 0 || ret->error_reports_n > 0;
+        *ret_any = full || disks || made || ships || files || level || ret->resources_n > 0 ||
+                   ret->pools_n > 0 || ret->dropped_n > 0 || ret->error_reports_n > 0;
         *gen = m->gen;
         return 0;
 }

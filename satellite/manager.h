@@ -35,11 +35,12 @@ struct manager;
 struct manager_config {
         const char *dir; /* of the state; exists and is locked */
         const char *node_name;
-        const char *cluster_uuid;   /* of the own certificate */
-        unsigned round_deadline_ms; /* 0 = 120 s */
-        unsigned scan_every_ms;     /* 0 = 10 s */
-        unsigned retry_first_ms;    /* 0 = 15 s; then 2, 4, 8, 20, 40, 120 times that */
-        const char *cgroup_dir;     /* where control groups are mounted; NULL = THROTTLE_ROOT */
+        const char *cluster_uuid;    /* of the own certificate */
+        unsigned round_deadline_ms;  /* 0 = 120 s */
+        unsigned scan_every_ms;      /* 0 = 10 s */
+        unsigned retry_first_ms;     /* 0 = 15 s; then 2, 4, 8, 20, 40, 120 times that */
+        const char *cgroup_dir;      /* where control groups are mounted; NULL = THROTTLE_ROOT */
+        const char *allow_ext_files; /* directories (satellite/extfile.h); NULL = none */
 };
 /* Something may be reported or has become durable. Always from the loop, never from inside a call. */
 typedef void manager_changed_fn(void *arg);

@@ -12,6 +12,7 @@
 #include "satellite/unit.h"
 #include "wire/base/buf.h"
 #include "wire/base/list.h"
+#include "wire/base/log.h"
 
 struct manager {
         uv_loop_t *loop;
@@ -32,6 +33,9 @@ struct manager {
         struct arena node_arena;
         struct strmap props;
         const char *node_uuid;
+        enum log_level own_level; /* what the settings say */
+        const char *wanted_level; /* NULL: that */
+        uint64_t level_gen;       /* of its last change */
 #ifdef NEXT_LEVEL
         const char *next_note;
 #endif
@@ -76,6 +80,19 @@ struct manager {
         bool making;
         struct ships *ships;
         uint64_t ships_gen; /* of their last change */
+
+        /* External files (keep_files.c). */
+        char *allow_ext_files;
+        struct arena files_arena, marks_arena, files_row_arena;
+        struct ext_file *files; /* of the cluster */
+        uint32_t files_n;
+        struct sat_file_mark *file_marks;
+        uint32_t file_marks_n;
+        struct obs_files files_row; /* what is reported */
+        uint64_t files_gen;         /* of it; 0: nobody has looked yet */
+        uint64_t files_seq;         /* of the save that a look waits for */
+        bool files_dirty, filing;
+        uint64_t files_due_ms, files_began_ms;
 
         /* Limits of devices (keep_throttles.c). */
         char *cgroup_dir;
@@ -125,6 +142,15 @@ int make_pools_take(struct manager *m, const struct sat_wanted *w) MUST_USE;
 void make_pools_tick(struct manager *m);
 int make_pools_report(struct manager *m, struct arena *a, struct obs_disk_pools *ret) MUST_USE;
 void make_pools_done(struct manager *m);
+/* keep_files.c */
+bool files_needed(const struct unit *u);     /* does the resource need any? */
+bool files_pending(const struct manager *m); /* they have not been looked at since the last change */
+void files_changed(struct manager *m);       /* a wanted state is being taken; a save follows */
+int files_take(struct manager *m, const struct sat_wanted *w) MUST_USE;
+void files_tick(struct manager *m);
+void files_save(const struct manager *m, struct sat_state *s);
+int files_load(struct manager *m, const struct sat_state *s) MUST_USE;
+void files_done(struct manager *m);
 /* keep_throttles.c */
 void throttles_changed(struct manager *m); /* devices or what is wanted of them */
 void throttles_tick(struct manager *m);

@@ -144,6 +144,19 @@ static int take_unnamed(struct manager *m, uint64_t stamp)
         return 0;
 }
 
+/* What is to be logged. */
+static void take_level(struct manager *m)
+{
+        enum log_level level = m->own_level;
+        if (m->wanted_level != NULL && log_level_parse(m->wanted_level, &level) != 0) level = m->own_level;
+        if (level == log_get_level()) return;
+        log_set_level(LOG_INFO_LEVEL);
+        log_info("settings", "the log level is %s from now on", log_level_name(level));
+        log_set_level(level);
+        m->level_gen = ++m->gen;
+        manager_notify(m);
+}
+
 static int take_node(struct manager *m, const struct sat_wanted *w)
 {
         struct arena a = { 0 };
@@ -154,6 +167,7 @@ static int take_node(struct manager *m, const struct sat_wanted *w)
 #ifdef NEXT_LEVEL
         if (HAS(w, sat_wanted, next_note)) SET(&head, sat_wanted, next_note, w->next_note);
 #endif
+        if (HAS(w, sat_wanted, log_level)) SET(&head, sat_wanted, log_level, w->log_level);
         bool listed = HAS(w, sat_wanted, controllers); /* a leader of an older release says nothing of them */
         SET_N(&head, sat_wanted, controllers, listed ? w->controllers : m->controllers,
                 listed ? w->controllers_n : m->controllers_n);
@@ -168,6 +182,8 @@ static int take_node(struct manager *m, const struct sat_wanted *w)
         m->controllers = copy.controllers;
         m->controllers_n = copy.controllers_n;
         m->node_uuid = copy.node_uuid;
+        m->wanted_level = copy.log_level;
+        take_level(m);
 #ifdef NEXT_LEVEL
         m->next_note = copy.next_note;
 #endif
@@ -206,6 +222,8 @@ int manager_adopt(struct manager *m, const struct sat_wanted *w, struct fail *f)
         if (err == 0) err = take_node(m, w);
         if (err == 0) err = take_pools(m, w);
         if (err == 0) err = make_pools_take(m, w);
+        if (err == 0) err = files_take(m, w);
+        files_changed(m);
         for (uint32_t i = 0, next; err == 0 && i < n; i = next) {
                 for (next = i + 1; next < n && by_name(&items[i], &items[next]) == 0;) next++;
                 err = take_name(m, &items[i], next - i, full, stamp, &a);

@@ -228,6 +228,7 @@ void round_start_ready(struct manager *m)
                 if (m->closing || m->rounds >= MANAGER_ROUNDS || m->late >= MANAGER_LATE_MAX) return;
                 struct unit *u = container_of(i, struct unit, ready);
                 if (u->seq > m->saved_seq) continue; /* not on disk yet */
+                if (files_pending(m) && files_needed(u)) continue;
                 list_remove(i);
                 int err = round_start(m, u);
                 if (err == 0) continue;

@@ -8,11 +8,21 @@
 
 #define ROW_ARENA_BYTES ((size_t)16 << 20)
 
-/* What is wrong with the resource: what the last round met, and limits that could not be set. */
-static uint32_t troubles_n(const struct unit *u) { return u->troubles_n + u->limits_n; }
+/* What is wrong with the resource: what the last round met, and what goes on beside rounds. */
+static uint32_t troubles_n(const struct unit *u)
+{
+        uint32_t n = u->troubles_n;
+        for (unsigned k = 0; k < ASIDE_N; k++) n += u->aside[k].n;
+        return n;
+}
+
 static const struct trouble *trouble_at(const struct unit *u, uint32_t i)
 {
-        return i < u->troubles_n ? &u->troubles[i] : &u->limits[i - u->troubles_n];
+        if (i < u->troubles_n) return &u->troubles[i];
+        i -= u->troubles_n;
+        unsigned k = 0;
+        while (i >= u->aside[k].n) i -= u->aside[k++].n;
+        return &u->aside[k].list[i];
 }
 
 /* The troubles of one volume, or (volume NO_VOLUME) those of the resource itself, as reports. */
@@ -266,13 +276,15 @@ static bool is_shown(const struct obs_rsc *r, int64_t volume)
 
 static int put_own_reports(const struct unit *u, struct arena *a, struct obs_rsc *r)
 {
-        if (u->troubles_n == 0) return 0;
-        struct api_rc *rcs = arena_array(a, struct api_rc, u->troubles_n);
+        uint32_t all = troubles_n(u), n = 0;
+        if (all == 0) return 0;
+        struct api_rc *rcs = arena_array(a, struct api_rc, all);
         if (rcs == NULL) return E_TOO_LARGE;
-        uint32_t n = 0;
-        for (uint32_t i = 0; i < u->troubles_n; i++)
-                if (u->troubles[i].snap[0] == '\0' && !is_shown(r, u->troubles[i].volume))
-                        trouble_report(&u->troubles[i], TROUBLE_OF_RESOURCE, a, &rcs[n++]);
+        for (uint32_t i = 0; i < all; i++) {
+                const struct trouble *t = trouble_at(u, i);
+                if (t->snap[0] == '\0' && !is_shown(r, t->volume))
+                        trouble_report(t, TROUBLE_OF_RESOURCE, a, &rcs[n++]);
+        }
         if (n > 0) SET_N(r, obs_rsc, reports, rcs, n);
         return 0;
 }

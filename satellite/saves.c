@@ -100,12 +100,14 @@ static int put_wanted(struct manager *m, struct arena *a, struct sat_wanted *w)
         SET(w, sat_wanted, revision, m->revision);
         SET(w, sat_wanted, cluster_uuid, m->cluster_uuid);
         if (m->node_uuid != NULL) SET(w, sat_wanted, node_uuid, m->node_uuid);
+        if (m->wanted_level != NULL) SET(w, sat_wanted, log_level, m->wanted_level);
         SET(w, sat_wanted, props, m->props);
 #ifdef NEXT_LEVEL
         if (m->next_note != NULL) SET(w, sat_wanted, next_note, m->next_note);
 #endif
         SET_N(w, sat_wanted, controllers, m->controllers, m->controllers_n);
         SET_N(w, sat_wanted, disk_pools, m->make, m->make_n);
+        SET_N(w, sat_wanted, files, m->files, m->files_n);
         return 0;
 }
 
@@ -120,6 +122,7 @@ static int encode(struct manager *m, struct save *s)
         int err = put_wanted(m, &a, &w);
         if (err == 0) err = put_devices(m, &a, &whole);
         if (err == 0) err = throttles_save(m, &a, &whole);
+        files_save(m, &whole);
         if (err == 0 && m->revision > 0) SET(&whole, sat_state, wanted, &w);
         if (err == 0) err = state_encode(&whole, &s->whole);
         if (err == 0 && s->with_term) err = state_encode(&term, &s->term);
@@ -295,6 +298,7 @@ int save_load(struct manager *m, struct fail *f)
         }
         for (uint32_t i = 0; i < s.devices_n; i++) load_device(m, &s.devices[i]);
         throttles_load(m, &s);
+        if (files_load(m, &s) != 0) err = E_TOO_LARGE;
         if (ours && HAS(&s, sat_state, highest_term)) m->highest_term = m->saved_term = s.highest_term;
         if (ours && HAS(&s, sat_state, wanted) && s.wanted != NULL) err = manager_adopt(m, s.wanted, f);
         forget_holds(m);

@@ -12,6 +12,7 @@
 enum trouble_code {
         TROUBLE_INVALID_VOLUME_NUMBER = 205,
         TROUBLE_INVALID_SIZE = 206,
+        TROUBLE_EXT_FILE = 236,
         TROUBLE_NO_KEY = 312,
         TROUBLE_EXISTS = 504,
         TROUBLE_UUID = 704,

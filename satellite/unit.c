@@ -66,7 +66,7 @@ void unit_free(struct unit_table *t, struct unit *u)
         arena_done(&u->whole_arena);
         buf_done(&u->row);
         free(u->troubles);
-        free(u->limits);
+        for (unsigned k = 0; k < ASIDE_N; k++) free(u->aside[k].list);
         free(u->held);
         free(u->given_up);
         free(u->name);
@@ -162,18 +162,18 @@ void unit_set_troubles(struct unit *u, const struct trouble *troubles, uint32_t 
         u->troubles_n = n;
 }
 
-bool unit_set_limits(struct unit *u, const struct trouble *troubles, uint32_t n)
+bool unit_set_aside(struct unit *u, enum aside_kind kind, const struct trouble *troubles, uint32_t n)
 {
-        bool same = u->limits_n == n;
+        struct aside *at = &u->aside[kind];
+        bool same = at->n == n;
         for (uint32_t i = 0; same && i < n; i++)
-                same = u->limits[i].volume == troubles[i].volume &&
-                       strcmp(u->limits[i].message, troubles[i].message) == 0 &&
-                       strcmp(u->limits[i].cause, troubles[i].cause) == 0;
+                same = at->list[i].volume == troubles[i].volume &&
+                       strcmp(at->list[i].message, troubles[i].message) == 0 &&
+                       strcmp(at->list[i].cause, troubles[i].cause) == 0;
         if (same) return false;
         struct trouble *copy = n == 0 ? NULL : xmemdup(troubles, n * sizeof *troubles);
-        free(u->limits);
-        u->limits = copy;
-        u->limits_n = n;
+        free(at->list);
+        *at = (struct aside){ copy, n };
         return true;
 }
 

@@ -11,6 +11,8 @@
 #include "wire/base/buf.h"
 #include "wire/base/list.h"
 
+enum aside_kind { ASIDE_LIMITS, ASIDE_FILES, ASIDE_N };
+
 struct unit {
         struct list chain; /* of its hash bucket */
         struct list ready; /* in the manager's queue when it is to be worked on */
@@ -40,9 +42,11 @@ struct unit {
         /* The last round of work; replaced by unit_set_troubles(). */
         struct trouble *troubles;
         uint32_t troubles_n;
-        /* Limits that could not be set; replaced by unit_set_limits(). They hold nothing up. */
-        struct trouble *limits;
-        uint32_t limits_n;
+        /* What goes on beside rounds, and holds nothing up; replaced by unit_set_aside(). */
+        struct aside {
+                struct trouble *list;
+                uint32_t n;
+        } aside[ASIDE_N];
         uint64_t limits_stamp; /* of the look that said so */
         bool orphan;
         enum sat_step_state state;
@@ -91,7 +95,7 @@ void unit_set_devs(struct unit *u, const struct dev *devs, uint32_t n);
 void unit_set_wholes(struct unit *u, const struct layer_whole *wholes, uint32_t n);
 void unit_set_troubles(struct unit *u, const struct trouble *troubles, uint32_t n);
 /* False: they were the same. */
-bool unit_set_limits(struct unit *u, const struct trouble *troubles, uint32_t n);
+bool unit_set_aside(struct unit *u, enum aside_kind kind, const struct trouble *troubles, uint32_t n);
 
 /* The same wanted volume as the device's, with storage? */
 bool unit_wants_dev(const struct unit *u, const struct dev *d);
