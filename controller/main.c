@@ -69,10 +69,20 @@ static const struct option long_options[] = {
         { 0 },
 };
 
+/* As LINSTOR's controller has them. */
+static const struct config_variable variables[] = {
+        { "LS_LOG_LEVEL", "controller.log_level" },
+        { "LS_LOG_LEVEL_LINSTOR", "controller.log_level" },
+        { "LS_REST_BIND_ADDRESS", "http.listen" },
+        { "LS_REST_BIND_ADDRESS_SECURE", "https.listen" },
+};
+
+/* The file, then the environment. */
 static int read_file(struct options *o, struct fail *f)
 {
         int err = config_read(&table, &o->settings, o->file != NULL ? o->file : CONFIG_FILE, f);
-        return err == E_NOT_FOUND && o->file == NULL ? 0 : err;
+        if (err == E_NOT_FOUND && o->file == NULL) err = 0;
+        return err != 0 ? err : config_environment(&table, &o->settings, variables, ARRAY_LEN(variables), f);
 }
 
 /* The file first, so that options override it. 0, 1 (all is said), or an error. */

@@ -206,6 +206,7 @@ static void on_looked(uv_work_t *req, int status)
         m->filing = false;
         if (l->err != 0) log_warn("files", "external files cannot be looked at: %s", err_text(l->err));
         if (status == 0 && l->err == 0 && !m->closing) {
+                m->files_wanted = l->job.wants_n > 0;
                 take_marks(m, &l->job);
                 struct unit *u;
                 if (!l->job.again) UNIT_FOREACH(u, &m->units) tell_unit(m, u, &l->job);
@@ -222,6 +223,10 @@ void files_tick(struct manager *m)
         uint64_t now = manager_now(m);
         if (m->filing || m->closing || m->saved_seq < m->files_seq) return;
         if (!m->files_dirty && now < m->files_due_ms) return;
+        if (m->files_n == 0 && m->file_marks_n == 0 && m->files_gen != 0 && !m->files_wanted) {
+                m->files_dirty = false; /* there are none, and were none */
+                return;
+        }
         struct file_look *l = xnew(struct file_look);
         l->m = m;
         m->files_dirty = false;

@@ -47,10 +47,24 @@ struct options {
         bool inject;
 };
 
+/* As LINSTOR's satellite has them. */
+static const struct config_variable variables[] = {
+        { "LS_LOG_LEVEL", "satellite.log_level" },
+        { "LS_LOG_LEVEL_LINSTOR", "satellite.log_level" },
+        { "LS_OVERRIDE_NODE_NAME", "satellite.node_name" },
+        { "LS_BIND_ADDRESS", "net.listen" },
+        { "LS_PLAIN_PORT_OVERRIDE", "net.port" },
+        { "LS_ALLOW_EXT_FILES", "satellite.allow_ext_files" },
+};
+
+/* The file, then the environment. */
 static int read_file(struct options *o, struct fail *f)
 {
         int err = config_read(&sat_config_table, &o->config, o->file != NULL ? o->file : SAT_CONFIG_FILE, f);
-        return err == E_NOT_FOUND && o->file == NULL ? 0 : err;
+        if (err == E_NOT_FOUND && o->file == NULL) err = 0;
+        return err != 0 ? err
+                        : config_environment(
+                                  &sat_config_table, &o->config, variables, ARRAY_LEN(variables), f);
 }
 
 enum { OPT_INJECT = 256, OPT_SAMPLE };

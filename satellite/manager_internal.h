@@ -88,10 +88,10 @@ struct manager {
         uint32_t files_n;
         struct sat_file_mark *file_marks;
         uint32_t file_marks_n;
-        struct obs_files files_row; /* what is reported */
-        uint64_t files_gen;         /* of it; 0: nobody has looked yet */
-        uint64_t files_seq;         /* of the save that a look waits for */
-        bool files_dirty, filing;
+        struct obs_files files_row;             /* what is reported */
+        uint64_t files_gen;                     /* of it; 0: nobody has looked yet */
+        uint64_t files_seq;                     /* of the save that a look waits for */
+        bool files_dirty, filing, files_wanted; /* wanted: the last look had some */
         uint64_t files_due_ms, files_began_ms;
 
         /* Limits of devices (keep_throttles.c). */

@@ -153,12 +153,36 @@ static void test_texts(void **state)
         config_done(&strict, &s);
 }
 
+static void test_environment(void **state)
+{
+        static const struct config_variable variables[] = { { "TEST_CONFIG_NUM", "a.num" },
+                { "TEST_CONFIG_TEXT", "a.text" } };
+        struct settings s = { 0 };
+        struct fail f = { 0 };
+        (void)state;
+        config_init(&strict, &s);
+        assert_int_equal(config_environment(&strict, &s, variables, 2, &f), 0);
+        assert_int_equal(s.a_num, 50);
+        assert_int_equal(setenv("TEST_CONFIG_NUM", "", 1), 0);
+        assert_int_equal(setenv("TEST_CONFIG_TEXT", "a = b.c", 1), 0);
+        assert_int_equal(config_environment(&strict, &s, variables, 2, &f), 0);
+        assert_int_equal(s.a_num, 50);
+        assert_string_equal(s.a_text, "a = b.c");
+        assert_int_equal(setenv("TEST_CONFIG_NUM", "5", 1), 0);
+        assert_int_equal(config_environment(&strict, &s, variables, 2, &f), E_CONFIG);
+        assert_non_null(strstr(f.text, "TEST_CONFIG_NUM in the environment"));
+        assert_non_null(strstr(f.text, "10 to 1000"));
+        assert_int_equal(unsetenv("TEST_CONFIG_NUM"), 0);
+        config_done(&strict, &s);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_file),
                 cmocka_unit_test(test_set),
                 cmocka_unit_test(test_addresses),
+                cmocka_unit_test(test_environment),
                 cmocka_unit_test(test_refusals),
                 cmocka_unit_test(test_texts),
         };

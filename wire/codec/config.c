@@ -7,6 +7,7 @@
 #include <strings.h>
 
 #include "wire/base/log.h"
+#include "wire/base/mem.h"
 
 #define ADDRESS_BLANKS " ,"
 enum { ADDRESS_MAX = 64, SECTION_MAX = 64 };
@@ -223,6 +224,21 @@ int config_set(const struct config_table *t, void *o, const char *assignment, st
         const struct config_key *k = find(t, section, key);
         if (k == NULL) return unknown(t, section, key, f);
         return assign(k, o, eq + 1, f);
+}
+
+int config_environment(
+        const struct config_table *t, void *o, const struct config_variable *v, size_t n, struct fail *f)
+{
+        for (size_t i = 0; i < n; i++) {
+                const char *value = getenv(v[i].name);
+                if (value == NULL || value[0] == '\0') continue;
+                char *assignment = xasprintf("%s=%s", v[i].key, value);
+                struct fail why = { 0 };
+                int err = config_set(t, o, assignment, &why);
+                free(assignment);
+                if (err != 0) return fail_set(f, err, "%s in the environment: %s", v[i].name, why.text);
+        }
+        return 0;
 }
 
 void config_help(const struct config_table *t, struct buf *out)

@@ -51,6 +51,12 @@ void config_done(const struct config_table *t, void *o);
 int config_read(const struct config_table *t, void *o, const char *path, struct fail *f) MUST_USE;
 /* "section.key=value"; a key that the table does not have is an error here. */
 int config_set(const struct config_table *t, void *o, const char *assignment, struct fail *f) MUST_USE;
+/* Variables of the environment that stand for keys; those that are unset or empty change nothing. */
+struct config_variable {
+        const char *name, *key; /* "section.key" */
+};
+int config_environment(const struct config_table *t, void *o, const struct config_variable *v, size_t n,
+        struct fail *f) MUST_USE;
 /* Each key with its default, what is allowed, and its meaning. */
 void config_help(const struct config_table *t, struct buf *out);
 /* A commented file with all defaults, introduced by the title. */
