@@ -26,6 +26,7 @@
 #include <unistd.h>
 
 #include "satellite/drbd_node.h"
+#include "satellite/drbd_resolve.h"
 #include "satellite/drbd_super.h"
 #include "satellite/drbd_take.h"
 #include "satellite/hold.h"
@@ -39,7 +40,6 @@
 
 #define ADJUST_TRIES 3
 #define PAUSE_MS 1000
-#define RESOLVE_LOOKS 12
 
 /* ---- what this process remembers ---- */
 
@@ -529,13 +529,20 @@ static int adjust(const char *conf, const char *name, bool skip, struct trouble 
         return err;
 }
 
-/* Without its disk 8.4 goes on as it is, when it is there. */
-static int leave_84(const char *name, struct trouble *t)
+static int is_there(const char *name, bool *ret, struct trouble *t)
 {
         struct drbd_events e = { 0 };
         int err = drbd_node_now(name, &e, t);
-        bool there = err == 0 && drbd_events_find(&e, name) != NULL;
+        *ret = err == 0 && drbd_events_find(&e, name) != NULL;
         drbd_events_done(&e);
+        return err;
+}
+
+/* Without its disk 8.4 goes on as it is, when it is there. */
+static int leave_84(const char *name, struct trouble *t)
+{
+        bool there;
+        int err = is_there(name, &there, t);
         if (err != 0 || there) return err;
         trouble_set(t, E_UNSUPPORTED, TROUBLE_POOL,
                 "Resource %s: DRBD 8.4 cannot bring it up without its disk.", name);
@@ -545,86 +552,24 @@ static int leave_84(const char *name, struct trouble *t)
         return E_UNSUPPORTED;
 }
 
-/* ---- connections that DRBD has given up ---- */
-
-static int in_use(const char *name, struct trouble *t)
-{
-        trouble_set(t, E_BUSY, TROUBLE_IN_USE, "Resource %s: it is in use on this node.", name);
-        trouble_cause(t, "DRBD says that it is Primary here: it is mounted, or opened by a program.");
-        trouble_fix(t, "End its use; the satellite tries again by itself.");
-        return E_BUSY;
-}
-
-static const struct sat_drbd_peer *wanted_peer(const struct sat_drbd *d, const struct drbd_peer *p)
-{
-        const struct sat_drbd_peer *only = NULL;
-        for (uint32_t i = 0; i < d->peers_n; i++) {
-                if (d->peers[i].leaving) continue;
-                if (drbd_node_version()->gen == DRBD_GEN_9 && d->peers[i].node_id != p->node_id) continue;
-                only = &d->peers[i]; /* 8.4 has one, and numbers none */
-        }
-        return only;
-}
-
-/* Connects anew. Where our changes are to be given up the connection has to be a new one, also when it still tries (first). */
-static int connect_once_more(
-        const struct layer_rsc *r, const char *conf, const struct drbd_peer *p, bool first, struct trouble *t)
-{
-        const struct sat_drbd *d = r->want->drbd;
-        const struct sat_drbd_peer *peer = wanted_peer(d, p);
-        char which[DRBD_NAME + DRBD_NAME];
-        bool alone = strcmp(p->connection, "StandAlone") == 0;
-        if (peer == NULL || strcmp(p->connection, "Connected") == 0) return 0;
-        bool discard = HAS(d, sat_drbd, discard_for) && peer->node_id == d->discard_for;
-        if (!alone && !(discard && first)) return 0;
-        if (drbd_node_version()->gen == DRBD_GEN_84) snprintf(which, sizeof which, "%s", r->want->rsc_name);
-        else snprintf(which, sizeof which, "%s:%s", r->want->rsc_name, peer->uname);
-        int err = alone ? 0 : drbd_node_run(t, "drbdadm", "-c", conf, "disconnect", which, NULL);
-        if (err != 0) return err;
-        log_info("drbd", "%s: connects once more%s", which,
-                discard ? ", and gives up its own changes, as it was asked to" : "");
-        if (!discard) return drbd_node_run(t, "drbdadm", "-c", conf, "connect", which, NULL);
-        return drbd_node_run(t, "drbdadm", "-c", conf, "connect", "--discard-my-data", which, NULL);
-}
-
-static int stands_alone(const char *name, struct trouble *t)
-{
-        trouble_set(t, E_BUSY, TROUBLE_UNKNOWN, "Resource %s: DRBD gives a connection up again.", name);
-        trouble_cause(t, "Both sides have changes of their own, or their options do not fit.");
-        trouble_fix(t, "Say whose data is kept: outrigger resource resolve %s --keep NODE.", name);
-        return E_BUSY;
-}
-
-/* Looks for some seconds: the two sides do this at different times, and give up again those attempts that come too early. */
 static int resolve(const struct layer_rsc *r, const char *conf, struct trouble *t)
 {
-        const char *name = r->want->rsc_name;
-        const struct sat_drbd *d = r->want->drbd;
-        uint32_t apart = 1, alone = 0;
-        int err = 0;
-        for (unsigned i = 0; err == 0 && apart > 0 && i < RESOLVE_LOOKS; i++) {
-                struct drbd_events e = { 0 };
-                if (i > 0) pause_a_while();
-                err = drbd_node_now(name, &e, t);
-                const struct drbd_resource *now = err == 0 ? drbd_events_find(&e, name) : NULL;
-                if (now != NULL && HAS(d, sat_drbd, discard_for) && is_primary(now)) err = in_use(name, t);
-                apart = alone = 0;
-                if (err == 0 && now != NULL && now->peers_n == 0 && drbd_node_version()->gen == DRBD_GEN_84) {
-                        /* 8.4 forgets a connection that it has given up. */
-                        static const struct drbd_peer gone = { .connection = "StandAlone" };
-                        apart = alone = wanted_peer(d, &gone) != NULL;
-                        err = connect_once_more(r, conf, &gone, i == 0, t);
-                }
-                for (uint32_t k = 0; err == 0 && now != NULL && k < now->peers_n; k++) {
-                        apart += strcmp(now->peers[k].connection, "Connected") != 0;
-                        alone += strcmp(now->peers[k].connection, "StandAlone") == 0;
-                        err = connect_once_more(r, conf, &now->peers[k], i == 0, t);
-                }
-                drbd_events_done(&e);
-        }
-        if (err == 0 && alone > 0) err = stands_alone(name, t);
-        memo_set(name, RESOLVING, d->resolve, 0); /* one answer to one request */
+        int err = drbd_resolve(r->want, conf, t);
+        memo_set(r->want->rsc_name, RESOLVING, r->want->drbd->resolve, 0); /* one answer to one request */
         return err;
+}
+
+/* With 8.4, adjust tries connections anew that were given up. Who is to give up changes must not do that with them: the peers would both
+ * give up once more. */
+static int join(const struct layer_rsc *r, const char *conf, struct trouble *t)
+{
+        bool there = false;
+        int err = 0;
+        if (!is_resolved(r) && HAS(r->want->drbd, sat_drbd, discard_for) &&
+                drbd_node_version()->gen == DRBD_GEN_84)
+                err = is_there(r->want->rsc_name, &there, t);
+        if (err == 0 && there) err = resolve(r, conf, t);
+        return err != 0 ? err : adjust(conf, r->want->rsc_name, skips_disk(r), t);
 }
 
 static int drbd_settle(const struct layer_rsc *r, struct trouble *t)
@@ -648,7 +593,7 @@ static int drbd_settle(const struct layer_rsc *r, struct trouble *t)
         if (err == 0) err = detach_disks(r, t);
         if (err == 0 && skips_disk(r) && drbd_node_version()->gen == DRBD_GEN_84)
                 err = leave_84(r->want->rsc_name, t);
-        else if (err == 0) err = adjust(conf_path, r->want->rsc_name, skips_disk(r), t);
+        else if (err == 0) err = join(r, conf_path, t);
         inject_point(INJECT_DRBD_ADJUSTED);
         if (err == 0 && !is_resolved(r)) err = resolve(r, conf_path, t);
         if (err == 0) {
@@ -670,7 +615,7 @@ static int take_down(const char *name, struct trouble *t)
         bool primary = now != NULL && is_primary(now);
         if (now != NULL) {
                 err = drbd_node_run(t, "drbdsetup", "down", name, NULL);
-                if (err != 0 && primary) err = in_use(name, t);
+                if (err != 0 && primary) err = drbd_in_use(name, t);
         }
         drbd_events_done(&e);
         return err;
