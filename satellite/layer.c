@@ -3,6 +3,7 @@
 #include "wire/codec/codec.h"
 
 static const struct layer *const built[layer_type_N] = {
+        [layer_type_BCACHE] = &layer_bcache,
         [layer_type_CACHE] = &layer_cache,
         [layer_type_DRBD] = &layer_drbd,
         [layer_type_LUKS] = &layer_luks,

@@ -137,6 +137,7 @@ struct layer {
 
 #define LUKS_PATH_PREFIX "/dev/mapper/Linstor-Crypt-" /* and the name of the backing */
 #define LUKS_PATH_SIZE (sizeof LUKS_PATH_PREFIX + BACKING_ID_MAX)
+extern const struct layer layer_bcache;
 extern const struct layer layer_cache;
 extern const struct layer layer_drbd;
 extern const struct layer layer_luks;

@@ -74,7 +74,7 @@ static int put_layers(const struct dev *d, struct arena *a, struct obs_vlm *v)
                 SET(to, obs_layer, allocated_kib, below->usable_kib);
                 if (from->open) {
                         SET(to, obs_layer, usable_kib, from->size_kib);
-                        SET(to, obs_layer, device_path, from->device_path);
+                        if (from->device_path != NULL) SET(to, obs_layer, device_path, from->device_path);
                 }
         }
         SET_N(v, obs_vlm, layers, l, d->layers_n + 1);

@@ -31,6 +31,7 @@ static void test_sizes(void **state)
                 { { "LUKS" }, 4, 16388 },
                 { { "luks", "storage" }, 4, 16388 },
                 { { "WRITECACHE", "LUKS", "STORAGE" }, 4096, 4096 + 16384 },
+                { { "BCACHE", "LUKS", "STORAGE" }, 4096, 4096 + 1024 + 16384 },
                 { { "DRBD", "STORAGE" }, 1024, 1024 + 40 },
                 { { "DRBD", "LUKS", "STORAGE" }, 1024, 1024 + 40 + 16384 },
                 { { "nonsense", "STORAGE" }, 8, 8 },

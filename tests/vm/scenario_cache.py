@@ -1,4 +1,4 @@
-"""WRITECACHE and CACHE on a real kernel: stacks are created, written, grown, deleted; caches are volumes of another pool, counted
+"""WRITECACHE, CACHE and BCACHE on a real kernel: stacks are created, written, grown, deleted; caches are volumes of another pool, counted
 there, and gone with their volume; killed between any two steps; a node that lost power; a cache whose disk fails."""
 import concurrent.futures
 import re
@@ -7,12 +7,12 @@ from lib_e2e import wait_for
 from rig import TOP
 from scenario_lvm import MIB, Bed
 
-POINTS = re.findall(r'^INJECT\((CACHE_\w+),', (TOP / 'wire/def/inject.def').read_text(), re.M)
+POINTS = re.findall(r'^INJECT\((B?CACHE_\w+),', (TOP / 'wire/def/inject.def').read_text(), re.M)
 PROPS = {'Writecache/PoolName': 'fast', 'Writecache/Size': '20%', 'Cache/CachePool': 'fast', 'Cache/Cachesize': '32768',
-         'Cache/OpMode': 'writeback', 'Cache/Blocksize': '128'}
+         'Cache/OpMode': 'writeback', 'Cache/Blocksize': '128', 'BCache/PoolName': 'fast', 'BCache/Writeback': 'true'}
 PREFIX = {'WRITECACHE': 'linstor_writecache_', 'CACHE': 'linstor_cache_', 'LUKS': 'Linstor-Crypt-'}
-EXTRAS = {'WRITECACHE': ['.cache'], 'CACHE': ['.dmcache_cache', '.dmcache_meta']}
-MODULES = 'for m in dm-writecache dm-cache dm-cache-smq dm-crypt; do modprobe $m; done'
+EXTRAS = {'BCACHE': ['.bcache'], 'WRITECACHE': ['.cache'], 'CACHE': ['.dmcache_cache', '.dmcache_meta']}
+MODULES = 'for m in dm-writecache dm-cache dm-cache-smq dm-crypt bcache; do modprobe $m; done'
 
 
 def fast_pool(bed):
@@ -36,7 +36,9 @@ def left_over(bed):
     """Nothing of ours is on the node."""
     lvs = bed.guest.run('lvs --noheadings -o vg_name,lv_name').split()
     mapped = bed.guest.run('dmsetup ls')
-    return [x for x in lvs if '_0000' in x] + [x for x in mapped.split() if x.lower().startswith('linstor')]
+    listed = bed.guest.run('ls /sys/fs/bcache 2>/dev/null; true')
+    return ([x for x in lvs if '_0000' in x] + [x for x in mapped.split() if x.lower().startswith('linstor')] +
+            [x for x in listed.split() if x.count('-') == 4])
 
 
 def delete(bed, name):
@@ -54,7 +56,7 @@ def life(bed, stack):
     free = bed.pool('fast')['free_capacity']
     place(bed, name, stack)
     path = bed.device(name, 60 * MIB)
-    assert path == f'/dev/mapper/{PREFIX[stack[0]]}{name}_00000', path
+    assert re.fullmatch('/dev/bcache[0-9]+' if stack[0] == 'BCACHE' else f'/dev/mapper/{PREFIX[stack[0]]}{name}_00000', path), path
     bed.guest.run(f'head -c 40M /dev/urandom >/run/data; dd if=/run/data of={path} bs=1M oflag=direct 2>/dev/null')
     layer = bed.rest.get(f'/v1/view/resources?resources={name}').ok().json[0]['layer_object']
     own = layer[stack[0].lower()][f'{stack[0].lower()}_volumes'][0]
@@ -86,7 +88,10 @@ def restarted(bed, stack):
     name, path = life(bed, stack)
     bed.satellite.stop('KILL')
     mapped = path.rsplit('/', 1)[1]
-    bed.guest.run(f'dmsetup remove {mapped}; lvchange -an vg0/{name}_00000; vgchange -q -an fast')
+    down = f'dmsetup remove {mapped}'
+    if stack[0] == 'BCACHE':
+        down = f'echo 1 >/sys/block/{mapped}/bcache/stop; for s in /sys/fs/bcache/*-*/stop; do echo 1 >$s; done; sleep 3'
+    bed.guest.run(f'{down}; lvchange -an vg0/{name}_00000; vgchange -q -an fast')
     bed.satellite.start()
     wait_for('the node', bed.online, 60, 0.3)
     wait_for('the device', lambda: bed.guest.try_run(f'test -b {path}')[0] == 0, 120, 0.5)

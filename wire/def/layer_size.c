@@ -4,7 +4,11 @@
 #include "wire/def/drbd_rules.h"
 
 /* What a layer takes of the device below. */
-static uint64_t metadata_kib(enum layer_type type) { return type == layer_type_LUKS ? LUKS_HEADER_KIB : 0; }
+static uint64_t metadata_kib(enum layer_type type)
+{
+        if (type == layer_type_BCACHE) return BCACHE_OFFSET_KIB;
+        return type == layer_type_LUKS ? LUKS_HEADER_KIB : 0;
+}
 
 uint64_t layer_below_kib(enum layer_type type, uint64_t net_kib, unsigned slots)
 {
