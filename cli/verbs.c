@@ -111,7 +111,9 @@ static int before_resource_create(struct cli_call *call)
         json_t *words = json_object_get(call->values, "names"), *node;
         const char *rd = json_string_value(json_array_get(words, json_array_size(words) - 1));
         const char *count = cli_value(call, "--auto-place"), *pool = cli_value(call, "--storage-pool");
-        const char *flag = json_object_get(call->values, "--drbd-diskless") != NULL ? "DRBD_DISKLESS" : NULL;
+        bool diskless = json_object_get(call->values, "--drbd-diskless") != NULL;
+        bool initiator = json_object_get(call->values, "--nvme-initiator") != NULL;
+        const char *flag = initiator ? "NVME_INITIATOR" : diskless ? "DRBD_DISKLESS" : NULL;
         size_t i;
         (void)json_object_set_new(call->params, "rd", json_string(rd));
         json_t *layers = json_object_get(call->values, "--layer-list");
@@ -427,6 +429,7 @@ static const struct cli_verb resource_verbs[] = {
                         OPT('s', "--storage-pool", "", "pool"),
                         OPT(0, "--auto-place", "", "let so many replicas be placed"),
                         FLAG(0, "--drbd-diskless", "", "without a disk"),
+                        FLAG(0, "--nvme-initiator", "", "without a disk: use the NVMe target"),
                         MANY_AS(TYPE_UPPER, 'l', "--layer-list", "", "layers, top first"), ASYNC },
                 { { 0 } } },
         { "resource", "r", "list", "l", "GET", "/v1/view/resources", "list resources", NULL, NULL,

@@ -71,7 +71,8 @@ void op_drbd_touch_node(struct op *op, const char *node, const char *with)
         while (names != NULL && n < max && row_scan_next(&s, op->arena, &row)) names[n++] = row.rsc_name;
         row_scan_close(&s);
         for (uint64_t i = 0; i < n; i++) {
-                if (!op_find_rd(op, names[i], &rd) || !RD_HAS_LAYER(&rd, "DRBD")) continue;
+                if (!op_find_rd(op, names[i], &rd)) continue;
+                if (!RD_HAS_LAYER(&rd, "DRBD") && !(with == NULL && RD_HAS_LAYER(&rd, "NVME"))) continue;
                 if (with == NULL || op_find_rsc(op, rd.name, with, &r)) op_touch_rd(op, rd.name);
         }
 }

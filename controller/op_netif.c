@@ -168,6 +168,7 @@ void op_netif_delete(struct op *op)
                                 "Node '%s' has no address of its satellite any more.", n.name);
         }
         row_put(op->tx, &node_type, &n);
+        op_drbd_touch_node(op, n.name, NULL);
 }
 
 /* ---- properties that name interfaces ---- */
@@ -217,7 +218,7 @@ bool op_path_props_ok(struct op *op, const char *node_a, const char *node_b, con
 
 bool op_nic_props_any(const struct prop_mod *mod)
 {
-        static const char *const keys[] = { "PrefNic", "Linstor/Drbd/OutsideAddress" };
+        static const char *const keys[] = { "PrefNic", "NVMe/PrefNic", "Linstor/Drbd/OutsideAddress" };
         bool any = mod->delete_namespaces_n != 0;
         for (size_t i = 0; i < ARRAY_LEN(keys); i++)
                 any = any || strmap_get(&mod->override_props, keys[i]) != NULL ||

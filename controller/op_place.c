@@ -469,6 +469,7 @@ static bool create_diskless(struct op *op, struct place_ctx *c, struct rsc_dfn *
                         .drbd_client = RD_HAS_LAYER(rd, "DRBD") };
                 if (c->nodes[i].why != NULL || op_find_rsc(op, rd->name, args.node, &r)) continue;
                 if (!op_make_rsc(op, rd, &args)) return false;
+                if (RD_HAS_LAYER(rd, "NVME")) break; /* it has one initiator */
         }
         return true;
 }

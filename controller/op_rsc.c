@@ -4,6 +4,7 @@
 
 #include "controller/op_disk.h"
 #include "controller/op_netif.h"
+#include "controller/op_nvme.h"
 #include "controller/op_quorum.h"
 #include "controller/saga.h"
 #include "state/place.h"
@@ -294,8 +295,10 @@ static bool widen_diskless(struct op *op, const struct rsc_dfn *rd, uint64_t *fl
 {
         if ((*flags & rsc_flag_DISKLESS) == 0) return true;
         if (RD_HAS_LAYER(rd, "DRBD")) *flags |= rsc_flag_DRBD_DISKLESS;
-        else if (RD_HAS_LAYER(rd, "NVME")) *flags |= rsc_flag_NVME_INITIATOR;
-        else {
+        else if (RD_HAS_LAYER(rd, "NVME")) {
+                if ((*flags & rsc_flag_DRBD_DISKLESS) != rsc_flag_DRBD_DISKLESS)
+                        *flags |= rsc_flag_NVME_INITIATOR;
+        } else {
                 op_rc(op, RC_FAIL_INVLD_LAYER_STACK,
                         "Resource '%s' has neither the layer DRBD nor NVME: it cannot be used without a "
                         "disk.",
@@ -339,7 +342,10 @@ bool op_make_rsc(struct op *op, struct rsc_dfn *rd, const struct rsc_args *args_
         if (!op_need_node(op, args.node, &n)) return false;
         if (op_find_rsc(op, rd->name, n.name, &old)) return convert(op, rd, &old, &args);
         if (!op_decide_stack(op, rd, args.layer_list, args.layer_list_n)) return false;
-        if (!op_node_ok(op, &n, rd) || !widen_diskless(op, rd, &args.flags)) return false;
+        if (!widen_diskless(op, rd, &args.flags) || !op_nvme_admits(op, rd, n.name, args.flags)) return false;
+        struct rsc_dfn part = *rd;
+        part.layer_stack_n = op_nvme_layers_needed(rd, args.flags);
+        if (!op_node_ok(op, &n, &part)) return false;
         SET(&r, rsc, rsc_name, rd->name);
         SET(&r, rsc, node_name, n.name);
         SET(&r, rsc, uuid, op_uuid(op));

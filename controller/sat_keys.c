@@ -6,6 +6,7 @@
 
 static bool is_encrypted(const struct sat_rsc *r)
 {
+        if ((r->flags & rsc_flag_NVME_INITIATOR) == rsc_flag_NVME_INITIATOR) return false;
         for (uint32_t i = 0; i < r->layer_stack_n; i++)
                 if (strcasecmp(r->layer_stack[i], "LUKS") == 0) return true;
         return false;

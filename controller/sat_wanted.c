@@ -5,6 +5,7 @@
 #include <strings.h>
 
 #include "controller/sat_drbd.h"
+#include "controller/sat_nvme.h"
 #include "controller/sat_props.h"
 #include "wire/def/layer_extra.h"
 
@@ -231,6 +232,7 @@ static int put_rsc(struct tx *tx, const struct sat_props *props, const struct rs
         for (uint32_t i = 0; i < r->volumes_n && err == 0; i++)
                 err = put_volume(tx, props, &rd, r, &r->volumes[i], a, &sr);
         if (err == 0) err = sat_drbd_put(tx, &rd, r, a, &sr);
+        if (err == 0) err = sat_nvme_put(tx, &rd, r, a, &sr);
         if (err != 0) return err;
         if (!put_extras(r->rsc_name, r->extras, r->extras_n, false, a, &sr.extras, &sr.extras_n))
                 return E_LIMIT;

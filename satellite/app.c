@@ -10,6 +10,7 @@
 
 #include "satellite/drbd_node.h"
 #include "satellite/layer_drbd.h"
+#include "satellite/layer_nvme.h"
 #include "satellite/state.h"
 #include "wire/base/log.h"
 #include "wire/base/mem.h"
@@ -88,6 +89,7 @@ int app_open(const struct app_config *c, struct app **ret, struct fail *f)
         if (err == 0) {
                 drbd_node_detect(c->dir);
                 drbd_layer_init();
+                nvme_layer_init(c->dir);
         }
         if (err == 0) err = load_identity(a, c, f);
         if (err == 0) err = open_sessions(a, c, f);

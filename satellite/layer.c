@@ -7,6 +7,7 @@ static const struct layer *const built[layer_type_N] = {
         [layer_type_CACHE] = &layer_cache,
         [layer_type_DRBD] = &layer_drbd,
         [layer_type_LUKS] = &layer_luks,
+        [layer_type_NVME] = &layer_nvme,
         [layer_type_WRITECACHE] = &layer_writecache,
 };
 static const struct layer *replaced[layer_type_N];

@@ -1,4 +1,4 @@
-/* One kind of layer behind one vtable: LUKS, and later the caches, NVMe and DRBD. What lies below a stack, STORAGE, is provider.h's.
+/* One kind of layer behind one vtable: LUKS, the caches, NVMe and DRBD. What lies below a stack, STORAGE, is provider.h's.
  * The planner (plan_layers.c) and the runner (run_layers.c) name no kind.
  *
  * A stack of a volume is the array dev.layers, bottom up, without STORAGE. Each layer takes the device of the one below (of the
@@ -141,6 +141,7 @@ extern const struct layer layer_bcache;
 extern const struct layer layer_cache;
 extern const struct layer layer_drbd;
 extern const struct layer layer_luks;
+extern const struct layer layer_nvme;
 extern const struct layer layer_writecache;
 
 /* NULL when this build cannot drive the kind, and for STORAGE. */

@@ -22,6 +22,7 @@
 #include "satellite/exec.h"
 #include "satellite/inject.h"
 #include "satellite/layer_dm.h"
+#include "satellite/signature.h"
 #include "wire/def/layer_size.h"
 
 #define SUPER_AT 4096
@@ -251,7 +252,7 @@ static int make_one(const struct layer_vol *v, bool cache, struct trouble *t)
 {
         const char *path = cache ? cache_path(v) : v->below_path;
         if (v->made) return is_missing(v, path, t);
-        const char *found = layer_signature(path);
+        const char *found = signature_of(path);
         return found != NULL ? refuse(v, path, found, t) : make_super(v, cache, t);
 }
 

@@ -156,6 +156,7 @@ static void on_tick(uv_timer_t *timer)
         round_tick(m);
         scan_tick(m);
         caps_tick(m);
+        wholes_tick(m);
         disks_tick(m);
         make_pools_tick(m);
         throttles_tick(m);

@@ -61,6 +61,10 @@ struct manager {
         bool mounts_changed;    /* since the last look at the pools that they caused */
         uint64_t mounts_due_ms; /* not earlier than that: a busy host mounts all the time */
 
+        /* Layers of whole resources that nobody tells of. */
+        uint64_t wholes_due_ms;
+        bool wholes_looking, wholes_again; /* again: something changed while that was going on */
+
         /* Disks that nobody uses. */
         struct arena disks_arena;
         struct obs_disks disks;
@@ -137,6 +141,9 @@ void round_stop_all(struct manager *m);
 void caps_tick(struct manager *m);
 /* scan_disks.c */
 void disks_tick(struct manager *m);
+/* scan_wholes.c */
+void wholes_tick(struct manager *m);
+void wholes_soon(struct manager *m);
 /* make_pools.c */
 int make_pools_take(struct manager *m, const struct sat_wanted *w) MUST_USE;
 void make_pools_tick(struct manager *m);

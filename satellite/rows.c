@@ -324,7 +324,11 @@ int row_of_unit(const struct unit *u, const struct drbd_resource *drbd, const ch
         SET(ret, obs_rsc, revision, unit_revision(u));
         SET(ret, obs_rsc, state, u->state);
         bool in_use = false;
-        for (uint32_t i = 0; i < u->devs_n; i++) in_use = in_use || dev_top_in_use(&u->devs[i]);
+        for (uint32_t i = 0; i < u->devs_n; i++) /* caches are in use by their volumes all the time */
+                in_use = in_use || (!extra_is(u->devs[i].volume_number) && dev_top_in_use(&u->devs[i]));
+        for (uint32_t i = 0; i < u->wholes_n; i++)
+                for (uint32_t k = 0; k < u->wholes[i].tops_n; k++)
+                        in_use = in_use || u->wholes[i].tops[k].in_use;
         SET(ret, obs_rsc, in_use, in_use);
         if (u->orphan) SET(ret, obs_rsc, orphan, true);
         int err = put_volumes(u, a, ret);

@@ -233,6 +233,7 @@ static void look_at_mounts(struct manager *m, uint64_t now)
         if (!m->mounts_changed || now < m->mounts_due_ms) return;
         m->mounts_changed = false;
         m->mounts_due_ms = now + SCAN_MOUNTS_MS;
+        wholes_soon(m);
         LIST_FOREACH(i, &m->pools.pools)
         {
                 struct pool *p = container_of(i, struct pool, link);

@@ -29,7 +29,7 @@ static int fake_set(const struct sat_rsc *r, bool hold, struct trouble *t)
         fake_after_look = access(looked, F_OK) == 0;
         return 0;
 }
-static const struct hold_layer fake = { "NVME", fake_set };
+static const struct hold_layer fake = { "MORE", fake_set };
 
 /* The machine: a volume, its snapshot, a second volume made from that. */
 struct world {
@@ -45,7 +45,7 @@ struct world {
 
 static void world_init(struct world *w, const char *pool, bool can_hold)
 {
-        static const char *plain[] = { "STORAGE" }, *holding[] = { "NVME", "STORAGE" };
+        static const char *plain[] = { "STORAGE" }, *holding[] = { "MORE", "STORAGE" };
         const struct plan_pool *p = plan_pool_find(pools, ARRAY_LEN(pools), pool);
         *w = (struct world){ 0 };
         w->devs[0] = (struct dev){ .rsc_name = "r",

@@ -150,7 +150,7 @@ static void test_points(void **state)
                 if (strncmp(points[i], "LVM_", 4) == 0 || strncmp(points[i], "LUKS_", 5) == 0 ||
                         strncmp(points[i], "ZFS_", 4) == 0 || strncmp(points[i], "DRBD_", 5) == 0 ||
                         strncmp(points[i], "CACHE_", 6) == 0 || strncmp(points[i], "DISK_POOL_", 10) == 0 ||
-                        strncmp(points[i], "BCACHE_", 7) == 0)
+                        strncmp(points[i], "BCACHE_", 7) == 0 || strncmp(points[i], "NVME_", 5) == 0)
                         continue; /* those need a kernel with device-mapper or DRBD: tests/vm; or are in test_zfs_crash, test_disk_pool */
                 for (unsigned count = 1; count <= 2; count++) {
                         struct bed b;

@@ -79,7 +79,7 @@ static const struct sat_rsc *wanted(struct ops_world *w, struct arena *a, const 
         assert_ok(sat_wanted_full(tx, &args, a, x));
         kv_mem_end(tx);
         assert_int_equal(x->resources_n, 1);
-        assert_non_null(x->resources[0].drbd);
+        assert_true((x->resources[0].drbd != NULL) != (x->resources[0].nvme != NULL));
         return &x->resources[0];
 }
 
@@ -388,6 +388,43 @@ static void test_peers_are_told(void **state)
         arena_done(&a);
 }
 
+/* The initiator follows its target to another address. */
+static void test_nvme_initiators_are_told(void **state)
+{
+        (void)state;
+        static const struct {
+                const char *method, *path, *body, *address;
+        } rows[] = {
+                { "PUT", "/v1/nodes/n1/net-interfaces/default", "{\"address\":\"10.0.0.9\"}", "10.0.0.9" },
+                { "PUT", "/v1/nodes/n1/storage-pools/thick",
+                        "{\"override_props\":{\"NVMe/PrefNic\":\"fast\"}}", "fd00::1" },
+                { "PUT", "/v1/resource-definitions/rr/resources/n1",
+                        "{\"override_props\":{\"NVMe/PrefNic\":\"default\"}}", "10.0.0.9" },
+                { "DELETE", "/v1/nodes/n1/net-interfaces/default", "", "fd00::1" },
+        };
+        struct arena a = { 0 };
+        struct ops_world w;
+        build(&w);
+        call(&w, "NODE", "n1", "NVME,STORAGE");
+        call(&w, "NODE", "n2", "NVME,STORAGE");
+        call(&w, "POST", "/v1/resource-definitions/rr/resources/n1",
+                "{\"resource\":{\"props\":{\"StorPoolName\":\"thick\"}},\"layer_list\":[\"NVME\",\"STORAGE\"]"
+                "}");
+        call(&w, "POST", "/v1/resource-definitions/rr/resources/n2",
+                "{\"resource\":{\"flags\":[\"NVME_INITIATOR\"]}}");
+        assert_string_equal(wanted(&w, &a, "n2")->nvme->address, "10.0.0.1");
+        assert_string_equal(wanted(&w, &a, "n2")->nvme->target, "n1");
+        for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+                uint64_t before = wanted(&w, &a, "n2")->revision;
+                call(&w, rows[i].method, rows[i].path, rows[i].body);
+                assert_string_equal(wanted(&w, &a, "n2")->nvme->address, rows[i].address);
+                if (wanted(&w, &a, "n2")->revision <= before)
+                        fail_msg("not told of %s %s", rows[i].method, rows[i].path);
+        }
+        ops_world_close(&w);
+        arena_done(&a);
+}
+
 /* What events2 says comes out of the API. */
 static void report(struct ops_world *w, struct arena *a, const char *node, const char *lines)
 {
@@ -518,6 +555,7 @@ int main(void)
                 cmocka_unit_test(test_granularity_and_order),
                 cmocka_unit_test(test_hashes),
                 cmocka_unit_test(test_peers_are_told),
+                cmocka_unit_test(test_nvme_initiators_are_told),
                 cmocka_unit_test(test_states_are_shown),
                 cmocka_unit_test(test_resolve),
         };

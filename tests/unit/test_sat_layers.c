@@ -117,7 +117,7 @@ static const struct row rows[] = {
                 "erase detach remove", "" },
         { "two layers, upper one emptied", "LUKS,CACHE", 1024, 0, 17408, 17408, "BlemoLlm", false, "",
                 "990" },
-        { "a layer that nobody built", "NVME", 1024, 0, 0, 0, "", false, "", "988" },
+        { "a layer that nobody built", "MORE", 1024, 0, 0, 0, "", false, "", "988" },
 };
 
 static int no_probe(const struct layer_vol *v, struct arena *a, struct layer_dev *d, struct trouble *t)

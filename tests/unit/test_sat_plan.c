@@ -165,7 +165,7 @@ static const struct row rows[] = {
         { "pool not known", UUID_A, .want = { { 0, "elsewhere", 8 } }, .steps = "", .troubles = "990" },
         { "pool not usable", UUID_A, .want = { { 0, "broken", 8 } }, .steps = "", .troubles = "990" },
         { "kind not supported", UUID_A, .want = { { 0, "spdk", 8 } }, .steps = "", .troubles = "989" },
-        { "layer not supported", UUID_A, .layer = "NVME", .want = { { 0, "thick", 8 } },
+        { "layer not supported", UUID_A, .layer = "MORE", .want = { { 0, "thick", 8 } },
                 .have = { { "?", 0, "thick", "r_00000" } }, .steps = "", .troubles = "988" },
         { "size zero", UUID_A, .want = { { 0, "thick", 0 } }, .steps = "", .troubles = "206" },
         { "size beyond reason", UUID_A, .want = { { 0, "thick", UINT64_MAX } }, .steps = "",

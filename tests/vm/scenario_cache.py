@@ -1,6 +1,5 @@
 """WRITECACHE, CACHE and BCACHE on a real kernel: stacks are created, written, grown, deleted; caches are volumes of another pool, counted
 there, and gone with their volume; killed between any two steps; a node that lost power; a cache whose disk fails."""
-import concurrent.futures
 import re
 
 from lib_e2e import wait_for
@@ -21,7 +20,7 @@ def fast_pool(bed):
                   '/dev/disk/by-id/virtio-data1 2048" && vgcreate -q fast /dev/mapper/fastdisk')
     bed.rest.call('POST', '/v1/nodes/n1/storage-pools', {
         'storage_pool_name': 'fast', 'provider_kind': 'LVM', 'props': {'StorDriver/StorPoolName': 'fast'}}).ok()
-    wait_for('the pool', lambda: bed.pool('fast').get('free_capacity', 0) > 0, 60, 0.5)
+    wait_for('the pool', lambda: bed.pool('fast').get('free_capacity', 0) > 0, 600, 0.5)
     bed.rest.call('POST', '/v1/encryption/passphrase', {'new_passphrase': 'correct horse battery staple'}).ok()
 
 
@@ -46,7 +45,11 @@ def delete(bed, name):
     def free():
         r = bed.rest.get(f'/v1/view/resources?resources={name}').ok().json
         return not (r and r[0].get('state', {}).get('in_use'))
-    wait_for(f'{name} to be free', free, 90, 0.5)
+    try:
+        wait_for(f'{name} to be free', free, 90, 0.5)
+    except TimeoutError as e:
+        held = bed.guest.run('dmsetup info -c; ls -l /proc/[0-9]*/fd 2>/dev/null | grep -E "dm-|mapper|bcache"; dmsetup ls --tree')
+        raise AssertionError(f'{e}: {held}') from e
     bed.delete(name)
 
 
@@ -57,7 +60,7 @@ def life(bed, stack):
     place(bed, name, stack)
     path = bed.device(name, 60 * MIB)
     assert re.fullmatch('/dev/bcache[0-9]+' if stack[0] == 'BCACHE' else f'/dev/mapper/{PREFIX[stack[0]]}{name}_00000', path), path
-    bed.guest.run(f'head -c 40M /dev/urandom >/run/data; dd if=/run/data of={path} bs=1M oflag=direct 2>/dev/null')
+    bed.guest.run(f'head -c 24M /dev/urandom >/run/data; dd if=/run/data of={path} bs=1M oflag=direct 2>/dev/null')
     layer = bed.rest.get(f'/v1/view/resources?resources={name}').ok().json[0]['layer_object']
     own = layer[stack[0].lower()][f'{stack[0].lower()}_volumes'][0]
     suffixes = [c.get('resource_name_suffix', '') for c in layer['children']]
@@ -66,21 +69,21 @@ def life(bed, stack):
     for child, suffix in zip(layer['children'][1:], EXTRAS[stack[0]]):
         v = child['storage']['storage_volumes'][0]
         assert v['device_path'] == f'/dev/fast/{name}{suffix}_00000' and v['volume_number'] == 0, child
-    wait_for('less free space', lambda: bed.pool('fast')['free_capacity'] < free, 60, 0.5)
+    wait_for('less free space', lambda: bed.pool('fast')['free_capacity'] < free, 600, 0.5)
     refused = bed.rest.call('DELETE', '/v1/nodes/n1/storage-pools/fast')
     assert refused.status == 500 and 'is used by 1' in refused.text, refused.text
     bed.rest.call('PUT', f'/v1/resource-definitions/{name}/volume-definitions/0', {'size_kib': 100 * MIB}).ok()
     path = bed.device(name, 100 * MIB)
-    bed.guest.run(f'echo 3 >/proc/sys/vm/drop_caches; cmp -n $((40 << 20)) /run/data {path}')
+    bed.guest.run(f'echo 3 >/proc/sys/vm/drop_caches; cmp -n $((24 << 20)) /run/data {path}')
     bed.guest.run(f'dd if=/run/data of={path} bs=1M seek=60 oflag=direct 2>/dev/null; sync; echo 3 >/proc/sys/vm/drop_caches;'
-                  f'cmp -n $((40 << 20)) -i 0:$((60 << 20)) /run/data {path}')
+                  f'cmp -n $((24 << 20)) -i 0:$((60 << 20)) /run/data {path}')
     return name, path
 
 
 def whole_life(bed, stack):
     name, _ = life(bed, stack)
     delete(bed, name)
-    wait_for(f'{name} to be gone', lambda: not left_over(bed), 120, 0.5)
+    wait_for(f'{name} to be gone', lambda: not left_over(bed), 600, 0.5)
 
 
 def restarted(bed, stack):
@@ -93,11 +96,40 @@ def restarted(bed, stack):
         down = f'echo 1 >/sys/block/{mapped}/bcache/stop; for s in /sys/fs/bcache/*-*/stop; do echo 1 >$s; done; sleep 3'
     bed.guest.run(f'{down}; lvchange -an vg0/{name}_00000; vgchange -q -an fast')
     bed.satellite.start()
-    wait_for('the node', bed.online, 60, 0.3)
-    wait_for('the device', lambda: bed.guest.try_run(f'test -b {path}')[0] == 0, 120, 0.5)
-    bed.guest.run(f'cmp -n $((40 << 20)) -i 0:$((60 << 20)) /run/data {path}')
+    wait_for('the node', bed.online, 600, 0.3)
+    wait_for('the device', lambda: bed.guest.try_run(f'test -b {path}')[0] == 0, 600, 0.5)
+    bed.guest.run(f'cmp -n $((24 << 20)) -i 0:$((60 << 20)) /run/data {path}')
     delete(bed, name)
-    wait_for(f'{name} to be gone', lambda: not left_over(bed), 120, 0.5)
+    wait_for(f'{name} to be gone', lambda: not left_over(bed), 600, 0.5)
+
+
+def rebooted(bed, stacks):
+    """The node loses power and comes back: every volume is up again with its data, also what was only in a cache."""
+    sums, guest = {}, bed.guest
+    for stack in stacks:
+        name = 'b-' + stack[0].lower()
+        bed.define(name, 40 * MIB)
+        place(bed, name, stack)
+        path = bed.device(name, 40 * MIB)
+        guest.run(f'head -c 20M /dev/urandom | dd of={path} bs=1M iflag=fullblock oflag=direct 2>/dev/null')
+        sums[name] = guest.run(f'head -c 20M {path} | sha256sum').split()[0]
+    state = guest.run(f'tar -C {bed.satellite.DIR} -cz . | base64 -w0').strip()  # the root of a guest is in its memory
+    guest.kill()
+    guest.start()
+    guest.wait_ready()
+    guest.run(f'{MODULES}; dmsetup create fastdisk --table "0 $(($(blockdev --getsz /dev/disk/by-id/virtio-data1) - 2048)) linear '
+              f'/dev/disk/by-id/virtio-data1 2048"; mkdir -p {bed.satellite.DIR}; echo {state} | base64 -d | tar -C {bed.satellite.DIR} -xz')
+    bed.satellite.start()
+    wait_for('the node', bed.online, 600, 0.3)
+    for name, expected in sums.items():
+        def same():
+            path = bed.volume(name).get('device_path')
+            status, text = guest.try_run(f'test -b "{path}" && head -c 20M {path} | sha256sum') if path else (1, '')
+            return status == 0 and text.split()[0] == expected
+        wait_for(f'the data of {name}', same, 600, 1)
+    for name in sums:
+        delete(bed, name)
+    wait_for('all to be gone', lambda: not left_over(bed), 600, 1)
 
 
 def refusals(bed):
@@ -127,30 +159,48 @@ def foreign(bed):
     assert 'something else' in answer.text, answer.text
     assert bed.guest.run('head -c 4 /dev/fast/taken.cache_00000') == 'mine'
     delete(bed, 'taken')
-    wait_for('the rest to be gone', lambda: 'taken_00000' not in bed.guest.run('lvs --noheadings -o lv_name').split(), 120, 0.5)
+    wait_for('the rest to be gone', lambda: 'taken_00000' not in bed.guest.run('lvs --noheadings -o lv_name').split(), 600, 0.5)
     bed.guest.run('lvremove -qfy fast/taken.cache_00000')
 
 
 def killed_at(bed, point, stack):
-    """The satellite dies at one point of a cached volume's life and is started again: the life goes on, nothing is left over."""
+    """The satellite dies at one point of a cached volume's life (made, grown, down, up, deleted) and is started again: the life goes on, the data
+    is there, nothing is left over."""
+    name, died = 'k-' + point.lower().replace('_', '-'), False
     bed.satellite.stop('KILL')
     bed.satellite.start(inject=point.lower())
-    wait_for('the node', bed.online, 60, 0.3)
-    name = 'k-' + point.lower().replace('_', '-')
-    with concurrent.futures.ThreadPoolExecutor(1) as pool:
-        def history():
-            place(bed, name, stack, ok=False)
-            bed.rest.call('PUT', f'/v1/resource-definitions/{name}/volume-definitions/0', {'size_kib': 40 * MIB})
-            wait_for(f'{name} to have its size', lambda: bed.volume(name).get('device_path') and
-                     bed.volume(name).get('usable_size_kib', 0) >= 40 * MIB, 600, 1)
-            delete(bed, name)
-        bed.define(name, 20 * MIB)
-        done = pool.submit(history)
-        if point != 'CACHE_OPENED':  # that comes after a restart only
-            wait_for(f'death at {point}', lambda: not bed.satellite.running(), 600, 0.5)
-            bed.satellite.start()
-        done.result()
-    wait_for(f'{name} to be gone', lambda: not left_over(bed), 600, 1)
+    wait_for('the node', bed.online, 600, 0.3)
+
+    def until(what, fn):
+        def look():
+            nonlocal died
+            if not died and not bed.satellite.running():
+                died = True
+                bed.satellite.start()
+                wait_for('the node', bed.online, 600, 0.3)
+            return fn()
+        return wait_for(f'{point}: {what}', look, 600, 0.5)
+
+    def path(size_kib):
+        v = bed.volume(name)
+        return v.get('usable_size_kib', 0) >= size_kib and v.get('device_path')
+
+    resource = f'/v1/resource-definitions/{name}'
+    bed.define(name, 20 * MIB)
+    place(bed, name, stack, ok=False)
+    device = until('made', lambda: path(20 * MIB))
+    bed.guest.run(f'head -c 16M /dev/urandom >/run/data; dd if=/run/data of={device} bs=1M oflag=direct 2>/dev/null')
+    bed.rest.call('PUT', f'{resource}/volume-definitions/0', {'size_kib': 40 * MIB})
+    until('grown', lambda: path(40 * MIB))
+    bed.rest.call('POST', f'{resource}/resources/n1/deactivate', {})
+    until('down', lambda: not bed.volume(name).get('device_path') and 'k-' not in bed.guest.run('dmsetup ls'))
+    bed.rest.call('POST', f'{resource}/resources/n1/activate', {})
+    device = until('up', lambda: path(40 * MIB))
+    bed.guest.run(f'cmp -n $((16 << 20)) /run/data {device}')
+    until('free', lambda: not (bed.rest.get(f'/v1/view/resources?resources={name}').ok().json[0].get('state') or {}).get('in_use'))
+    until('deleted', lambda: bed.rest.call('DELETE', resource).status in (200, 404))
+    until('gone', lambda: not left_over(bed) and bed.rest.get(resource).status == 404)
+    assert died, f'it never came to {point}'
 
 
 def failed_cache(bed):
@@ -162,8 +212,8 @@ def failed_cache(bed):
                   f'dmsetup resume fastdisk; dd if=/dev/urandom of={path} bs=1M count=8 oflag=direct 2>/dev/null; sync {path}; true')
     bed.satellite.stop('TERM')
     bed.satellite.start()
-    wait_for('the node', bed.online, 60, 0.3)
-    reports = wait_for('the report', lambda: bed.volume('dead').get('reports'), 120, 0.5)
+    wait_for('the node', bed.online, 600, 0.3)
+    reports = wait_for('the report', lambda: bed.volume('dead').get('reports'), 600, 0.5)
     state = bed.volume('dead')['state']['disk_state']
     assert state == 'Failed', (state, reports)
     print(f'    reported: {reports[0]["message"]} {reports[0].get("cause")}')
@@ -171,7 +221,7 @@ def failed_cache(bed):
     bed.guest.run('s=$(blockdev --getsz /dev/mapper/fastdisk); echo 0 $s linear /dev/disk/by-id/virtio-data1 2048 | dmsetup load fastdisk;'
                   'dmsetup resume fastdisk')
     delete(bed, 'dead')
-    wait_for('dead to be gone', lambda: not left_over(bed), 240, 1)
+    wait_for('dead to be gone', lambda: not left_over(bed), 600, 1)
 
 
 def run(suite, work, image, everything):
@@ -180,15 +230,17 @@ def run(suite, work, image, everything):
         return
     try:
         suite.check('a pool for caches', fast_pool, bed)
-        suite.check('refused', refusals, bed)
-        stacks = [['WRITECACHE', 'STORAGE'], ['CACHE', 'STORAGE'], ['WRITECACHE', 'LUKS', 'STORAGE'], ['CACHE', 'WRITECACHE', 'STORAGE']]
+        single = [['WRITECACHE', 'STORAGE'], ['BCACHE', 'STORAGE'], ['CACHE', 'STORAGE']]
+        stacks = single + ([['WRITECACHE', 'LUKS', 'STORAGE'], ['CACHE', 'WRITECACHE', 'STORAGE']] if everything else [])
         for stack in stacks:
             suite.check(f'create, write, grow, read, delete {",".join(stack)}', whole_life, bed, stack)
-        for stack in stacks[:2]:
+        for stack in single if everything else []:
             suite.check(f'down and up again, {",".join(stack)}', restarted, bed, stack)
+        suite.check('the node loses power', rebooted, bed, single)
+        suite.check('refused', refusals, bed)
         suite.check('a volume of the same name', foreign, bed)
-        for point in POINTS if everything else POINTS[:1]:
-            suite.check(f'killed at {point}', killed_at, bed, point, ['CACHE', 'STORAGE'])
+        for point in POINTS if everything else [POINTS[0], 'BCACHE_BEGUN', 'BCACHE_STOPPED']:
+            suite.check(f'killed at {point}', killed_at, bed, point, [point.split('_')[0], 'STORAGE'])
         suite.check('the disk of a cache fails', failed_cache, bed)
         if suite.failed:
             print(bed.satellite.log()[-6000:])

@@ -90,6 +90,8 @@ def release(bed):
 
 
 class Bed:
+    DISKS = ('1G', '64M')  # the pool's, and what outlives a guest's root
+
     def __init__(self, work, image, everything):
         self.guests, self.cluster, self.everything = [], None, everything
         try:
@@ -99,7 +101,7 @@ class Bed:
             raise
 
     def set_up(self, work, image):
-        self.guests = [WatchedGuest(work, image, number, disks=('1G', '64M')) for number in (1, 2)]
+        self.guests = [WatchedGuest(work, image, number, disks=self.DISKS) for number in (1, 2)]
         for guest in self.guests:
             with open(guest.disks[0], 'r+b') as f:  # what is on a disk that was used before is anything
                 f.seek(MIB * 1024)
