@@ -2,9 +2,10 @@
 there, and gone with their volume; killed between any two steps; a node that lost power; a cache whose disk fails."""
 import re
 
+import scenario_lvm
 from lib_e2e import wait_for
 from rig import TOP
-from scenario_lvm import MIB, Bed
+from storage import MIB
 
 POINTS = re.findall(r'^INJECT\((B?CACHE_\w+),', (TOP / 'wire/def/inject.def').read_text(), re.M)
 PROPS = {'Writecache/PoolName': 'fast', 'Writecache/Size': '20%', 'Cache/CachePool': 'fast', 'Cache/Cachesize': '32768',
@@ -12,14 +13,24 @@ PROPS = {'Writecache/PoolName': 'fast', 'Writecache/Size': '20%', 'Cache/CachePo
 PREFIX = {'WRITECACHE': 'linstor_writecache_', 'CACHE': 'linstor_cache_', 'LUKS': 'Linstor-Crypt-'}
 EXTRAS = {'BCACHE': ['.bcache'], 'WRITECACHE': ['.cache'], 'CACHE': ['.dmcache_cache', '.dmcache_meta']}
 MODULES = 'for m in dm-writecache dm-cache dm-cache-smq dm-crypt bcache; do modprobe $m; done'
+FAST_DISK = ('dmsetup create fastdisk --table "0 $(($(blockdev --getsz /dev/disk/by-id/virtio-data1) - 2048)) linear '
+             '/dev/disk/by-id/virtio-data1 2048"')
+
+
+class Bed(scenario_lvm.Bed):
+    """A second group, on a disk that can be made to fail."""
+
+    def bring_up(self):
+        self.guest.run(f'{MODULES}; {FAST_DISK}')
+
+    def left(self):
+        return left_over(self)
 
 
 def fast_pool(bed):
-    """A second group, on a disk that can be made to fail."""
-    bed.guest.run(f'{MODULES}; dmsetup create fastdisk --table "0 $(($(blockdev --getsz /dev/disk/by-id/virtio-data1) - 2048)) linear '
-                  '/dev/disk/by-id/virtio-data1 2048" && vgcreate -q fast /dev/mapper/fastdisk')
-    bed.rest.call('POST', '/v1/nodes/n1/storage-pools', {
-        'storage_pool_name': 'fast', 'provider_kind': 'LVM', 'props': {'StorDriver/StorPoolName': 'fast'}}).ok()
+    bed.bring_up()
+    bed.guest.run('vgcreate -q fast /dev/mapper/fastdisk')
+    bed.add_pool('fast', 'LVM', 'fast')
     wait_for('the pool', lambda: bed.pool('fast').get('free_capacity', 0) > 0, 600, 0.5)
     bed.rest.call('POST', '/v1/encryption/passphrase', {'new_passphrase': 'correct horse battery staple'}).ok()
 
@@ -113,14 +124,7 @@ def rebooted(bed, stacks):
         path = bed.device(name, 40 * MIB)
         guest.run(f'head -c 20M /dev/urandom | dd of={path} bs=1M iflag=fullblock oflag=direct 2>/dev/null')
         sums[name] = guest.run(f'head -c 20M {path} | sha256sum').split()[0]
-    state = guest.run(f'tar -C {bed.satellite.DIR} -cz . | base64 -w0').strip()  # the root of a guest is in its memory
-    guest.kill()
-    guest.start()
-    guest.wait_ready()
-    guest.run(f'{MODULES}; dmsetup create fastdisk --table "0 $(($(blockdev --getsz /dev/disk/by-id/virtio-data1) - 2048)) linear '
-              f'/dev/disk/by-id/virtio-data1 2048"; mkdir -p {bed.satellite.DIR}; echo {state} | base64 -d | tar -C {bed.satellite.DIR} -xz')
-    bed.satellite.start()
-    wait_for('the node', bed.online, 600, 0.3)
+    bed.lose_power()
     for name, expected in sums.items():
         def same():
             path = bed.volume(name).get('device_path')
@@ -230,6 +234,7 @@ def run(suite, work, image, everything):
         return
     try:
         suite.check('a pool for caches', fast_pool, bed)
+        suite.clean = bed.clean
         single = [['WRITECACHE', 'STORAGE'], ['BCACHE', 'STORAGE'], ['CACHE', 'STORAGE']]
         stacks = single + ([['WRITECACHE', 'LUKS', 'STORAGE'], ['CACHE', 'WRITECACHE', 'STORAGE']] if everything else [])
         for stack in stacks:
@@ -243,6 +248,7 @@ def run(suite, work, image, everything):
             suite.check(f'killed at {point}', killed_at, bed, point, [point.split('_')[0], 'STORAGE'])
         suite.check('the disk of a cache fails', failed_cache, bed)
         if suite.failed:
-            print(bed.satellite.log()[-6000:])
+            print(bed.satellite.log()[-6000:], bed.guest.try_run('dmesg | tail -n 25')[1])
     finally:
+        suite.clean = None
         bed.close()
