@@ -390,13 +390,15 @@ static const struct obs_rsc *observe(struct view *v, const struct rsc *r, struct
 }
 
 /* What is wrong with the resource as a whole is told with its first volume, as LINSTOR has reports of volumes only. */
-static void put_reports(const struct view *v, const struct rsc *r, const struct obs_drbd *o, struct arena *a,
+static void put_reports(const struct view *v, const struct rsc *r, const struct obs_rsc *o, struct arena *a,
         struct vlm_view *vlm)
 {
-        struct api_rc *list = arena_alloc(a, (vlm->reports_n + VIEW_DRBD_REPORTS) * sizeof *list);
         uint32_t n = vlm->reports_n;
+        struct api_rc *list = arena_alloc(a, (n + o->reports_n + VIEW_DRBD_REPORTS) * sizeof *list);
         if (n > 0) memcpy(list, vlm->reports, n * sizeof *list);
-        n = view_drbd_reports(v, r, o, a, list, n);
+        if (o->reports_n > 0) memcpy(list + n, o->reports, o->reports_n * sizeof *list);
+        n += o->reports_n;
+        if (HAS(o, obs_rsc, drbd)) n = view_drbd_reports(v, r, o->drbd, a, list, n);
         if (n > vlm->reports_n) SET_N(vlm, vlm_view, reports, list, n);
 }
 
@@ -426,8 +428,7 @@ static void fill_rsc(
         if (!with_volumes) return;
         struct vlm_view *vlms = arena_alloc(a, (r->volumes_n + 1) * sizeof *vlms);
         for (uint32_t i = 0; i < r->volumes_n; i++) fill_vlm(c, &r->volumes[i], o, a, &vlms[i]);
-        if (o != NULL && HAS(o, obs_rsc, drbd) && r->volumes_n > 0)
-                put_reports(c->v, r, o->drbd, a, &vlms[0]);
+        if (o != NULL && r->volumes_n > 0) put_reports(c->v, r, o, a, &vlms[0]);
         SET_N(ret, rsc_view, volumes, vlms, r->volumes_n);
 }
 

@@ -449,6 +449,29 @@ static void report(struct ops_world *w, struct arena *a, const char *node, const
         assert_ok(kv_mem_commit(tx));
         drbd_events_done(&e);
 }
+/* What is wrong with no volume of its own shows at the first one. */
+static void test_reports_are_shown(void **state)
+{
+        (void)state;
+        struct arena a = { 0 };
+        struct ops_world w;
+        struct obs_rsc row = { 0 };
+        struct api_rc rc = { 0 };
+        build(&w);
+        place(&w, "n1", "thick");
+        SET(&rc, api_rc, ret_code, -1);
+        SET(&rc, api_rc, message, "it cannot listen");
+        SET(&row, obs_rsc, node_name, "n1");
+        SET(&row, obs_rsc, rsc_name, "rr");
+        SET_N(&row, obs_rsc, reports, &rc, 1);
+        struct tx *tx = kv_mem_write(w.observed);
+        (void)row_put(tx, &obs_rsc_type, &row);
+        assert_ok(kv_mem_commit(tx));
+        call(&w, "GET", "/v1/view/resources", "");
+        assert_contains(buf_cstr(&w.body), "\"message\":\"it cannot listen\"");
+        ops_world_close(&w);
+        arena_done(&a);
+}
 static void test_states_are_shown(void **state)
 {
         (void)state;
@@ -556,6 +579,7 @@ int main(void)
                 cmocka_unit_test(test_hashes),
                 cmocka_unit_test(test_peers_are_told),
                 cmocka_unit_test(test_nvme_initiators_are_told),
+                cmocka_unit_test(test_reports_are_shown),
                 cmocka_unit_test(test_states_are_shown),
                 cmocka_unit_test(test_resolve),
         };
