@@ -229,7 +229,7 @@ def killed_at(bed, point):
 
 
 def run(suite, work, image, everything):
-    bed = suite.check('a guest with storage and one without, satellites', Bed, work, image, everything)
+    bed = suite.check('a guest with storage and one without, satellites', Bed, work, image, False)
     if bed is None:
         return
     try:
