@@ -25,6 +25,8 @@ class Bed(scenario_replica.Bed):
                 'storage_pool_name': 'fast', 'provider_kind': 'LVM', 'props': {'StorDriver/StorPoolName': 'fast'}}).ok()
         for guest in self.guests:
             self.online(guest)
+            wait_for('space in the pools', lambda name=guest.name: all(
+                p.get('free_capacity', 0) > 0 for p in self.rest.get(f'/v1/nodes/{name}/storage-pools').ok().json), LONG_S, 0.5)
         self.rest.call('POST', '/v1/encryption/passphrase', {'new_passphrase': 'correct horse battery staple'}).ok()
 
     def resource(self, name, node):
