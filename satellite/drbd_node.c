@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "satellite/provider.h"
+#include "satellite/put_file.h"
 #include "wire/base/log.h"
 
 #define INCLUDE_DIR "/etc/drbd.d"
@@ -207,29 +208,6 @@ void drbd_node_include(const char *rsc_name, size_t n, struct buf *conf)
         if (conf->n == 0 || memmem(conf->p, conf->n, line, strlen(line)) == NULL) buf_put_str(conf, line);
 }
 
-static int write_all(int fd, const struct buf *text)
-{
-        size_t at = 0;
-        while (at < text->n) {
-                ssize_t n = write(fd, text->p + at, text->n - at);
-                if (n < 0 && errno != EINTR) return errno;
-                if (n > 0) at += (size_t)n;
-        }
-        return fsync(fd) == 0 ? 0 : errno;
-}
-
-int drbd_node_write(const char *path, const struct buf *text, struct trouble *t)
-{
-        char tmp[DRBD_PATH_SIZE + 8];
-        snprintf(tmp, sizeof tmp, "%s.tmp", path);
-        int fd = open(tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-        if (fd < 0) return trouble_errno(t, errno, "%s cannot be written", tmp);
-        int err = write_all(fd, text);
-        close(fd);
-        if (err == 0 && rename(tmp, path) != 0) err = errno;
-        return err != 0 ? trouble_errno(t, err, "%s cannot be written", path) : 0;
-}
-
 static int make_dir(const char *path, struct trouble *t)
 {
         if (mkdir(path, 0700) == 0 || errno == EEXIST) return 0;
@@ -250,7 +228,7 @@ int drbd_node_prepare(struct trouble *t)
         struct stat st;
         bool same = stat(include, &st) == 0 && st.st_size == (off_t)text.n;
         /* Not needed by us: people type drbdadm. */
-        if (!same && drbd_node_write(include, &text, &ignored) != 0)
+        if (!same && put_file(include, &text, &ignored) != 0)
                 log_info("drbd", "%s %s", ignored.message, ignored.cause);
         buf_done(&text);
         return 0;

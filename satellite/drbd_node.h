@@ -37,8 +37,6 @@ const char *drbd_node_text(void);
 int drbd_node_paths(const char *rsc_name, char conf[DRBD_PATH_SIZE], char res[DRBD_PATH_SIZE]) MUST_USE;
 /* Adds a line that includes the file of another resource to what drbdadm is given, when that file is there. Once for each. */
 void drbd_node_include(const char *rsc_name, size_t n, struct buf *conf);
-/* Writes text to path: a temporary file, synced, renamed. */
-int drbd_node_write(const char *path, const struct buf *text, struct trouble *t) MUST_USE;
 /* The directories, and the include below /etc/drbd.d. */
 int drbd_node_prepare(struct trouble *t) MUST_USE;
 

@@ -8,6 +8,7 @@
 
 #include "satellite/drbd_node.h"
 #include "satellite/inject.h"
+#include "satellite/put_file.h"
 #include "wire/base/log.h"
 
 #define GIVE_TRIES 10 /* udev may have the device open for a moment */
@@ -50,7 +51,7 @@ int drbd_take(const char *rsc_name, struct trouble *t)
         if (err == 0) err = look(rsc_name, &here, &any, t);
         if (err != 0) return err;
         if (any) return 1;
-        err = drbd_node_write(p.mark, &text, t);
+        err = put_file(p.mark, &text, t);
         atomic_fetch_add(&taken, 1);
         if (err == 0) err = drbd_node_run(t, "drbdadm", "-c", p.conf, "primary", rsc_name, NULL);
         if (err == 0) {

@@ -32,6 +32,7 @@
 #include "satellite/hold.h"
 #include "satellite/inject.h"
 #include "satellite/plan.h"
+#include "satellite/put_file.h"
 #include "satellite/queue.h"
 #include "satellite/signature.h"
 #include "wire/base/list.h"
@@ -254,7 +255,7 @@ static int restore_md(const struct layer_vol *v, const char *minor, const struct
         if (drbd_node_paths(v->dev->rsc_name, conf, res) != 0) return E_INVALID;
         snprintf(path, sizeof path, "%s.%s.md", conf, minor);
         int err = drbd_node_prepare(t);
-        if (err == 0) err = drbd_node_write(path, dump, t);
+        if (err == 0) err = put_file(path, dump, t);
         if (err == 0)
                 err = drbd_node_run(t, "drbdmeta", "--force", minor, "v09", v->below_path, "internal",
                         "restore-md", path, NULL);
@@ -587,8 +588,8 @@ static int drbd_settle(const struct layer_rsc *r, struct trouble *t)
         int err = drbd_node_prepare(t);
         if (err == 0) err = write_texts(r, res_path, &res, &conf, t);
         /* The file that says whose it is comes first, and goes last. */
-        if (err == 0) err = drbd_node_write(conf_path, &conf, t);
-        if (err == 0) err = drbd_node_write(res_path, &res, t);
+        if (err == 0) err = put_file(conf_path, &conf, t);
+        if (err == 0) err = put_file(res_path, &res, t);
         inject_point(INJECT_DRBD_WRITTEN);
         if (err == 0) err = detach_disks(r, t);
         if (err == 0 && skips_disk(r) && drbd_node_version()->gen == DRBD_GEN_84)

@@ -17,11 +17,11 @@
 #include <unistd.h>
 
 #include "satellite/dm.h"
-#include "satellite/drbd_node.h"
 #include "satellite/inject.h"
 #include "satellite/layer.h"
 #include "satellite/nvme_host.h"
 #include "satellite/nvme_target.h"
+#include "satellite/put_file.h"
 #include "wire/base/list.h"
 #include "wire/codec/codec.h"
 
@@ -130,7 +130,7 @@ static int owner_write(const struct layer_rsc *r, const char *path, struct troub
         if (mkdir(own_dir, 0700) != 0 && errno != EEXIST)
                 return trouble_errno(t, errno, "The directory %s cannot be made", own_dir);
         buf_printf(&text, "uuid %s\nhost %s\n", r->want->uuid, r->want->nvme->host_nqn);
-        err = text.err != 0 ? text.err : drbd_node_write(path, &text, t);
+        err = text.err != 0 ? text.err : put_file(path, &text, t);
         buf_done(&text);
         inject_point(INJECT_NVME_NOTED);
         return err;
