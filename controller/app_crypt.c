@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "controller/app_internal.h"
-#include "controller/vault.h"
+#include "controller/base/vault.h"
 #include "wire/base/log.h"
 
 static bool cluster_row(struct app *a, struct arena *arena, struct cluster *ret)

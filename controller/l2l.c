@@ -5,7 +5,7 @@
 #include <string.h>
 #include <strings.h>
 
-#include "controller/ship.h"
+#include "controller/op/ship.h"
 #include "wire/base/list.h"
 #include "wire/base/log.h"
 #include "wire/codec/codec.h"

@@ -1,5 +1,5 @@
 /* Asking other clusters (LINSTOR to LINSTOR) what shipments need of them: to receive one, where it is to be sent; or that it was given up.
- * The leader does so for each row that waits for it (controller/ship.h, ASK and FAILED), in a thread of its own for each; what came of it
+ * The leader does so for each row that waits for it (controller/op/ship.h, ASK and FAILED), in a thread of its own for each; what came of it
  * is proposed as /internal/ship-answer. Nothing is kept: a new leader asks again, and a request that was made twice has its effect once.
  *
  * A cluster that cannot be reached is asked again, for L2L_GIVE_UP_MS; what it refuses is final.

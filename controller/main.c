@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #include "controller/app.h"
-#include "controller/notify.h"
+#include "controller/base/notify.h"
 #include "wire/base/log.h"
 #include "wire/base/mem.h"
 #include "wire/base/sabotage.h"

@@ -4,8 +4,8 @@
 #include <string.h>
 #include <strings.h>
 
-#include "controller/apirc.h"
-#include "controller/observed_rows.h"
+#include "controller/base/apirc.h"
+#include "controller/base/observed_rows.h"
 #include "state/index.h"
 #include "wire/base/list.h"
 #include "wire/base/sabotage.h"

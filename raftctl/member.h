@@ -5,7 +5,7 @@
  * identity that has taken part before but whose store is gone is refused, because a voter that forgot its
  * votes can break the cluster. Ownership: one object; member_close() once, also after a member_open() that
  * failed with *ret set. Threads: loop thread only; the controller queues from its HTTP threads itself
- * (controller/loopq.h). */
+ * (controller/base/loopq.h). */
 #ifndef RAFTCTL_MEMBER_H
 #define RAFTCTL_MEMBER_H
 

@@ -8,9 +8,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "satellite/drbd_node.h"
-#include "satellite/layer_drbd.h"
-#include "satellite/layer_nvme.h"
+#include "satellite/drbd/drbd_node.h"
+#include "satellite/drbd/layer_drbd.h"
+#include "satellite/layer/layer_nvme.h"
 #include "satellite/state.h"
 #include "wire/base/log.h"
 #include "wire/base/mem.h"

@@ -7,8 +7,8 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
-#include "satellite/drbd_node.h"
-#include "satellite/layer.h"
+#include "satellite/drbd/drbd_node.h"
+#include "satellite/layer/layer.h"
 #include "wire/codec/codec.h"
 
 /* Programs and kernel parts that a kind or layer needs once it is supported are for its provider to say; what

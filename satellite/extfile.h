@@ -10,7 +10,7 @@
 #ifndef SATELLITE_EXTFILE_H
 #define SATELLITE_EXTFILE_H
 
-#include "satellite/trouble.h"
+#include "satellite/base/trouble.h"
 #include "wire/base/mem.h"
 
 struct extfile_want {

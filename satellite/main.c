@@ -12,9 +12,9 @@
 #include <unistd.h>
 
 #include "satellite/app.h"
+#include "satellite/base/inject.h"
 #include "satellite/config.h"
-#include "satellite/hold.h"
-#include "satellite/inject.h"
+#include "satellite/layer/hold.h"
 #include "wire/base/log.h"
 #include "wire/base/mem.h"
 #include "wire/base/sabotage.h"

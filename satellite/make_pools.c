@@ -3,8 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "satellite/disk_pool.h"
 #include "satellite/manager_internal.h"
+#include "satellite/provider/disk_pool.h"
 #include "wire/base/log.h"
 #include "wire/codec/codec.h"
 

@@ -6,7 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "satellite/drbd_node.h"
+#include "satellite/drbd/drbd_node.h"
 #include "satellite/manager_internal.h"
 #include "satellite/throttle.h"
 #include "wire/codec/codec.h"

@@ -57,7 +57,7 @@ void manager_close(struct manager *m, manager_closed_fn *closed);
 /* E_FENCED (older term), E_STALE (does not continue what is there: send everything), E_AUTH (another
  * cluster), E_INVALID, E_TOO_LARGE. 0: taken in memory; durable when manager_durable(*ret_seq) says so. */
 int manager_take(struct manager *m, const struct sat_wanted *w, uint64_t *ret_seq, struct fail *f) MUST_USE;
-/* Keys of volumes, from the leader of that term; kept in memory only (satellite/keyring.h). Resources that may have waited for one
+/* Keys of volumes, from the leader of that term; kept in memory only (satellite/layer/keyring.h). Resources that may have waited for one
  * are worked on at once. Those of an older term are not taken. */
 void manager_take_keys(struct manager *m, const struct sat_keys *k);
 /* Backups that are on their way, from the leader of that term. Those of an older term are not taken. */

@@ -3,12 +3,12 @@
 #ifndef SATELLITE_MANAGER_INTERNAL_H
 #define SATELLITE_MANAGER_INTERNAL_H
 
-#include "satellite/drbd_watch.h"
+#include "satellite/base/reports.h"
+#include "satellite/drbd/drbd_watch.h"
 #include "satellite/manager.h"
 #include "satellite/pool.h"
-#include "satellite/reports.h"
 #include "satellite/rows.h"
-#include "satellite/ships.h"
+#include "satellite/ship/ships.h"
 #include "satellite/unit.h"
 #include "wire/base/buf.h"
 #include "wire/base/list.h"

@@ -3,7 +3,7 @@
 #include <string.h>
 #include <strings.h>
 
-#include "satellite/keyring.h"
+#include "satellite/layer/keyring.h"
 #include "satellite/manager_internal.h"
 #include "wire/base/log.h"
 #include "wire/base/sabotage.h"

@@ -3,6 +3,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "satellite/base/wanted.h"
 #include "satellite/plan_internal.h"
 #include "wire/codec/codec.h"
 #include "wire/def/layer_size.h"
@@ -63,15 +64,6 @@ const struct plan_pool *plan_pool_find(const struct plan_pool *pools, uint32_t n
                 if (strcasecmp(pools[i].name, name) == 0) return &pools[i];
         return NULL;
 }
-
-bool plan_is_backed(const struct sat_rsc *r, const struct sat_vlm *v)
-{
-        if (HAS(r, sat_rsc, flags) && (r->flags & rsc_flag_DISKLESS) != 0) return false;
-        if (!HAS(v, sat_vlm, storage_pool_name)) return false;
-        return !HAS(v, sat_vlm, provider_kind) || v->provider_kind != provider_kind_DISKLESS;
-}
-
-bool plan_skips_disk(const struct sat_rsc *r) { return HAS(r, sat_rsc, drbd) && r->drbd->skip_disk; }
 
 static bool is_gone_uuid(const struct plan_input *in, const char *uuid)
 {
@@ -360,7 +352,7 @@ static bool is_dropped(const struct plan_input *in, const struct dev *d)
 {
         if (!uuid_same(d->uuid, in->want->uuid)) return false;
         const struct sat_vlm *v = wanted_volume(in->want, d->volume_number);
-        return v == NULL || !plan_is_backed(in->want, v) || !dev_is_volume(d, v->uuid);
+        return v == NULL || !wanted_is_backed(in->want, v) || !dev_is_volume(d, v->uuid);
 }
 
 /* Have other parts of the plan taken the device away, or said why they cannot? */
@@ -452,7 +444,7 @@ static void plan_volumes(
                 struct target g;
                 if (wanted_volume(p->in->want, v->volume_number) != v)
                         continue; /* named twice: the first counts */
-                if (plan_is_backed(p->in->want, v) && resolve(p, v, extras, &g) == 0)
+                if (wanted_is_backed(p->in->want, v) && resolve(p, v, extras, &g) == 0)
                         plan_volume(p, &g, active);
         }
 }
@@ -486,7 +478,7 @@ int plan_resource(const struct plan_input *in, struct arena *a, struct plan *ret
         bool active = plan_is_active(in), down_first = plan_down_first(&p);
         plan_fall(&p);
         if (down_first) return 0;
-        if (active && plan_skips_disk(in->want)) {
+        if (active && wanted_skips_disk(in->want)) {
                 plan_settle_skipping(&p);
                 return 0;
         }

@@ -25,7 +25,7 @@
 #ifndef SATELLITE_PLAN_H
 #define SATELLITE_PLAN_H
 
-#include "satellite/layer.h"
+#include "satellite/layer/layer.h"
 
 enum step_kind {
         STEP_ADOPT,   /* note the volume's uuid at a backing that was made when volumes had none */
@@ -36,13 +36,13 @@ enum step_kind {
         STEP_REFRESH, /* the block device takes over the size of the backing */
         STEP_DETACH,  /* take its block device down */
         STEP_REMOVE,  /* wipe and remove the backing */
-        /* Of one layer above it (satellite/layer.h). */
+        /* Of one layer above it (satellite/layer/layer.h). */
         STEP_MAKE,    /* its metadata, once */
         STEP_OPEN,    /* bring its device up */
         STEP_STRETCH, /* its device takes over the size of the one below */
         STEP_CLOSE,   /* take its device down */
         STEP_ERASE,   /* its metadata */
-        STEP_FORMAT,  /* the file system on top of all, once (satellite/format.h) */
+        STEP_FORMAT,  /* the file system on top of all, once (satellite/layer/format.h) */
         /* Of one layer of a whole resource. They wait for all steps of volumes before them, and those after for them. */
         STEP_SETTLE,   /* bring it in line */
         STEP_DISSOLVE, /* take it down */
@@ -113,10 +113,6 @@ int plan_resource(const struct plan_input *in, struct arena *a, struct plan *ret
 
 /* Is held I/O to go on? That needs no look at devices, which may take long. */
 bool plan_lets_go(const struct plan_input *in);
-/* Are its disks to be left alone? */
-bool plan_skips_disk(const struct sat_rsc *r);
-/* Has the wanted volume a backing device on this node? */
-bool plan_is_backed(const struct sat_rsc *r, const struct sat_vlm *v);
 /* Is the tombstone done: does nothing of its uuid remain, and has everything been looked at? */
 bool plan_is_gone(const struct sat_gone *g, const struct dev *devs, uint32_t devs_n,
         const struct layer_whole *wholes, uint32_t wholes_n);

@@ -1,7 +1,8 @@
-/* Steps for what is stacked on a backing device; the rules are in satellite/layer.h. */
+/* Steps for what is stacked on a backing device; the rules are in satellite/layer/layer.h. */
 #include <string.h>
 
-#include "satellite/format.h"
+#include "satellite/base/wanted.h"
+#include "satellite/layer/format.h"
 #include "satellite/plan_internal.h"
 #include "wire/codec/codec.h"
 
@@ -103,7 +104,7 @@ static bool all_rise(const struct planner *p)
 {
         const struct sat_rsc *r = p->in->want;
         for (uint32_t i = 0; i < r->volumes_n; i++) {
-                bool rises = !plan_is_backed(r, &r->volumes[i]);
+                bool rises = !wanted_is_backed(r, &r->volumes[i]);
                 for (uint32_t k = 0; !rises && k < p->rises_n; k++)
                         rises = p->rises[k].v->volume_number == r->volumes[i].volume_number;
                 if (!rises) return false;

@@ -2,7 +2,8 @@
 #include <string.h>
 #include <strings.h>
 
-#include "satellite/hold.h"
+#include "satellite/base/wanted.h"
+#include "satellite/layer/hold.h"
 #include "satellite/plan_internal.h"
 #include "wire/codec/codec.h"
 
@@ -203,7 +204,7 @@ bool plan_is_replaced(const struct plan_input *in, const struct dev *d)
         for (uint32_t i = 0; i < in->want->volumes_n; i++) {
                 const struct sat_vlm *v = &in->want->volumes[i];
                 if (v->volume_number != d->volume_number) continue;
-                return HAS(v, sat_vlm, in_place) && v->in_place && plan_is_backed(in->want, v) &&
+                return HAS(v, sat_vlm, in_place) && v->in_place && wanted_is_backed(in->want, v) &&
                        !dev_is_volume(d, v->uuid);
         }
         return false;

@@ -1,6 +1,7 @@
-/* Steps for layers of whole resources; the rules are in satellite/layer.h. */
+/* Steps for layers of whole resources; the rules are in satellite/layer/layer.h. */
 #include <string.h>
 
+#include "satellite/base/wanted.h"
 #include "satellite/plan_internal.h"
 #include "wire/codec/codec.h"
 
@@ -80,12 +81,12 @@ static void put_seats(struct planner *p, struct step *s, bool only_open)
 {
         const struct sat_rsc *r = p->in->want;
         struct layer_seat *seats = arena_alloc(p->arena, (r->volumes_n + 1) * sizeof *seats);
-        bool skips = plan_skips_disk(r);
+        bool skips = wanted_skips_disk(r);
         for (uint32_t i = 0; i < r->volumes_n; i++) {
                 const struct sat_vlm *v = &r->volumes[i];
                 const struct dev *d = NULL;
                 if (is_again(r, i)) continue;
-                if (plan_is_backed(r, v)) {
+                if (wanted_is_backed(r, v)) {
                         d = skips       ? known_dev(p->in, v)
                             : only_open ? open_dev(p->in, v, s->whole)
                                         : rising_dev(p, v);

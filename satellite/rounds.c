@@ -5,7 +5,7 @@
 #include <string.h>
 #include <strings.h>
 
-#include "satellite/hold.h"
+#include "satellite/layer/hold.h"
 #include "satellite/run.h"
 #include "satellite/run_layers.h"
 #include "wire/base/log.h"

@@ -3,7 +3,8 @@
 #include <string.h>
 #include <strings.h>
 
-#include "satellite/drbd_rows.h"
+#include "satellite/base/wanted.h"
+#include "satellite/drbd/drbd_rows.h"
 #include "wire/codec/codec.h"
 
 #define ROW_ARENA_BYTES ((size_t)16 << 20)
@@ -136,7 +137,7 @@ static int put_volumes(const struct unit *u, struct arena *a, struct obs_rsc *r)
                         continue;
                 }
                 const struct sat_vlm *w = &u->want->volumes[i];
-                bool backed = plan_is_backed(u->want, w);
+                bool backed = wanted_is_backed(u->want, w);
                 err = put_volume(u, w->volume_number, backed ? dev_of(u, w) : NULL, backed, a, &v[m++]);
         }
         if (m > 0) SET_N(r, obs_rsc, volumes, v, m);
@@ -152,7 +153,7 @@ static int put_extras(const struct unit *u, struct arena *a, struct obs_rsc *r)
         int err = v == NULL ? E_TOO_LARGE : 0;
         for (uint32_t i = 0; err == 0 && i < n; i++) {
                 const struct sat_vlm *w = &u->want->extras[i];
-                bool backed = plan_is_backed(u->want, w);
+                bool backed = wanted_is_backed(u->want, w);
                 err = put_volume(u, w->volume_number, backed ? dev_of(u, w) : NULL, backed, a, &v[i]);
         }
         if (err == 0) SET_N(r, obs_rsc, extras, v, n);

@@ -5,7 +5,7 @@
 #ifndef SATELLITE_ROWS_H
 #define SATELLITE_ROWS_H
 
-#include "satellite/drbd_events.h"
+#include "satellite/drbd/drbd_events.h"
 #include "satellite/pool.h"
 #include "satellite/unit.h"
 

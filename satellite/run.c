@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-#include "satellite/hold.h"
+#include "satellite/layer/hold.h"
 #include "satellite/run_layers.h"
 #include "wire/codec/codec.h"
 

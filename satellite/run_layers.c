@@ -2,7 +2,8 @@
 
 #include <string.h>
 
-#include "satellite/format.h"
+#include "satellite/base/wanted.h"
+#include "satellite/layer/format.h"
 #include "wire/codec/codec.h"
 
 static const char *copy_str(struct arena *a, const char *s) { return s == NULL ? NULL : arena_strdup(a, s); }
@@ -187,7 +188,7 @@ static int seats_seen(
         if (seats == NULL) return E_TOO_LARGE;
         for (uint32_t i = 0; r != NULL && i < r->volumes_n; i++) {
                 struct layer_seat seat = { .vlm = &r->volumes[i] };
-                for (uint32_t k = 0; k < in->devs_n && plan_is_backed(r, seat.vlm); k++) {
+                for (uint32_t k = 0; k < in->devs_n && wanted_is_backed(r, seat.vlm); k++) {
                         const struct dev *d = &in->devs[k];
                         uint32_t at = index_of(d, type);
                         if (at == d->layers_n || !uuid_same(d->uuid, r->uuid) ||
@@ -199,7 +200,7 @@ static int seats_seen(
                         seat.made = d->layers[at].made;
                         break;
                 }
-                if (seat.dev != NULL || !plan_is_backed(r, seat.vlm) || plan_skips_disk(r))
+                if (seat.dev != NULL || !wanted_is_backed(r, seat.vlm) || wanted_skips_disk(r))
                         seats[ret->seats_n++] = seat;
         }
         ret->seats = seats;
@@ -259,7 +260,7 @@ static int seats_now(const struct step *s, struct arena *a, struct layer_rsc *re
                 seats[i] = s->seats[i];
                 if (seats[i].dev == NULL) continue;
                 err = look_below(seats[i].dev, index_of(seats[i].dev, s->whole), &devs[i], a, &v, t);
-                if (plan_skips_disk(s->want)) {
+                if (wanted_skips_disk(s->want)) {
                         if (err != 0) v = (struct layer_vol){ 0 };
                         err = 0;
                 } else if (err == 0 && v.below_path == NULL) err = is_down(seats[i].dev, s->whole, t);

@@ -5,8 +5,8 @@
 #include <string.h>
 #include <strings.h>
 
-#include "satellite/hold.h"
-#include "satellite/inject.h"
+#include "satellite/base/inject.h"
+#include "satellite/layer/hold.h"
 #include "satellite/state.h"
 #include "wire/base/log.h"
 #include "wire/codec/codec.h"

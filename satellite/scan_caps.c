@@ -3,7 +3,7 @@
 #include <stdlib.h>
 
 #include "satellite/caps.h"
-#include "satellite/drbd_node.h"
+#include "satellite/drbd/drbd_node.h"
 #include "satellite/manager_internal.h"
 #include "wire/base/log.h"
 

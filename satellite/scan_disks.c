@@ -2,8 +2,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "satellite/disks.h"
 #include "satellite/manager_internal.h"
+#include "satellite/provider/disks.h"
 #include "wire/base/log.h"
 #include "wire/codec/codec.h"
 

@@ -6,7 +6,7 @@
 #include <strings.h>
 
 #include "satellite/caps.h"
-#include "satellite/ships.h"
+#include "satellite/ship/ships.h"
 #include "wire/base/log.h"
 #include "wire/codec/codec.h"
 #include "wire/def/versions.h"

@@ -9,7 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "satellite/inject.h"
+#include "satellite/base/inject.h"
 #include "wire/base/sodium_once.h"
 #include "wire/codec/codec.h"
 #include "wire/def/versions.h"

@@ -12,7 +12,7 @@
 #ifndef SATELLITE_THROTTLE_H
 #define SATELLITE_THROTTLE_H
 
-#include "satellite/trouble.h"
+#include "satellite/base/trouble.h"
 #include "wire/base/mem.h"
 
 enum throttle_which { THROTTLE_READ, THROTTLE_WRITE, THROTTLE_READ_IOPS, THROTTLE_WRITE_IOPS, THROTTLE_N };

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "satellite/base/wanted.h"
 #include "satellite/run.h"
 #include "satellite/run_layers.h"
 #include "wire/codec/codec.h"
@@ -182,11 +183,11 @@ bool unit_wants_dev(const struct unit *u, const struct dev *d)
         if (u->want == NULL || d->uuid == NULL || strcasecmp(u->want->uuid, d->uuid) != 0) return false;
         for (uint32_t i = 0; i < u->want->volumes_n; i++)
                 if (u->want->volumes[i].volume_number == d->volume_number)
-                        return plan_is_backed(u->want, &u->want->volumes[i]) &&
+                        return wanted_is_backed(u->want, &u->want->volumes[i]) &&
                                dev_is_volume(d, u->want->volumes[i].uuid);
         for (uint32_t i = 0; i < u->want->extras_n; i++)
                 if (u->want->extras[i].volume_number == d->volume_number)
-                        return plan_is_backed(u->want, &u->want->extras[i]) &&
+                        return wanted_is_backed(u->want, &u->want->extras[i]) &&
                                dev_is_volume(d, u->want->extras[i].uuid);
         return false;
 }

@@ -1,7 +1,7 @@
 /* What drbdsetup events2 prints: whatever comes, the state stays sound, and a line that is refused changes nothing. */
 #include <string.h>
 
-#include "satellite/drbd_events.h"
+#include "satellite/drbd/drbd_events.h"
 #include "tests/fuzz/fuzz.h"
 
 static void check_word(const char *s, size_t size) { FUZZ_CHECK(memchr(s, '\0', size) != NULL); }

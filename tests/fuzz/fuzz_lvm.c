@@ -1,7 +1,7 @@
 /* The output of lvs and vgs, and tags: whatever comes, rows are within bounds, and a mark that is read can be written again. */
 #include <string.h>
 
-#include "satellite/lvm_report.h"
+#include "satellite/provider/lvm_report.h"
 #include "tests/fuzz/fuzz.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

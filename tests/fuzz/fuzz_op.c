@@ -5,7 +5,7 @@
 #include <jansson.h>
 #include <string.h>
 
-#include "controller/op.h"
+#include "controller/op/op.h"
 #include "tests/fuzz/fuzz.h"
 #include "tests/lib/ops_world.h"
 

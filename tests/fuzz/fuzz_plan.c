@@ -3,6 +3,7 @@
  * left alone. */
 #include <string.h>
 
+#include "satellite/base/wanted.h"
 #include "satellite/plan.h"
 #include "tests/fuzz/input.h"
 
@@ -63,7 +64,7 @@ static bool gone_names(const struct plan_input *in, const char *uuid)
 static bool keeps_volume(const struct sat_rsc *w, uint64_t number)
 {
         for (uint32_t i = 0; i < w->volumes_n; i++)
-                if (w->volumes[i].volume_number == number && plan_is_backed(w, &w->volumes[i])) return true;
+                if (w->volumes[i].volume_number == number && wanted_is_backed(w, &w->volumes[i])) return true;
         return false;
 }
 

@@ -3,7 +3,7 @@
 #include <string.h>
 #include <strings.h>
 
-#include "controller/route.h"
+#include "controller/base/route.h"
 #include "tests/fuzz/fuzz.h"
 #include "wire/base/mem.h"
 

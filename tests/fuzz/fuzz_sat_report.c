@@ -4,7 +4,7 @@
 #include <string.h>
 #include <strings.h>
 
-#include "controller/observed_rows.h"
+#include "controller/base/observed_rows.h"
 #include "state/kv_mem.h"
 #include "tests/fuzz/input.h"
 

@@ -2,8 +2,8 @@
  * options yield words that set a property or the block size, and nothing else. */
 #include <string.h>
 
-#include "satellite/zfs_options.h"
-#include "satellite/zfs_report.h"
+#include "satellite/provider/zfs_options.h"
+#include "satellite/provider/zfs_report.h"
 #include "tests/fuzz/fuzz.h"
 
 static void check_mark(const char *mark, struct arena *a)

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "controller/op.h"
+#include "controller/op/op.h"
 #include "state/check.h"
 #include "state/table.h"
 #include "wire/def/types.h"

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "controller/reconcile.h"
+#include "controller/op/reconcile.h"
 #include "tests/lib/ops_world.h"
 #include "wire/def/drbd_rules.h"
 

@@ -5,7 +5,7 @@
 #ifndef TESTS_LIB_OPS_WORLD_H
 #define TESTS_LIB_OPS_WORLD_H
 
-#include "controller/reconcile.h"
+#include "controller/op/reconcile.h"
 #include "state/kv_mem.h"
 #include "wire/base/buf.h"
 #include "wire/def/types.h"

@@ -3,8 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "controller/apirc.h"
-#include "controller/route.h"
+#include "controller/base/apirc.h"
+#include "controller/base/route.h"
 #include "wire/codec/codec.h"
 
 struct pending {

@@ -11,7 +11,7 @@
 #ifndef TESTS_LIB_REST_FAKE_H
 #define TESTS_LIB_REST_FAKE_H
 
-#include "controller/rest.h"
+#include "controller/rest/rest.h"
 #include "state/kv_mem.h"
 #include "wire/base/list.h"
 

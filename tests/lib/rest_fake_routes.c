@@ -1,5 +1,5 @@
 /* Echoes in place of every operation and view of the route table. */
-#include "controller/view.h"
+#include "controller/view/view.h"
 #include "wire/codec/codec.h"
 
 #define READ(id, ...) \

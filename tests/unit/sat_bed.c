@@ -13,7 +13,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "satellite/loopdev.h"
+#include "satellite/provider/loopdev.h"
 #include "tests/lib/test.h"
 #include "wire/codec/codec.h"
 

@@ -9,10 +9,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "satellite/disk_pool.h"
-#include "satellite/exec.h"
-#include "satellite/inject.h"
-#include "satellite/signature.h"
+#include "satellite/base/exec.h"
+#include "satellite/base/inject.h"
+#include "satellite/base/signature.h"
+#include "satellite/provider/disk_pool.h"
 #include "wire/codec/codec.h"
 
 #define UUID "00000000-0000-4000-8000-000000000001"

@@ -8,8 +8,8 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
-#include "satellite/disks.h"
-#include "satellite/queue.h"
+#include "satellite/base/queue.h"
+#include "satellite/provider/disks.h"
 #include "wire/codec/codec.h"
 
 #define GIB (1024LL << 20)

@@ -1,7 +1,7 @@
 /* What drbdsetup events2 says: lines of DRBD 9 and 8.4, whole recorded sessions (the fuzz corpus), and what they mean. */
 #include "tests/lib/test.h"
 
-#include "satellite/drbd_events.h"
+#include "satellite/drbd/drbd_events.h"
 
 /* Feeds lines separated by newlines; all must be taken. */
 static void feed(struct drbd_events *e, const char *text)

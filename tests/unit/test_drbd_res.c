@@ -5,7 +5,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "satellite/drbd_res.h"
+#include "satellite/drbd/drbd_res.h"
 #include "wire/codec/codec.h"
 
 #define V9 ((struct drbd_version){ .gen = DRBD_GEN_9, .kernel = 0x090200, .utils = DRBD_UTILS_MIN })

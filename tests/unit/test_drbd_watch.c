@@ -9,8 +9,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "satellite/drbd_super.h"
-#include "satellite/drbd_watch.h"
+#include "satellite/drbd/drbd_super.h"
+#include "satellite/drbd/drbd_watch.h"
 
 /* ---- superblocks ---- */
 

@@ -1,5 +1,5 @@
 /* Streams of events without a server: differences between looks, places in the ring, the whole state when the ring has gone on. */
-#include "controller/events.h"
+#include "controller/view/events.h"
 #include "state/kv_mem.h"
 #include "state/table.h"
 #include "tests/lib/test.h"

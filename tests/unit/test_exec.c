@@ -13,7 +13,7 @@
 
 #include <cmocka.h>
 
-#include "satellite/exec.h"
+#include "satellite/base/exec.h"
 #include "wire/base/buf.h"
 
 static int try_argv(const char *const *argv, struct blob input, unsigned deadline_ms, struct arena *a,

@@ -2,8 +2,8 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-#include "satellite/exec.h"
-#include "satellite/format.h"
+#include "satellite/base/exec.h"
+#include "satellite/layer/format.h"
 #include "tests/lib/test.h"
 #include "wire/codec/codec.h"
 

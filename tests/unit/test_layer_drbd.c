@@ -8,12 +8,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "satellite/drbd_node.h"
-#include "satellite/drbd_take.h"
-#include "satellite/exec.h"
-#include "satellite/hold.h"
-#include "satellite/layer.h"
-#include "satellite/layer_drbd.h"
+#include "satellite/base/exec.h"
+#include "satellite/drbd/drbd_node.h"
+#include "satellite/drbd/drbd_take.h"
+#include "satellite/drbd/layer_drbd.h"
+#include "satellite/layer/hold.h"
+#include "satellite/layer/layer.h"
 #include "wire/codec/codec.h"
 
 #define UUID "aaaaaaaa-0000-4000-8000-000000000001"

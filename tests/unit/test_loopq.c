@@ -1,7 +1,7 @@
 /* The queue into the loop: order, bound, batching, and many producers at once. */
 #include <pthread.h>
 
-#include "controller/loopq.h"
+#include "controller/base/loopq.h"
 #include "tests/lib/test.h"
 #include "wire/base/err.h"
 

@@ -3,8 +3,8 @@
 
 #include <string.h>
 
-#include "satellite/lvm_options.h"
-#include "satellite/lvm_report.h"
+#include "satellite/provider/lvm_options.h"
+#include "satellite/provider/lvm_report.h"
 #include "wire/codec/codec.h"
 
 #define UUID "aaaaaaaa-0000-4000-8000-000000000001"

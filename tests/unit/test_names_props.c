@@ -1,8 +1,8 @@
 /* Rules for names, the property catalogue. */
 #include "tests/lib/test.h"
 
-#include "controller/names.h"
-#include "controller/props.h"
+#include "controller/base/names.h"
+#include "controller/base/props.h"
 
 static void test_names(void **state)
 {

@@ -5,7 +5,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "controller/notify.h"
+#include "controller/base/notify.h"
 
 static int listen_at(const char *path, bool abstract)
 {

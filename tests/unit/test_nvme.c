@@ -10,10 +10,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "satellite/layer.h"
-#include "satellite/layer_nvme.h"
-#include "satellite/nvme_host.h"
-#include "satellite/nvme_target.h"
+#include "satellite/layer/layer.h"
+#include "satellite/layer/layer_nvme.h"
+#include "satellite/layer/nvme_host.h"
+#include "satellite/layer/nvme_target.h"
 #include "wire/codec/codec.h"
 
 #define UUID_A "aaaaaaaa-0000-4000-8000-000000000001"

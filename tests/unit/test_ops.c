@@ -1,8 +1,8 @@
 /* Operations and views: requests, answers, and the state after each of them (tests/unit/ops_cases.def). */
 #include "tests/lib/test.h"
 
-#include "controller/apirc.h"
-#include "controller/route.h"
+#include "controller/base/apirc.h"
+#include "controller/base/route.h"
 #include "state/table.h"
 #include "tests/lib/ops_world.h"
 

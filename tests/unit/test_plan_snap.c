@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "satellite/exec.h"
-#include "satellite/hold.h"
+#include "satellite/base/exec.h"
+#include "satellite/layer/hold.h"
 #include "satellite/plan.h"
 #include "satellite/run.h"
 #include "wire/codec/codec.h"

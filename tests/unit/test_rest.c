@@ -8,9 +8,9 @@
 #include <jansson.h>
 #include <sodium.h>
 
-#include "controller/metrics.h"
-#include "controller/openapi.h"
-#include "controller/route.h"
+#include "controller/base/route.h"
+#include "controller/rest/metrics.h"
+#include "controller/rest/openapi.h"
 #include "state/kv_mem.h"
 #include "state/table.h"
 #include "tests/lib/rest_fake.h"

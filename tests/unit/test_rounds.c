@@ -7,7 +7,7 @@
 #include <unistd.h>
 #include <uv.h>
 
-#include "satellite/exec.h"
+#include "satellite/base/exec.h"
 #include "satellite/manager.h"
 #include "wire/codec/codec.h"
 

@@ -1,4 +1,4 @@
-/* Signing requests to S3 (wire/net/s3_sign.h), reading its answers, and the stream that volumes are shipped as (satellite/ship_stream.h). */
+/* Signing requests to S3 (wire/net/s3_sign.h), reading its answers, and the stream that volumes are shipped as (satellite/ship/ship_stream.h). */
 #include "tests/lib/test.h"
 
 #include <fcntl.h>
@@ -6,7 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "satellite/ship_stream.h"
+#include "satellite/ship/ship_stream.h"
 #include "wire/net/s3.h"
 
 #define EMPTY "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "satellite/dm.h"
+#include "satellite/layer/dm.h"
 #include "satellite/plan.h"
 #include "wire/codec/codec.h"
 

@@ -9,9 +9,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "satellite/base/exec.h"
 #include "satellite/caps.h"
-#include "satellite/drbd_node.h"
-#include "satellite/exec.h"
+#include "satellite/drbd/drbd_node.h"
 #include "tests/unit/sat_bed.h"
 #include "wire/codec/codec.h"
 

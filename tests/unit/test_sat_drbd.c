@@ -5,11 +5,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "controller/observed_rows.h"
-#include "controller/sat_wanted.h"
+#include "controller/base/observed_rows.h"
+#include "controller/sat/sat_wanted.h"
 #include "satellite/caps.h"
-#include "satellite/drbd_res.h"
-#include "satellite/drbd_rows.h"
+#include "satellite/drbd/drbd_res.h"
+#include "satellite/drbd/drbd_rows.h"
 #include "state/table.h"
 #include "tests/lib/ops_world.h"
 #include "wire/codec/codec.h"

@@ -7,9 +7,9 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "satellite/keyring.h"
-#include "satellite/luks_erase.h"
-#include "satellite/luks_options.h"
+#include "satellite/layer/keyring.h"
+#include "satellite/layer/luks_erase.h"
+#include "satellite/layer/luks_options.h"
 #include "satellite/plan.h"
 #include "wire/codec/codec.h"
 #include "wire/def/layer_size.h"

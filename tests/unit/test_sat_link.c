@@ -5,7 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "controller/sat_link.h"
+#include "controller/sat/sat_link.h"
 #include "state/kv_mem.h"
 #include "state/writeset.h"
 #include "tests/unit/net_help.h"

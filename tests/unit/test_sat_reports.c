@@ -1,7 +1,7 @@
 /* Which failures of a satellite become error reports, and which are left out. */
 #include "tests/lib/test.h"
 
-#include "satellite/reports.h"
+#include "satellite/base/reports.h"
 
 struct fixture {
         struct report_log log;

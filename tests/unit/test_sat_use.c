@@ -4,7 +4,7 @@
 
 #include <stdatomic.h>
 
-#include "satellite/layer.h"
+#include "satellite/layer/layer.h"
 #include "satellite/rows.h"
 #include "tests/unit/sat_bed.h"
 #include "wire/codec/codec.h"

@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "satellite/base/wanted.h"
 #include "satellite/plan.h"
 #include "satellite/run.h"
 #include "wire/codec/codec.h"
@@ -101,7 +102,7 @@ static bool is_settled(const struct model *m, const struct sat_rsc *want)
         for (unsigned i = 0; i < VOLUMES; i++) {
                 const struct sat_vlm *v = wanted(want, i);
                 if (m->has[i] != (v != NULL)) return false;
-                if (v != NULL && m->with_disk[i] != plan_is_backed(want, v)) return false;
+                if (v != NULL && m->with_disk[i] != wanted_is_backed(want, v)) return false;
         }
         return true;
 }
@@ -554,7 +555,7 @@ static void check_end(const struct model *m, const struct sat_rsc *want)
         for (unsigned i = 0; i < VOLUMES; i++) {
                 const struct sat_vlm *v = wanted(want, i);
                 const struct place *q = &m->places[i];
-                bool backed = v != NULL && plan_is_backed(want, v);
+                bool backed = v != NULL && wanted_is_backed(want, v);
                 bool up = backed && (want->flags & rsc_flag_INACTIVE) == 0;
                 assert_int_equal(q->d.exists, backed);
                 assert_int_equal(q->layers[ABOVE].open, up);
@@ -599,7 +600,7 @@ static void test_random(void **state)
                         bool kept[VOLUMES];
                         for (unsigned i = 0; i < VOLUMES; i++) {
                                 const struct sat_vlm *v = wanted(&w.r, i);
-                                kept[i] = !anew && v != NULL && plan_is_backed(&w.r, v) &&
+                                kept[i] = !anew && v != NULL && wanted_is_backed(&w.r, v) &&
                                           m.places[i].d.exists && m.places[i].there[WHOLE];
                                 held[i] = m.places[i].held;
                         }

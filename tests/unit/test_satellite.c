@@ -10,9 +10,9 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
-#include "satellite/loopdev.h"
-#include "satellite/provider.h"
-#include "satellite/trouble.h"
+#include "satellite/base/trouble.h"
+#include "satellite/provider/loopdev.h"
+#include "satellite/provider/provider.h"
 #include "tests/unit/sat_bed.h"
 #include "wire/codec/codec.h"
 

@@ -2,10 +2,10 @@
  * in memory. */
 #include "tests/lib/test.h"
 
-#include "controller/apirc.h"
-#include "controller/observed_rows.h"
-#include "controller/reconcile.h"
-#include "controller/sat_wanted.h"
+#include "controller/base/apirc.h"
+#include "controller/base/observed_rows.h"
+#include "controller/op/reconcile.h"
+#include "controller/sat/sat_wanted.h"
 #include "controller/waits.h"
 #include "state/kv_mem.h"
 #include "state/writeset.h"

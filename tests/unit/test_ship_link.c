@@ -1,10 +1,10 @@
-/* The connection between the satellites of two clusters (satellite/ship_link.h): both ends in one process. */
+/* The connection between the satellites of two clusters (satellite/ship/ship_link.h): both ends in one process. */
 #include <pthread.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "satellite/ship_link.h"
+#include "satellite/ship/ship_link.h"
 #include "tests/lib/test.h"
 #include "wire/base/mem.h"
 

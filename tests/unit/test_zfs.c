@@ -4,8 +4,8 @@
 
 #include <string.h>
 
-#include "satellite/zfs_cmd.h"
-#include "satellite/zfs_options.h"
+#include "satellite/provider/zfs_cmd.h"
+#include "satellite/provider/zfs_options.h"
 #include "tests/unit/zfs_bed.h"
 #include "wire/codec/codec.h"
 

@@ -7,7 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "satellite/inject.h"
+#include "satellite/base/inject.h"
 #include "satellite/run.h"
 #include "tests/unit/zfs_bed.h"
 #include "wire/codec/codec.h"

@@ -5,8 +5,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "satellite/zfs_cmd.h"
-#include "satellite/zvol.h"
+#include "satellite/provider/zfs_cmd.h"
+#include "satellite/provider/zvol.h"
 
 static char dir[] = "/tmp/outrigger-zfs-XXXXXX";
 static struct arena said;

@@ -4,8 +4,8 @@
 #ifndef TESTS_UNIT_ZFS_BED_H
 #define TESTS_UNIT_ZFS_BED_H
 
-#include "satellite/exec.h"
-#include "satellite/provider.h"
+#include "satellite/base/exec.h"
+#include "satellite/provider/provider.h"
 
 #define BED_POOL_BYTES (UINT64_C(64) << 20)
 #define BED_PLACE "tank/p"

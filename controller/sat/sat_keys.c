@@ -1,0 +1,56 @@
+#include "controller/sat/sat_keys.h"
+
+#include <strings.h>
+
+#include "controller/base/vault.h"
+
+static bool is_encrypted(const struct sat_rsc *r)
+{
+        if ((r->flags & rsc_flag_NVME_INITIATOR) == rsc_flag_NVME_INITIATOR) return false;
+        for (uint32_t i = 0; i < r->layer_stack_n; i++)
+                if (strcasecmp(r->layer_stack[i], "LUKS") == 0) return true;
+        return false;
+}
+
+/* true: there is a key, and it can be opened. */
+static bool key_of(
+        struct tx *tx, const struct sat_rsc *r, const struct sat_vlm *v, struct arena *a, struct sat_key *ret)
+{
+        struct vlm_dfn vd, key = { .rsc_name = r->rsc_name, .volume_number = v->volume_number };
+        struct blob plain;
+        *ret = (struct sat_key){ 0 };
+        if (!HAS(v, sat_vlm, uuid) || row_get(tx, &vlm_dfn_type, &key, a, &vd) != 0 ||
+                !HAS(&vd, vlm_dfn, luks_key))
+                return false;
+        if (vault_unseal(vd.luks_key, a, &plain) != 0) return false;
+        SET(ret, sat_key, rsc_name, r->rsc_name);
+        SET(ret, sat_key, vlm_uuid, v->uuid);
+        SET(ret, sat_key, key, plain);
+        if (HAS(&vd, vlm_dfn, luks_weak) && vd.luks_weak) SET(ret, sat_key, weak, true);
+        return true;
+}
+
+int sat_keys_build(struct tx *tx, const struct sat_wanted *w, struct arena *a, struct sat_keys *ret)
+{
+        uint32_t n = 0;
+        *ret = (struct sat_keys){ 0 };
+        SET(ret, sat_keys, term, w->term);
+        for (uint32_t i = 0; i < w->resources_n; i++)
+                if (is_encrypted(&w->resources[i])) n += w->resources[i].volumes_n;
+        struct sat_key *keys = arena_array(a, struct sat_key, n);
+        if (keys == NULL && n > 0) return E_LIMIT;
+        n = 0;
+        for (uint32_t i = 0; i < w->resources_n; i++) {
+                const struct sat_rsc *r = &w->resources[i];
+                for (uint32_t k = 0; is_encrypted(r) && k < r->volumes_n; k++)
+                        if (key_of(tx, r, &r->volumes[k], a, &keys[n])) n++;
+        }
+        SET_N(ret, sat_keys, keys, keys, n);
+        return 0;
+}
+
+void sat_keys_wipe(struct sat_keys *k)
+{
+        for (uint32_t i = 0; i < k->keys_n; i++)
+                secret_wipe((void *)(uintptr_t)k->keys[i].key.p, k->keys[i].key.n);
+}

@@ -1,0 +1,10 @@
+#include "satellite/base/wanted.h"
+
+bool wanted_is_backed(const struct sat_rsc *r, const struct sat_vlm *v)
+{
+        if (HAS(r, sat_rsc, flags) && (r->flags & rsc_flag_DISKLESS) != 0) return false;
+        if (!HAS(v, sat_vlm, storage_pool_name)) return false;
+        return !HAS(v, sat_vlm, provider_kind) || v->provider_kind != provider_kind_DISKLESS;
+}
+
+bool wanted_skips_disk(const struct sat_rsc *r) { return HAS(r, sat_rsc, drbd) && r->drbd->skip_disk; }

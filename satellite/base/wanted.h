@@ -1,0 +1,14 @@
+/* Questions about what a node has been told (sat_rsc, sat_vlm of wire/def/msg_sat.def).
+ *
+ * Threads: any. Ownership: nothing is kept. */
+#ifndef SATELLITE_BASE_WANTED_H
+#define SATELLITE_BASE_WANTED_H
+
+#include "wire/def/types.h"
+
+/* Has the volume a backing device on this node? */
+bool wanted_is_backed(const struct sat_rsc *r, const struct sat_vlm *v);
+/* Are its disks to be left alone? */
+bool wanted_skips_disk(const struct sat_rsc *r);
+
+#endif

@@ -1,0 +1,80 @@
+#include "satellite/drbd/drbd_super.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "wire/base/macros.h"
+
+#define BLOCK 4096
+#define MAGIC_84 0x8374026bu /* clean */
+#define MAGIC_84_UNCLEAN 0x8374026cu
+#define MAGIC_9 0x8374026du
+/* Offsets of big-endian numbers. */
+#define AT_MAGIC 60
+#define AT_CURRENT_84 8
+#define AT_CURRENT_9 8
+#define AT_PEERS_9 88
+
+static uint32_t be32(const uint8_t *p)
+{
+        return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
+}
+static uint64_t be64(const uint8_t *p) { return (uint64_t)be32(p) << 32 | be32(p + 4); }
+
+bool drbd_super_parse(const uint8_t block[BLOCK], struct drbd_super *ret)
+{
+        uint32_t magic = be32(block + AT_MAGIC);
+        if (magic == MAGIC_9) {
+                *ret = (struct drbd_super){ .gen = DRBD_GEN_9, .current = be64(block + AT_CURRENT_9) };
+                ret->peers = be32(block + AT_PEERS_9);
+                if (ret->peers < 1 || ret->peers > DRBD_PEERS_MAX) ret->peers = DRBD_PEER_SLOTS_DEFAULT;
+                return true;
+        }
+        if (magic != MAGIC_84 && magic != MAGIC_84_UNCLEAN) return false;
+        *ret = (struct drbd_super){ .gen = DRBD_GEN_84, .current = be64(block + AT_CURRENT_84), .peers = 1 };
+        return true;
+}
+
+static int read_at_end(int fd, uint64_t bytes, struct drbd_super *ret)
+{
+        uint8_t block[BLOCK];
+        bytes -= bytes % BLOCK;
+        if (bytes < 2 * BLOCK) return 0;
+        ssize_t n = pread(fd, block, BLOCK, (off_t)(bytes - BLOCK));
+        if (n < 0) return -errno;
+        return n == BLOCK && drbd_super_parse(block, ret);
+}
+
+int drbd_super_read(const char *path, uint64_t last_kib, struct drbd_super *ret)
+{
+        uint64_t bytes = 0;
+        struct stat st;
+        int fd = open(path, O_RDONLY | O_CLOEXEC);
+        if (fd < 0) return -errno;
+        int found = 0;
+        if (fstat(fd, &st) != 0) found = -errno;
+        else if (S_ISREG(st.st_mode)) bytes = (uint64_t)st.st_size;
+        else if (ioctl(fd, BLKGETSIZE64, &bytes) != 0) found = -errno;
+        if (found == 0) found = read_at_end(fd, bytes, ret);
+        if (found == 0 && last_kib > 0 && last_kib * 1024 < bytes)
+                found = read_at_end(fd, last_kib * 1024, ret);
+        close(fd);
+        return found;
+}
+
+uint64_t drbd_super_last_kib(uint64_t minor)
+{
+        char path[64], line[64] = "";
+        snprintf(path, sizeof path, "/var/lib/drbd/drbd-minor-%llu.lkbd", (unsigned long long)minor);
+        FILE *f = fopen(path, "re");
+        if (f == NULL) return 0;
+        if (fgets(line, sizeof line, f) == NULL) line[0] = '\0';
+        fclose(f);
+        return strtoull(line, NULL, 10) / 1024;
+}

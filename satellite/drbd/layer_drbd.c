@@ -1,0 +1,737 @@
+/* DRBD: a layer of a whole resource. drbdmeta makes the metadata of a volume, at the end of the device below; drbdadm brings the
+ * resource in line with its file (drbd_res.h); drbdsetup takes it down.
+ *
+ * Making metadata is two steps, create-md and the first generation ids; with DRBD 9 those of all slots at once, as a dump that drbdmeta
+ * restores. Metadata with the id that create-md writes was never used; while it is not remembered as made, it is made anew. A replica
+ * without an id of its own gets everything from its peer; no disk is ever declared up to date by force.
+ *
+ * What a resource was settled with is remembered as a hash of its file, while the satellite runs; after a restart it is adjusted
+ * once more. A resize that has brought nothing is not tried again until the device below or the number of connected peers
+ * changes: peers grow at different times, and DRBD is as large as the smallest.
+ *
+ * Where disks are skipped (sat_drbd.skip_disk) a resource is settled by `adjust --skip-disk`: connections come and go, disks are as they
+ * are. 8.4's drbdadm cannot do that: what runs is left alone.
+ *
+ * DRBD 8.4 resizes only where one side is primary. Where none is, the nodes connect anew, which lets them agree on the size. */
+#include "satellite/drbd/layer_drbd.h"
+
+#include <dirent.h>
+#include <pthread.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "satellite/base/inject.h"
+#include "satellite/base/put_file.h"
+#include "satellite/base/queue.h"
+#include "satellite/base/signature.h"
+#include "satellite/base/wanted.h"
+#include "satellite/drbd/drbd_node.h"
+#include "satellite/drbd/drbd_resolve.h"
+#include "satellite/drbd/drbd_super.h"
+#include "satellite/drbd/drbd_take.h"
+#include "satellite/layer/hold.h"
+#include "satellite/layer/layer.h"
+#include "wire/base/list.h"
+#include "wire/base/log.h"
+#include "wire/codec/codec.h"
+
+#define ADJUST_TRIES 3
+#define PAUSE_MS 1000
+
+/* ---- what this process remembers ---- */
+
+struct memo {
+        struct list at;
+        char *name;
+        uint64_t
+                volume; /* of a resize; or SETTLING, FORGETTING, RESOLVING (requests to try connections once more) */
+        uint64_t a, b;
+};
+static struct list memos = { &memos, &memos };
+static pthread_mutex_t memo_lock = PTHREAD_MUTEX_INITIALIZER;
+#define SETTLING UINT64_MAX
+#define FORGETTING (UINT64_MAX - 2)
+#define RESOLVING (UINT64_MAX - 1)
+
+static struct memo *memo_find(const char *name, uint64_t volume)
+{
+        LIST_FOREACH(i, &memos)
+        {
+                struct memo *m = container_of(i, struct memo, at);
+                if (m->volume == volume && strcmp(m->name, name) == 0) return m;
+        }
+        return NULL;
+}
+
+static void memo_set(const char *name, uint64_t volume, uint64_t a, uint64_t b)
+{
+        pthread_mutex_lock(&memo_lock);
+        struct memo *m = memo_find(name, volume);
+        if (m == NULL) {
+                m = xnew(struct memo);
+                m->name = xstrdup(name);
+                m->volume = volume;
+                list_push_back(&memos, &m->at);
+        }
+        m->a = a;
+        m->b = b;
+        pthread_mutex_unlock(&memo_lock);
+}
+
+static bool memo_is(const char *name, uint64_t volume, uint64_t a, uint64_t b)
+{
+        pthread_mutex_lock(&memo_lock);
+        const struct memo *m = memo_find(name, volume);
+        bool is = m != NULL && m->a == a && m->b == b;
+        pthread_mutex_unlock(&memo_lock);
+        return is;
+}
+
+/* Everything of the resource. */
+static void memo_drop(const char *name)
+{
+        pthread_mutex_lock(&memo_lock);
+        LIST_FOREACH_SAFE(i, next, &memos)
+        {
+                struct memo *m = container_of(i, struct memo, at);
+                if (strcmp(m->name, name) != 0) continue;
+                list_remove(&m->at);
+                free(m->name);
+                free(m);
+        }
+        pthread_mutex_unlock(&memo_lock);
+}
+
+/* ---- what the kernel has ---- */
+
+static uint64_t sysfs_kib(uint32_t minor)
+{
+        char path[64], line[32] = "";
+        snprintf(path, sizeof path, "/sys/block/drbd%u/size", minor);
+        FILE *f = fopen(path, "re");
+        if (f == NULL) return 0;
+        if (fgets(line, sizeof line, f) == NULL) line[0] = '\0';
+        fclose(f);
+        return strtoull(line, NULL, 10) / 2;
+}
+
+static bool has_disk(const struct drbd_device *d)
+{
+        return d->disk[0] != '\0' && strcmp(d->disk, "Diskless") != 0 && strcmp(d->disk, "Failed") != 0;
+}
+
+static unsigned connected(const struct drbd_resource *r)
+{
+        unsigned n = 0;
+        for (uint32_t i = 0; i < r->peers_n; i++) n += strcmp(r->peers[i].connection, "Connected") == 0;
+        return n;
+}
+
+static bool is_primary(const struct drbd_resource *r) { return strcmp(r->role, "Primary") == 0; }
+
+static bool any_primary(const struct drbd_resource *r)
+{
+        for (uint32_t i = 0; i < r->peers_n; i++)
+                if (strcmp(r->peers[i].role, "Primary") == 0) return true;
+        return is_primary(r);
+}
+
+static void pause_a_while(void)
+{
+        static const struct timespec t = { .tv_sec = PAUSE_MS / 1000, .tv_nsec = PAUSE_MS % 1000 * 1000000L };
+        (void)nanosleep(&t, NULL);
+}
+
+static int not_usable(const char *rsc_name, struct trouble *t)
+{
+        trouble_set(t, E_UNSUPPORTED, TROUBLE_NO_LAYER, "Resource %s: DRBD cannot be used on this node.",
+                rsc_name);
+        trouble_cause(t, "%s.", drbd_node_missing());
+        trouble_fix(t, "The satellite tries again when it is restarted.");
+        return E_UNSUPPORTED;
+}
+
+/* ---- looking at one volume ---- */
+
+/* 0, or that it cannot be read. */
+static int look_at_metadata(const struct layer_vol *v, uint64_t minor, struct layer_dev *d, struct trouble *t)
+{
+        struct drbd_super super;
+        int found = drbd_super_read(v->below_path, drbd_super_last_kib(minor), &super);
+        if (found < 0) return trouble_errno(t, -found, "%s cannot be read", v->below_path);
+        d->raw = found == 1 && super.current == DRBD_JUST_CREATED && !v->made;
+        d->exists = found == 1 && !d->raw;
+        if (found != 0 || v->made) return 0;
+        d->found = signature_of(v->below_path);
+        d->foreign = d->found != NULL;
+        return 0;
+}
+
+static uint64_t usable_kib(const struct layer_vol *v)
+{
+        struct drbd_super super;
+        uint64_t kib = 0;
+        int found = drbd_super_read(v->below_path, 0, &super);
+        struct drbd_md md = { .gen = drbd_node_version()->gen, .peers = found == 1 ? super.peers : 0 };
+        return drbd_usable_kib(&md, v->below_kib, &kib) == 0 ? kib : 0;
+}
+
+static int drbd_probe(const struct layer_vol *v, struct arena *a, struct layer_dev *d, struct trouble *t)
+{
+        struct drbd_events e = { 0 };
+        if (drbd_node_version() == NULL) return not_usable(v->dev->rsc_name, t);
+        int err = drbd_node_now(v->dev->rsc_name, &e, t);
+        if (err != 0) return err;
+        const struct drbd_resource *r = drbd_events_find(&e, v->dev->rsc_name);
+        const struct drbd_device *dev =
+                r == NULL ? NULL : drbd_device_find(r, (uint32_t)v->dev->volume_number);
+        int64_t discard = queue_discard_bytes(v->below_path);
+        d->discard_known = discard >= 0;
+        d->discard_bytes = discard >= 0 ? (uint64_t)discard : 0;
+        d->looked = true;
+        d->open = dev != NULL;
+        if (dev != NULL && has_disk(dev)) d->exists = true;
+        else err = look_at_metadata(v, dev != NULL ? dev->minor : UINT64_MAX, d, t);
+        if (dev != NULL) err = 0; /* it is there all the same */
+        if (dev != NULL) {
+                d->size_kib = sysfs_kib(dev->minor);
+                d->device_path = arena_printf(a, "/dev/drbd%u", dev->minor);
+                d->in_use = is_primary(r);
+                d->lags = has_disk(dev) && d->size_kib > 0 && d->size_kib < usable_kib(v) &&
+                          !memo_is(r->name, dev->volume, v->below_kib, connected(r));
+        }
+        drbd_events_done(&e);
+        return err;
+}
+
+/* ---- metadata ---- */
+
+static int refuse(const struct layer_vol *v, int err, enum trouble_code code, const char *what,
+        const char *why, const char *fix, struct trouble *t)
+{
+        trouble_set(t, err, code, "Resource %s, volume %llu: %s", v->dev->rsc_name,
+                (unsigned long long)v->dev->volume_number, what);
+        trouble_cause(t, "%s", why);
+        trouble_fix(t, "%s", fix);
+        return err;
+}
+
+static bool is_true(const struct strmap *m, const char *key)
+{
+        const char *s = strmap_get(m, key);
+        return s != NULL && strcasecmp(s, "true") == 0;
+}
+
+static int pick_seed(const struct layer_vol *v, enum drbd_seed *ret, struct trouble *t)
+{
+        struct fail f = { 0 };
+        const struct drbd_seed_input in = { .gen = drbd_node_version()->gen,
+                .winner = v->vlm->drbd_winner,
+                .initialized = v->vlm->drbd_initialized,
+                .zeroed = v->vlm->drbd_zeroed,
+                .force_sync = is_true(v->props, "DrbdOptions/ForceInitialSync"),
+                .day0 = v->vlm->drbd_day0 };
+        int err = drbd_seed_pick(&in, ret, &f);
+        if (err != 0)
+                return refuse(v, err, TROUBLE_UNKNOWN, "its first generation id is not known.", f.text,
+                        "Delete the volume definition and make it anew.", t);
+        return 0;
+}
+
+static unsigned slots_of(const struct layer_vol *v)
+{
+        uint64_t n = v->want->drbd->peer_slots;
+        return n >= 1 && n <= DRBD_PEERS_MAX ? (unsigned)n : DRBD_PEER_SLOTS_DEFAULT;
+}
+
+/* All slots at once: a satellite that dies leaves all of them or none. */
+static int restore_md(const struct layer_vol *v, const char *minor, const struct buf *dump, struct trouble *t)
+{
+        char conf[DRBD_PATH_SIZE], res[DRBD_PATH_SIZE], path[DRBD_PATH_SIZE + 32];
+        if (drbd_node_paths(v->dev->rsc_name, conf, res) != 0) return E_INVALID;
+        snprintf(path, sizeof path, "%s.%s.md", conf, minor);
+        int err = drbd_node_prepare(t);
+        if (err == 0) err = put_file(path, dump, t);
+        if (err == 0)
+                err = drbd_node_run(t, "drbdmeta", "--force", minor, "v09", v->below_path, "internal",
+                        "restore-md", path, NULL);
+        (void)unlink(path);
+        return err;
+}
+
+static int seed(const struct layer_vol *v, const char *minor, struct trouble *t)
+{
+        enum drbd_seed how;
+        char fresh[17], gi[DRBD_GI_SIZE];
+        uint64_t random;
+        struct buf dump = { 0 };
+        int err = pick_seed(v, &how, t);
+        randombytes_buf(&random, sizeof random);
+        snprintf(fresh, sizeof fresh, "%016llX",
+                (unsigned long long)(random | UINT64_C(0x1000000000000000)) & ~UINT64_C(1));
+        if (err != 0 || how == DRBD_SEED_NONE) return err;
+        if (drbd_node_version()->gen == DRBD_GEN_84) {
+                if (!drbd_seed_gi(how, v->vlm->drbd_day0, fresh, gi)) return 0;
+                return drbd_node_run(t, "drbdmeta", "--force", minor, "v08", v->below_path, "internal",
+                        "set-gi", gi, NULL);
+        }
+        drbd_seed_dump(how, slots_of(v), v->vlm->drbd_day0, fresh, &dump);
+        err = dump.err != 0 ? trouble_errno(t, ENOMEM, "Metadata of DRBD") : restore_md(v, minor, &dump, t);
+        buf_done(&dump);
+        return err;
+}
+
+static int create_md(const struct layer_vol *v, const char *minor, struct trouble *t)
+{
+        char slots[8];
+        if (drbd_node_version()->gen == DRBD_GEN_84)
+                return drbd_node_run(
+                        t, "drbdmeta", "--force", minor, "v08", v->below_path, "internal", "create-md", NULL);
+        snprintf(slots, sizeof slots, "%u", slots_of(v));
+        return drbd_node_run(
+                t, "drbdmeta", "--force", minor, "v09", v->below_path, "internal", "create-md", slots, NULL);
+}
+
+static int drbd_make(const struct layer_vol *v, struct trouble *t)
+{
+        struct drbd_super super;
+        enum drbd_seed how;
+        char minor[24];
+        if (drbd_node_version() == NULL) return not_usable(v->dev->rsc_name, t);
+        if (v->want == NULL || v->want->drbd == NULL || !HAS(v->vlm, sat_vlm, drbd_minor))
+                return refuse(v, E_INVALID, TROUBLE_UNKNOWN, "it is incomplete.",
+                        "The controllers have not sent what DRBD needs to know of it.",
+                        "Upgrade the controllers.", t);
+        snprintf(minor, sizeof minor, "%llu", (unsigned long long)v->vlm->drbd_minor);
+        int found = drbd_super_read(v->below_path, drbd_super_last_kib((uint64_t)v->vlm->drbd_minor), &super);
+        if (found < 0) return trouble_errno(t, -found, "%s cannot be read", v->below_path);
+        if (found == 1 && (v->made || super.current != DRBD_JUST_CREATED)) return 0;
+        if (v->made)
+                return refuse(v, E_NOT_FOUND, TROUBLE_POOL, "its metadata is missing.",
+                        "It was there before. It is not made again, because that would hide the loss of "
+                        "data.",
+                        "If the data is lost for good, delete the resource from this node.", t);
+        const char *there = found == 1 ? NULL : signature_of(v->below_path);
+        if (there != NULL)
+                return refuse(v, E_EXISTS, TROUBLE_EXISTS, "something else is on its device.", there,
+                        "Nothing was done to it. If that is not needed, delete the resource and create it "
+                        "again.",
+                        t);
+        int err = pick_seed(v, &how, t); /* before anything is written */
+        if (err == 0) err = create_md(v, minor, t);
+        inject_point(INJECT_DRBD_CREATED);
+        if (err == 0) err = seed(v, minor, t);
+        inject_point(INJECT_DRBD_SEEDED);
+        return err;
+}
+
+/* ---- the resource ---- */
+
+static uint64_t hash_of(const struct buf *text)
+{
+        uint8_t out[crypto_generichash_BYTES_MIN];
+        uint64_t h;
+        crypto_generichash(out, sizeof out, text->p, text->n, NULL, 0);
+        memcpy(&h, out, sizeof h);
+        return h;
+}
+
+/* A disk that is skipped is called something, or the device would be one that never had any. */
+static const char *disk_of(const struct layer_rsc *r, const struct layer_seat *seat)
+{
+        if (seat->below_path != NULL || !wanted_skips_disk(r->want) || !wanted_is_backed(r->want, seat->vlm))
+                return seat->below_path;
+        return DRBD_OTHER_DISK;
+}
+
+/* Options may name other resources (resync-after): drbdadm has to know these as well; what it does not know it ignores. */
+static void include_others(const struct layer_rsc *r, struct buf *conf)
+{
+        for (uint32_t i = 0; i <= r->seats_n; i++) {
+                const struct strmap *m =
+                        i < r->seats_n ? &r->seats[i].vlm->drbd_options : &r->want->drbd->common;
+                const char *after = strmap_get(m, "DrbdOptions/Disk/resync-after");
+                size_t n = after != NULL ? strcspn(after, "/") : 0;
+                if (n > 0 && strncasecmp(after, r->want->rsc_name, MAX(n, strlen(r->want->rsc_name))) != 0)
+                        drbd_node_include(after, n, conf);
+        }
+}
+
+/* The resource file, and what drbdadm is given. */
+static int write_texts(
+        const struct layer_rsc *r, const char *res_path, struct buf *res, struct buf *conf, struct trouble *t)
+{
+        struct arena a = { 0 };
+        struct drbd_res_vol *vols = arena_array(&a, struct drbd_res_vol, r->seats_n + 1);
+        int err = vols == NULL ? E_TOO_LARGE : 0;
+        for (uint32_t i = 0; err == 0 && i < r->seats_n; i++)
+                vols[i] = (struct drbd_res_vol){ .vlm = r->seats[i].vlm, .disk = disk_of(r, &r->seats[i]) };
+        if (err == 0) {
+                const struct drbd_res_args args = { .rsc = r->want,
+                        .volumes = vols,
+                        .volumes_n = r->seats_n,
+                        .version = *drbd_node_version() };
+                err = drbd_res_write(&args, res, NULL, t);
+        }
+        arena_done(&a);
+        if (err != 0) return err;
+        buf_printf(conf, "# uuid %s\nglobal { usage-count no; }\ninclude \"%s\";\n", r->want->uuid, res_path);
+        include_others(r, conf);
+        return conf->err;
+}
+
+#define MASK_SKIPS (UINT64_C(1) << 63)
+/* What settling depends on beside the file: who is to be forgotten, whether disks are touched, what drbdadm is given. */
+static uint64_t beside_file(const struct layer_rsc *r, const struct buf *conf)
+{
+        uint64_t mask = wanted_skips_disk(r->want) ? MASK_SKIPS : 0;
+        for (uint32_t i = 0; i < r->want->drbd->peers_n; i++)
+                if (r->want->drbd->peers[i].leaving)
+                        mask |= UINT64_C(1) << (r->want->drbd->peers[i].node_id & 31);
+        return mask ^ hash_of(conf);
+}
+
+static const char *owner_of(const char *conf_path, struct arena *a)
+{
+        char line[128] = "", uuid[40];
+        FILE *f = fopen(conf_path, "re");
+        if (f == NULL) return NULL;
+        if (fgets(line, sizeof line, f) == NULL) line[0] = '\0';
+        fclose(f);
+        return arena_strdup(a, sscanf(line, "# uuid %39s", uuid) == 1 ? uuid : "");
+}
+
+static bool is_resolved(const struct layer_rsc *r)
+{
+        const struct sat_drbd *d = r->want->drbd;
+        return !HAS(d, sat_drbd, resolve) || memo_is(r->want->rsc_name, RESOLVING, d->resolve, 0);
+}
+
+/* Are exactly the volumes there, and does the file say what it said then? */
+static bool is_settled(const struct layer_rsc *r, const struct drbd_resource *now, const char *res_path)
+{
+        struct buf res = { 0 }, conf = { 0 };
+        struct trouble t;
+        if (now == NULL || r->want == NULL || r->want->drbd == NULL || now->devices_n != r->seats_n)
+                return false;
+        for (uint32_t i = 0; i < r->seats_n; i++) {
+                bool gone = r->seats[i].dev != NULL && r->seats[i].below_path == NULL;
+                if (gone && !wanted_skips_disk(r->want)) return false;
+                if (drbd_device_find(now, (uint32_t)r->seats[i].vlm->volume_number) == NULL) return false;
+        }
+        bool same = is_resolved(r) && write_texts(r, res_path, &res, &conf, &t) == 0 &&
+                    memo_is(r->want->rsc_name, SETTLING, hash_of(&res), beside_file(r, &conf));
+        buf_done(&res);
+        buf_done(&conf);
+        return same;
+}
+
+static int drbd_look(const struct layer_rsc *r, struct arena *a, struct layer_whole *w, struct trouble *t)
+{
+        char conf[DRBD_PATH_SIZE], res[DRBD_PATH_SIZE];
+        struct drbd_events e = { 0 };
+        if (drbd_node_paths(r->rsc_name, conf, res) != 0) return 0;
+        w->uuid = owner_of(conf, a);
+        w->exists = w->uuid != NULL;
+        if (w->uuid != NULL && w->uuid[0] == '\0') w->uuid = NULL;
+        if (drbd_node_version() == NULL) return w->exists ? not_usable(r->rsc_name, t) : 0;
+        drbd_give_back_left(r->rsc_name);
+        int err = drbd_node_now(r->rsc_name, &e, t);
+        if (err != 0) return err;
+        const struct drbd_resource *now = drbd_events_find(&e, r->rsc_name);
+        w->exists = w->exists || now != NULL;
+        w->settled = is_settled(r, now, res);
+        struct layer_top *tops = arena_alloc(a, (now == NULL ? 0 : now->devices_n) * sizeof *tops + 1);
+        for (uint32_t i = 0; now != NULL && i < now->devices_n; i++)
+                tops[w->tops_n++] = (struct layer_top){ .volume_number = now->devices[i].volume,
+                        .device_path = arena_printf(a, "/dev/drbd%u", now->devices[i].minor),
+                        .size_kib = sysfs_kib(now->devices[i].minor),
+                        .in_use = is_primary(now),
+                        .has_disk = has_disk(&now->devices[i]) };
+        w->tops = tops;
+        drbd_events_done(&e);
+        return 0;
+}
+
+static void forget_peer(const char *name, unsigned node_id, bool quietly)
+{
+        struct trouble t;
+        char id[8];
+        snprintf(id, sizeof id, "%u", node_id);
+        if (!quietly) (void)drbd_node_run(&t, "drbdsetup", "del-peer", name, id, NULL);
+        int err = drbd_node_run(&t, "drbdsetup", "forget-peer", name, id, NULL);
+        if (err != 0 && !quietly) log_info("drbd", "%s: %s", name, t.cause);
+}
+
+/* Members that left: their connections are gone by the adjust before; their slots may be given to others now. */
+static void forget_peers(const struct layer_rsc *r)
+{
+        if (drbd_node_version()->gen == DRBD_GEN_84) return;
+        for (uint32_t i = 0; i < r->want->drbd->peers_n; i++)
+                if (r->want->drbd->peers[i].leaving)
+                        forget_peer(r->want->rsc_name, (unsigned)r->want->drbd->peers[i].node_id, false);
+}
+
+/* Metadata that came with a snapshot knows peers of then. Those that are none now are forgotten, once: else one that comes later, with
+ * a node id of then, would be taken for the one that had everything. */
+static void forget_former(const struct layer_rsc *r)
+{
+        uint32_t known = UINT32_C(1) << (r->want->drbd->node_id & 31);
+        uint64_t seen = 0;
+        if (drbd_node_version()->gen == DRBD_GEN_84) return;
+        for (uint32_t i = 0; i < r->seats_n; i++) {
+                const struct sat_vlm *v = r->seats[i].vlm;
+                if (!HAS(v, sat_vlm, source_uuid) || r->seats[i].dev == NULL) continue;
+                seen ^= hash_of(&(struct buf){
+                                .p = (uint8_t *)v->source_uuid, .n = strlen(v->source_uuid) }) +
+                        v->volume_number;
+        }
+        if (seen == 0 || memo_is(r->want->rsc_name, FORGETTING, seen, 0)) return;
+        for (uint32_t i = 0; i < r->want->drbd->peers_n; i++)
+                known |= UINT32_C(1) << (r->want->drbd->peers[i].node_id & 31);
+        for (unsigned id = 0; id < DRBD_NODE_IDS; id++)
+                if ((known >> id & 1) == 0) forget_peer(r->want->rsc_name, id, true);
+        memo_set(r->want->rsc_name, FORGETTING, seen, 0);
+}
+
+/* Disks that are taken away on purpose. drbdadm would do that, too, but leave the device as one that lost its disk. */
+static int detach_disks(const struct layer_rsc *r, struct trouble *t)
+{
+        struct drbd_events e = { 0 };
+        char minor[16];
+        if (drbd_node_version()->gen == DRBD_GEN_84 || wanted_skips_disk(r->want)) return 0;
+        int err = drbd_node_now(r->want->rsc_name, &e, t);
+        const struct drbd_resource *now = err == 0 ? drbd_events_find(&e, r->want->rsc_name) : NULL;
+        for (uint32_t i = 0; now != NULL && err == 0 && i < r->seats_n; i++) {
+                const struct drbd_device *d = drbd_device_find(now, (uint32_t)r->seats[i].vlm->volume_number);
+                if (r->seats[i].dev != NULL || d == NULL || !has_disk(d)) continue;
+                snprintf(minor, sizeof minor, "%u", d->minor);
+                err = drbd_node_run(t, "drbdsetup", "detach", minor, "--diskless", NULL);
+        }
+        drbd_events_done(&e);
+        return err;
+}
+
+static int adjust(const char *conf, const char *name, bool skip, struct trouble *t)
+{
+        int err = 0;
+        for (unsigned i = 0; i < ADJUST_TRIES; i++) {
+                if (i > 0) pause_a_while(); /* drbdadm gives drbdsetup 5 s, which a busy node may not keep */
+                if (skip) err = drbd_node_run(t, "drbdadm", "-c", conf, "adjust", "--skip-disk", name, NULL);
+                else err = drbd_node_run(t, "drbdadm", "-c", conf, "adjust", name, NULL);
+                if (err == 0 || err == E_NOT_FOUND) break;
+        }
+        return err;
+}
+
+static int is_there(const char *name, bool *ret, struct trouble *t)
+{
+        struct drbd_events e = { 0 };
+        int err = drbd_node_now(name, &e, t);
+        *ret = err == 0 && drbd_events_find(&e, name) != NULL;
+        drbd_events_done(&e);
+        return err;
+}
+
+/* Without its disk 8.4 goes on as it is, when it is there. */
+static int leave_84(const char *name, struct trouble *t)
+{
+        bool there;
+        int err = is_there(name, &there, t);
+        if (err != 0 || there) return err;
+        trouble_set(t, E_UNSUPPORTED, TROUBLE_POOL,
+                "Resource %s: DRBD 8.4 cannot bring it up without its disk.", name);
+        trouble_cause(
+                t, "Its disk is to be skipped (property DrbdOptions/SkipDisk), and this version needs it.");
+        trouble_fix(t, "Mend the disk and delete the property, or delete the resource from this node.");
+        return E_UNSUPPORTED;
+}
+
+static int resolve(const struct layer_rsc *r, const char *conf, struct trouble *t)
+{
+        int err = drbd_resolve(r->want, conf, t);
+        memo_set(r->want->rsc_name, RESOLVING, r->want->drbd->resolve, 0); /* one answer to one request */
+        return err;
+}
+
+/* With 8.4, adjust tries connections anew that were given up. Who is to give up changes must not do that with them: the peers would both
+ * give up once more. */
+static int join(const struct layer_rsc *r, const char *conf, struct trouble *t)
+{
+        bool there = false;
+        int err = 0;
+        if (!is_resolved(r) && HAS(r->want->drbd, sat_drbd, discard_for) &&
+                drbd_node_version()->gen == DRBD_GEN_84)
+                err = is_there(r->want->rsc_name, &there, t);
+        if (err == 0 && there) err = resolve(r, conf, t);
+        return err != 0 ? err : adjust(conf, r->want->rsc_name, wanted_skips_disk(r->want), t);
+}
+
+static int drbd_settle(const struct layer_rsc *r, struct trouble *t)
+{
+        char conf_path[DRBD_PATH_SIZE], res_path[DRBD_PATH_SIZE];
+        struct buf res = { 0 }, conf = { 0 };
+        if (drbd_node_version() == NULL) return not_usable(r->rsc_name, t);
+        if (drbd_node_paths(r->rsc_name, conf_path, res_path) != 0)
+                return trouble_set(
+                        t, E_INVALID, TROUBLE_UNKNOWN, "'%s' cannot be the name of a file.", r->rsc_name);
+        if (r->want->drbd == NULL)
+                return trouble_set(t, E_INVALID, TROUBLE_UNKNOWN,
+                        "Resource %s: the controllers have not sent what DRBD needs to know of it.",
+                        r->rsc_name);
+        int err = drbd_node_prepare(t);
+        if (err == 0) err = write_texts(r, res_path, &res, &conf, t);
+        /* The file that says whose it is comes first, and goes last. */
+        if (err == 0) err = put_file(conf_path, &conf, t);
+        if (err == 0) err = put_file(res_path, &res, t);
+        inject_point(INJECT_DRBD_WRITTEN);
+        if (err == 0) err = detach_disks(r, t);
+        if (err == 0 && wanted_skips_disk(r->want) && drbd_node_version()->gen == DRBD_GEN_84)
+                err = leave_84(r->want->rsc_name, t);
+        else if (err == 0) err = join(r, conf_path, t);
+        inject_point(INJECT_DRBD_ADJUSTED);
+        if (err == 0 && !is_resolved(r)) err = resolve(r, conf_path, t);
+        if (err == 0) {
+                if (!wanted_skips_disk(r->want)) forget_peers(r);
+                if (!wanted_skips_disk(r->want)) forget_former(r);
+                memo_set(r->want->rsc_name, SETTLING, hash_of(&res), beside_file(r, &conf));
+        }
+        buf_done(&res);
+        buf_done(&conf);
+        return err;
+}
+
+/* Down, if it is there at all. */
+static int take_down(const char *name, struct trouble *t)
+{
+        struct drbd_events e = { 0 };
+        int err = drbd_node_now(name, &e, t);
+        const struct drbd_resource *now = err == 0 ? drbd_events_find(&e, name) : NULL;
+        bool primary = now != NULL && is_primary(now);
+        if (now != NULL) {
+                err = drbd_node_run(t, "drbdsetup", "down", name, NULL);
+                if (err != 0 && primary) err = drbd_in_use(name, t);
+        }
+        drbd_events_done(&e);
+        return err;
+}
+
+static int drbd_dissolve(const struct layer_rsc *r, struct trouble *t)
+{
+        char conf[DRBD_PATH_SIZE], res[DRBD_PATH_SIZE];
+        if (drbd_node_version() == NULL) return not_usable(r->rsc_name, t);
+        if (drbd_node_paths(r->rsc_name, conf, res) != 0) return 0;
+        int err = take_down(r->rsc_name, t);
+        inject_point(INJECT_DRBD_DOWN);
+        if (err != 0) return err;
+        memo_drop(r->rsc_name);
+        drbd_take_forget(r->rsc_name);
+        if (unlink(res) != 0 && errno != ENOENT) return trouble_errno(t, errno, "%s cannot be removed", res);
+        if (unlink(conf) != 0 && errno != ENOENT)
+                return trouble_errno(t, errno, "%s cannot be removed", conf);
+        return 0;
+}
+
+/* ---- growing ---- */
+
+/* The peers agree on sizes when they connect. */
+static int connect_anew(const char *conf, const char *name, struct trouble *t)
+{
+        int err = drbd_node_run(t, "drbdadm", "-c", conf, "disconnect", name, NULL);
+        return err != 0 ? err : adjust(conf, name, false, t);
+}
+
+static bool is_syncing(const struct drbd_resource *r, uint32_t volume)
+{
+        for (uint32_t i = 0; i < r->peers_n; i++) {
+                const struct drbd_peer_device *d = drbd_peer_device_find(&r->peers[i], volume);
+                if (d != NULL && drbd_is_syncing(d)) return true;
+        }
+        return false;
+}
+
+static int drbd_grow(const struct layer_vol *v, struct trouble *t)
+{
+        char conf[DRBD_PATH_SIZE], res[DRBD_PATH_SIZE], what[DRBD_NAME + 16];
+        const char *name = v->dev->rsc_name;
+        uint32_t volume = (uint32_t)v->dev->volume_number;
+        struct drbd_events e = { 0 };
+        if (drbd_node_paths(name, conf, res) != 0) return E_INVALID;
+        int err = drbd_node_now(name, &e, t);
+        if (err != 0) return err;
+        const struct drbd_resource *now = drbd_events_find(&e, name);
+        const struct drbd_device *dev = now == NULL ? NULL : drbd_device_find(now, volume);
+        snprintf(what, sizeof what, "%s/%u", name, volume);
+        if (dev == NULL || !has_disk(dev)) err = 0; /* settling comes first */
+        else if (is_syncing(now, volume)) {
+                err = refuse(v, E_BUSY, TROUBLE_IN_USE, "it cannot grow while it is being synchronised.",
+                        "DRBD does not change the size of a device during a resync.",
+                        "Wait for the end of the resync; the satellite tries again by itself.", t);
+        } else if (drbd_node_version()->gen == DRBD_GEN_84 && !any_primary(now) && connected(now) > 0)
+                err = connect_anew(conf, name, t);
+        else if (now->peers_n == connected(now))
+                err = drbd_node_run(t, "drbdadm", "-c", conf, "resize", what, NULL);
+        inject_point(INJECT_DRBD_RESIZED);
+        if (err == 0 && now != NULL) memo_set(name, volume, v->below_kib, connected(now));
+        drbd_events_done(&e);
+        return err;
+}
+
+/* ---- held I/O ---- */
+
+/* DRBD waits until what is under way is done here and at the peers; DRBD 9.3 freezes a mounted file system before. Resuming also ends
+ * what DRBD itself has suspended for want of data, so that it is left alone where nobody had asked to suspend. */
+static int hold_minor(uint32_t minor, bool hold, struct trouble *t)
+{
+        char text[16];
+        snprintf(text, sizeof text, "%u", minor);
+        return drbd_node_run(t, "drbdsetup", hold ? "suspend-io" : "resume-io", text, NULL);
+}
+
+static int drbd_hold(const struct sat_rsc *want, bool hold, struct trouble *t)
+{
+        const char *rsc_name = want->rsc_name;
+        struct drbd_events e = { 0 };
+        if (drbd_node_version() == NULL) return 0; /* nothing of it is up */
+        int err = drbd_node_now(rsc_name, &e, t);
+        const struct drbd_resource *r = err == 0 ? drbd_events_find(&e, rsc_name) : NULL;
+        if (r != NULL && !hold && !drbd_is_held(r)) r = NULL;
+        for (uint32_t i = 0; r != NULL && i < r->devices_n; i++) {
+                struct trouble more;
+                int failed = hold_minor(r->devices[i].minor, hold, err == 0 ? t : &more);
+                if (err == 0) err = failed;
+                if (!hold || err == 0) continue;
+                for (uint32_t k = i + 1; k-- > 0;) /* all or none */
+                        (void)hold_minor(r->devices[k].minor, false, &more);
+                break;
+        }
+        inject_point(hold ? INJECT_DRBD_HELD : INJECT_DRBD_RESUMED);
+        drbd_events_done(&e);
+        return err;
+}
+
+void drbd_layer_init(void)
+{
+        static const struct hold_layer hold = { .layer = "DRBD", .set = drbd_hold };
+        hold_register(&hold);
+}
+
+static const char *drbd_missing(struct arena *a) { return drbd_node_missing(); }
+
+const struct layer layer_drbd = {
+        .type = layer_type_DRBD,
+        .missing = drbd_missing,
+        .probe = drbd_probe,
+        .make = drbd_make,
+        .grow = drbd_grow,
+        .look = drbd_look,
+        .settle = drbd_settle,
+        .dissolve = drbd_dissolve,
+        .take = drbd_take,
+        .give_back = drbd_give_back,
+};

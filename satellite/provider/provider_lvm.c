@@ -1,0 +1,677 @@
+/* LVM and LVM_THIN: logical volumes of a volume group, or of a thin pool in it, by the programs of lvm2.
+ *
+ * A volume is made with its mark (lvm_report.h) in one metadata commit. Until its beginning and end are wiped it carries
+ * LVM_TAG_RAW as well: thick space is not zeroed by LVM, and an old DRBD superblock at the end would be taken for a new one's; a
+ * satellite that dies in between goes on with the wiping. Device names are /dev/VG/LV, which udev keeps stable.
+ *
+ * place: "VG" or "VG/THINPOOL". Our own devices and DRBD's are never scanned for physical volumes: those inside belong to the
+ * guests that use the volumes. */
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "satellite/base/inject.h"
+#include "satellite/base/wipe.h"
+#include "satellite/provider/lvm_cmd.h"
+#include "satellite/provider/lvm_options.h"
+#include "satellite/provider/lvm_report.h"
+#include "satellite/provider/provider.h"
+#include "wire/codec/codec.h"
+
+#define LVM_ALLOCATION_KIB 4 /* the group's extent size decides; it comes with each device */
+#define CREATE_ARGS_MAX (LVM_ARGS_MAX + 2 * LVM_WORDS_MAX)
+#define OPEN_MS 500
+#define METADATA_FULL 95.0 /* per cent of a thin pool's metadata from which on it is no longer used */
+
+struct lvm_place {
+        const char *vg, *thin; /* thin NULL: LVM */
+};
+
+static struct lvm_place split_place(const char *place, struct arena *a)
+{
+        const char *slash = strchr(place, '/');
+        if (slash == NULL) return (struct lvm_place){ .vg = place };
+        return (struct lvm_place){ .vg = arena_strndup(a, place, (size_t)(slash - place)),
+                .thin = slash + 1 };
+}
+
+/* ---- places ---- */
+
+static int bad_place(struct trouble *t, const char *what, const char *value)
+{
+        trouble_set(t, E_CONFIG, TROUBLE_POOL, "The pool does not name %s.", what);
+        if (value == NULL) trouble_cause(t, "Neither StorDriver/LvmVg nor StorDriver/StorPoolName is set.");
+        else trouble_cause(t, "It says \"%.64s\".", value);
+        trouble_fix(
+                t, "Set the pool's property StorDriver/StorPoolName to VG, or to VG/THINPOOL for LVM_THIN.");
+        return E_CONFIG;
+}
+
+/* "vg" or "vg/thin" of the properties, NULL when there is neither. */
+static const char *named_place(const struct strmap *props, bool thin, struct arena *a)
+{
+        const char *vg = strmap_get(props, "StorDriver/LvmVg"),
+                   *pool = strmap_get(props, "StorDriver/ThinPool");
+        if (vg == NULL || vg[0] == '\0') return strmap_get(props, "StorDriver/StorPoolName");
+        if (!thin || strchr(vg, '/') != NULL || pool == NULL) return vg;
+        return arena_printf(a, "%s/%s", vg, pool);
+}
+
+static int lvm_place_of(
+        const struct strmap *props, bool thin, struct arena *a, const char **ret, struct trouble *t)
+{
+        const char *text = named_place(props, thin, a);
+        if (text == NULL || text[0] == '\0') return bad_place(t, "a volume group", NULL);
+        size_t vg = strcspn(text, "/");
+        bool fits = lvm_name_valid(text, vg);
+        if (thin) fits = fits && text[vg] == '/' && lvm_name_valid(text + vg + 1, strlen(text + vg + 1));
+        else fits = fits && text[vg] == '\0';
+        if (!fits) return bad_place(t, thin ? "a volume group and a thin pool" : "a volume group", text);
+        *ret = arena_strdup(a, text);
+        return 0;
+}
+
+static int thick_place(const struct strmap *props, struct arena *a, const char **ret, struct trouble *t)
+{
+        return lvm_place_of(props, false, a, ret, t);
+}
+static int thin_place(const struct strmap *props, struct arena *a, const char **ret, struct trouble *t)
+{
+        return lvm_place_of(props, true, a, ret, t);
+}
+
+/* ---- reports ---- */
+
+/* The group's volumes, or only the one called name, at this moment. */
+static int read_lvs(const char *vg, const char *name, struct arena *a, struct lvm_lv **ret, uint32_t *ret_n,
+        struct trouble *t)
+{
+        struct exec_result r;
+        const char *line = "";
+        const char *select = name != NULL ? arena_printf(a, "lv_name=\"%s\"", name) : "";
+        int err = lvm(a, &r, t, "lvs", "--noheadings", "--separator", "|", "--units", "b", "--nosuffix", "-o",
+                LVM_LV_FIELDS, name != NULL ? "-S" : "", select, vg, NULL);
+        if (err != 0) return err;
+        err = lvm_parse_lvs(r.out, a, ret, ret_n, &line);
+        return err == 0 ? 0 : lvm_not_understood(t, "lvs", err, line);
+}
+
+static const struct lvm_lv *lv_named(const struct lvm_lv *lv, uint32_t n, const char *name)
+{
+        for (uint32_t i = 0; i < n; i++)
+                if (strcmp(lv[i].name, name) == 0) return &lv[i];
+        return NULL;
+}
+
+/* udev looks at a device whenever something closes it: `open` means for longer than that. */
+static int look_again(const char *vg, struct lvm_lv *lv, struct arena *a, struct trouble *t)
+{
+        static const struct timespec pause = { .tv_nsec = OPEN_MS * 1000000L };
+        struct lvm_lv *again;
+        uint32_t n;
+        if (!lv->open) return 0;
+        (void)nanosleep(&pause, NULL);
+        int err = read_lvs(vg, lv->name, a, &again, &n, t);
+        lv->open = err == 0 && n > 0 && again->open;
+        return err;
+}
+
+/* The volume called name, or none. */
+static int read_lv(const char *vg, const char *name, struct arena *a, struct lvm_lv **ret, uint32_t *ret_n,
+        struct trouble *t)
+{
+        int err = read_lvs(vg, name, a, ret, ret_n, t);
+        return err != 0 || *ret_n == 0 ? err : look_again(vg, *ret, a, t);
+}
+
+/* ---- pools ---- */
+
+static int thin_info(const struct lvm_place *p, struct pool_info *ret, struct arena *a, struct trouble *t)
+{
+        struct lvm_lv *lv;
+        uint32_t n;
+        int err = read_lv(p->vg, p->thin, a, &lv, &n, t);
+        if (err != 0) return err;
+        if (n != 1 || lv->attr[0] != 't' || lv->data_percent < 0) {
+                trouble_set(
+                        t, E_NOT_FOUND, TROUBLE_POOL, "%s/%s is not an active thin pool.", p->vg, p->thin);
+                trouble_cause(t, n == 0 ? "There is no logical volume of that name."
+                                        : "It is another kind of volume, or not active.");
+                trouble_fix(
+                        t, "Make it with 'lvcreate --type thin-pool', or activate it with 'lvchange -ay'.");
+                return E_NOT_FOUND;
+        }
+        char health = strlen(lv->attr) >= 9 ? lv->attr[8] : '-';
+        if (health == 'F' || health == 'M' || lv->metadata_percent > METADATA_FULL) {
+                trouble_set(t, E_STORAGE, TROUBLE_POOL, "Thin pool %s/%s cannot be used.", p->vg, p->thin);
+                trouble_cause(t, "Its state is '%s', its metadata is %.0f %% full.", lv->attr,
+                        lv->metadata_percent);
+                trouble_fix(t, "Extend the metadata ('lvextend --poolmetadatasize'), or repair it "
+                               "('lvconvert --repair').");
+                return E_STORAGE;
+        }
+        double used = (double)lv->size_bytes / 1024 * lv->data_percent / 100;
+        *ret = (struct pool_info){
+                .total_kib = lv->size_bytes / 1024, .granule_kib = lv->extent_bytes / 1024, .snapshots = true
+        };
+        ret->free_kib = ret->total_kib - MIN(ret->total_kib, (uint64_t)used);
+        return 0;
+}
+
+static int thick_info(const struct lvm_place *p, struct pool_info *ret, struct arena *a, struct trouble *t)
+{
+        struct exec_result r;
+        struct lvm_vg *vg;
+        uint32_t n;
+        const char *line = "";
+        int err = lvm(a, &r, t, "vgs", "--noheadings", "--separator", "|", "--units", "b", "--nosuffix", "-o",
+                LVM_VG_FIELDS, p->vg, NULL);
+        if (err != 0) return err;
+        err = lvm_parse_vgs(r.out, a, &vg, &n, &line);
+        if (err != 0 || n != 1)
+                return lvm_not_understood(t, "vgs", err != 0 ? err : E_PROTOCOL, err != 0 ? line : r.out);
+        if (strchr(vg->attr, 'p') != NULL) {
+                trouble_set(t, E_STORAGE, TROUBLE_POOL, "Volume group %s lacks a disk.", p->vg);
+                trouble_cause(t, "Its attributes are '%s' (partial).", vg->attr);
+                trouble_fix(
+                        t, "Bring the disk back, or remove it from the group ('vgreduce --removemissing').");
+                return E_STORAGE;
+        }
+        *ret = (struct pool_info){ .total_kib = vg->size_bytes / 1024,
+                .free_kib = vg->free_bytes / 1024,
+                .granule_kib = vg->extent_bytes / 1024 };
+        return 0;
+}
+
+static int lvm_info(const char *place, struct pool_info *ret, struct trouble *t)
+{
+        struct arena a = { 0 };
+        struct lvm_place p = split_place(place, &a);
+        int err = p.thin != NULL ? thin_info(&p, ret, &a, t) : thick_info(&p, ret, &a, t);
+        arena_done(&a);
+        return err;
+}
+
+/* ---- devices ---- */
+
+static bool is_volume(const struct lvm_lv *lv, const struct lvm_place *p)
+{
+        if (lv->attr[0] == '\0' || strchr("V-oOrRmM", lv->attr[0]) == NULL) return false; /* raid, mirror */
+        bool thin = lv->attr[0] == 'V';
+        if (thin != (p->thin != NULL)) return false;
+        return !thin || strcmp(lv->pool, p->thin) == 0;
+}
+
+static void take_lv(const struct lvm_lv *lv, struct arena *a, struct dev *d)
+{
+        d->exists = true;
+        d->raw = lv->raw;
+        d->marked = lvm_read_mark(lv->tags, a, d);
+        d->granule_kib = lv->extent_bytes / 1024;
+        d->size_kib = lv->size_bytes / 1024;
+        d->allocated_kib = lv->attr[0] == 'V'
+                                   ? (uint64_t)((double)d->size_kib * MAX(lv->data_percent, 0.0) / 100)
+                                   : d->size_kib;
+        d->attached = lv->active;
+        d->in_use = lv->open;
+        d->device_kib = d->attached ? d->size_kib : 0;
+        d->backing_path = lv->path;
+        d->device_path = d->attached ? lv->path : NULL;
+}
+
+/* What a group held at one moment. */
+struct lvm_survey {
+        struct lvm_lv *lv;
+        uint32_t n;
+};
+
+static int lvm_survey(const char *place, struct arena *a, const void **ret, struct trouble *t)
+{
+        struct lvm_place p = split_place(place, a);
+        struct lvm_survey *s = arena_new(a, struct lvm_survey);
+        *ret = s;
+        return read_lvs(p.vg, NULL, a, &s->lv, &s->n, t);
+}
+
+/* survey NULL: looks for itself. */
+static int lvm_probe_in(const void *survey, struct dev *d, struct arena *a, struct trouble *t)
+{
+        const struct lvm_survey *s = survey;
+        struct lvm_place p = split_place(d->place, a);
+        const struct lvm_lv *lv = NULL;
+        struct lvm_lv *found, one;
+        uint32_t n = 0;
+        int err = 0;
+        d->exists = d->raw = d->attached = d->marked = d->lost = d->in_use = false;
+        d->device_path = NULL;
+        d->unknown = true;
+        if (!lvm_name_valid(d->backing_id, strlen(d->backing_id)))
+                return trouble_set(t, E_INVALID, TROUBLE_INVALID_VOLUME_NUMBER,
+                        "'%s' cannot be the name of a logical volume.", d->backing_id);
+        if (s != NULL) lv = lv_named(s->lv, s->n, d->backing_id);
+        else err = read_lvs(p.vg, d->backing_id, a, &found, &n, t);
+        if (n > 0) lv = found;
+        if (lv != NULL) {
+                one = *lv;
+                err = look_again(p.vg, &one, a, t);
+        }
+        if (err != 0) return err;
+        d->unknown = false;
+        d->backing_path = arena_printf(a, "/dev/%s/%s", p.vg, d->backing_id);
+        if (lv != NULL) take_lv(&one, a, d);
+        return 0;
+}
+
+static int lvm_probe(struct dev *d, struct arena *a, struct trouble *t)
+{
+        return lvm_probe_in(NULL, d, a, t);
+}
+
+static int lvm_list(const char *place, struct arena *a, struct dev **ret, uint32_t *ret_n, struct trouble *t)
+{
+        struct lvm_place p = split_place(place, a);
+        struct lvm_lv *lv;
+        uint32_t n;
+        int err = read_lvs(p.vg, NULL, a, &lv, &n, t);
+        if (err != 0) return err;
+        struct dev *devs = arena_array(a, struct dev, n + 1);
+        if (devs == NULL)
+                return trouble_set(t, E_TOO_LARGE, TROUBLE_POOL, "There are too many volumes in %s.", p.vg);
+        const char *kept_place = arena_strdup(a, place);
+        *ret = devs;
+        *ret_n = 0;
+        for (uint32_t i = 0; i < n; i++) {
+                if (!is_volume(&lv[i], &p) || !backing_id_valid(lv[i].name)) continue;
+                struct dev *d = &devs[(*ret_n)++];
+                *d = (struct dev){ .kind = p.thin != NULL ? provider_kind_LVM_THIN : provider_kind_LVM,
+                        .place = kept_place,
+                        .backing_id = lv[i].name };
+                take_lv(&lv[i], a, d);
+        }
+        return 0;
+}
+
+/* ---- changes ---- */
+
+/* One volume that a change is about to touch. */
+struct lvm_target {
+        struct arena a;
+        struct lvm_place p;
+        struct lvm_lv *lv; /* NULL: there is none */
+        const char *path;  /* VG/LV, as the programs want it */
+};
+
+/* Looks the volume up and checks that it is d's. 0 also when there is none. The caller ends with target_done(). */
+static int target_open(struct lvm_target *g, const struct dev *d, struct trouble *t)
+{
+        struct dev owner = { 0 };
+        uint32_t n;
+        *g = (struct lvm_target){ 0 };
+        g->p = split_place(d->place, &g->a);
+        g->path = arena_printf(&g->a, "%s/%s", g->p.vg, d->backing_id);
+        int err = read_lv(g->p.vg, d->backing_id, &g->a, &g->lv, &n, t);
+        if (err != 0) return err;
+        if (n == 0) {
+                g->lv = NULL;
+                return 0;
+        }
+        bool marked = lvm_read_mark(g->lv->tags, &g->a, &owner);
+        bool same = marked ? dev_is_owned(&owner, d) : d->made;
+        if (same) return 0;
+        return dev_not_ours(t, d, &owner, arena_printf(&g->a, "Logical volume %s", g->path), "tag",
+                "Rename it ('lvrename')");
+}
+
+/* As target_open, but the volume must be there. */
+static int target_need(struct lvm_target *g, const struct dev *d, struct trouble *t)
+{
+        int err = target_open(g, d, t);
+        if (err != 0 || g->lv != NULL) return err;
+        trouble_set(t, E_NOT_FOUND, TROUBLE_POOL, "Logical volume %s is gone.", g->path);
+        trouble_fix(t, "Restore it from the metadata backup ('vgcfgrestore'), or delete the resource from "
+                       "this node.");
+        return E_NOT_FOUND;
+}
+
+static void target_done(struct lvm_target *g) { arena_done(&g->a); }
+
+static int wipe_target(struct lvm_target *g, struct trouble *t)
+{
+        const char *path = arena_printf(&g->a, "/dev/%s", g->path);
+        int err = wipe_device(path);
+        return err == 0 ? 0 : trouble_errno(t, err, "%s cannot be wiped", path);
+}
+
+/* Wipes a volume that was just made, or that an interrupted attempt left, and takes the tag off. */
+static int finish_raw(struct lvm_target *g, struct trouble *t)
+{
+        int err = lvm(&g->a, NULL, t, "lvchange", "--yes", "--ignoreactivationskip", "--activate", "y",
+                g->path, NULL);
+        if (err == 0) err = wipe_target(g, t);
+        inject_point(INJECT_LVM_WIPED);
+        if (err == 0) err = lvm(&g->a, NULL, t, "lvchange", "--yes", "--deltag", LVM_TAG_RAW, g->path, NULL);
+        return err;
+}
+
+static const char *prop(const struct dev *d, const char *key)
+{
+        return d->props == NULL ? NULL : strmap_get(d->props, key);
+}
+
+static int bad_option(const struct dev *d, const char *key, const struct fail *f, struct trouble *t)
+{
+        trouble_set(t, E_CONFIG, TROUBLE_UNKNOWN, "Resource %s, volume %llu: property %s cannot be used.",
+                d->rsc_name, (unsigned long long)d->volume_number, key);
+        trouble_cause(t, "%s.", f->text);
+        trouble_fix(t, "Change the property, or delete it. The satellite tries again by itself.");
+        return E_CONFIG;
+}
+
+/* The group's physical volumes in the wanted order, unless the options name some. */
+static int choose_volumes(struct lvm_target *g, const struct dev *d, struct lvm_words *w, struct trouble *t)
+{
+        static const char key[] = "StorDriver/LvcreatePvSelection";
+        struct exec_result r;
+        struct fail f = { 0 };
+        const char *sort;
+        int err = lvm_sort_parse(prop(d, key), &g->a, &sort, &f);
+        if (err != 0) return bad_option(d, key, &f, t);
+        if (w->volumes_n > 0) return 0;
+        err = lvm(&g->a, &r, t, "pvs", "--noheadings", "--sort", sort != NULL ? sort : "pv_used", "-o",
+                "pv_name", "-S", arena_printf(&g->a, "vg_name=\"%s\"", g->p.vg), NULL);
+        for (const char *p = r.out; err == 0 && *(p += strspn(p, " \n")) != '\0';) {
+                size_t n = strcspn(p, " \n");
+                if (p[0] != '/')
+                        return lvm_not_understood(t, "pvs", E_PROTOCOL, p); /* [unknown]: a disk is missing */
+                if (w->volumes_n == LVM_WORDS_MAX) break;
+                w->volumes[w->volumes_n++] = arena_strndup(&g->a, p, n);
+                p += n;
+        }
+        return err;
+}
+
+static int create_words(struct lvm_target *g, const struct dev *d, struct lvm_words *w, struct trouble *t)
+{
+        static const char type[] = "StorDriver/LvcreateType", options[] = "StorDriver/LvcreateOptions";
+        struct fail f = { 0 };
+        bool thin = g->p.thin != NULL;
+        if (!thin && lvm_type_parse(prop(d, type), &g->a, w, &f) != 0) return bad_option(d, type, &f, t);
+        if (lvm_options_parse(prop(d, options), thin ? LVM_USE_THIN : LVM_USE_THICK, &g->a, w, &f) != 0)
+                return bad_option(d, options, &f, t);
+        return thin ? 0 : choose_volumes(g, d, w, t);
+}
+
+/* lvcreate with these arguments (a NULL at their end), what the user added, and then the places. */
+static int lvcreate(struct lvm_target *g, const struct lvm_words *w, const char *const *fixed, const char *at,
+        struct trouble *t)
+{
+        const char *argv[CREATE_ARGS_MAX] = { "lvcreate", "--config", LVM_NO_SCAN, "--yes" };
+        unsigned n = 4;
+        for (; *fixed != NULL; fixed++) {
+                assert(n < LVM_ARGS_MAX);
+                argv[n++] = *fixed;
+        }
+        for (unsigned i = 0; i < w->n; i++) argv[n++] = w->words[i];
+        argv[n++] = at;
+        for (unsigned i = 0; i < w->volumes_n; i++) argv[n++] = w->volumes[i];
+        return lvm_run(&g->a, NULL, t, argv);
+}
+
+static int make(struct lvm_target *g, const struct dev *d, uint64_t size_kib, struct trouble *t)
+{
+        char tag[LVM_TAG_SIZE];
+        struct lvm_words w = { 0 };
+        if (lvm_write_mark(d, tag) != 0)
+                return trouble_set(t, E_INVALID, TROUBLE_UNKNOWN, "Resource %s cannot be marked with a tag.",
+                        d->rsc_name);
+        int err = create_words(g, d, &w, t);
+        if (err != 0) return err;
+        const char *size = arena_printf(&g->a, "%lluk", (unsigned long long)size_kib);
+        bool thin = g->p.thin != NULL;
+        const char *fixed[] = { "--wipesignatures", "y", "--addtag", tag, "--addtag", LVM_TAG_RAW, "--name",
+                d->backing_id, thin ? "--virtualsize" : "--size", size, thin ? "--thinpool" : NULL, g->p.thin,
+                NULL };
+        err = lvcreate(g, &w, fixed, g->p.vg, t);
+        inject_point(INJECT_LVM_CREATED);
+        return err;
+}
+
+static int lvm_create(const struct dev *d, uint64_t size_kib, struct trouble *t)
+{
+        struct lvm_target g;
+        int err = target_open(&g, d, t);
+        if (err == 0 && g.lv == NULL) {
+                err = make(&g, d, size_kib, t);
+                if (err == 0) err = finish_raw(&g, t);
+        } else if (err == 0 && g.lv->raw) err = finish_raw(&g, t);
+        target_done(&g);
+        return err;
+}
+
+static int lvm_adopt(const struct dev *d, struct trouble *t)
+{
+        struct lvm_target g;
+        char tag[LVM_TAG_SIZE];
+        struct dev owner = { 0 };
+        int err = target_need(&g, d, t);
+        if (err == 0 && lvm_read_mark(g.lv->tags, &g.a, &owner) && owner.vlm_uuid == NULL &&
+                lvm_write_mark(d, tag) == 0) {
+                char old[LVM_TAG_SIZE];
+                owner.rsc_name = d->rsc_name;
+                err = lvm_write_mark(&owner, old);
+                if (err == 0)
+                        err = lvm(&g.a, NULL, t, "lvchange", "--yes", "--addtag", tag, "--deltag", old,
+                                g.path, NULL);
+        }
+        target_done(&g);
+        return err;
+}
+
+static int lvm_resize(const struct dev *d, uint64_t size_kib, struct trouble *t)
+{
+        struct lvm_target g;
+        int err = target_need(&g, d, t);
+        if (err == 0 && g.lv->size_bytes / 1024 != size_kib) {
+                const char *size = arena_printf(&g.a, "%lluk", (unsigned long long)size_kib);
+                bool grow = g.lv->size_bytes / 1024 < size_kib;
+                err = lvm(&g.a, NULL, t, grow ? "lvextend" : "lvreduce", "--yes", grow ? "" : "--force",
+                        "--size", size, g.path, NULL);
+        }
+        inject_point(INJECT_LVM_RESIZED);
+        target_done(&g);
+        return err;
+}
+
+static int lvm_attach(const struct dev *d, struct trouble *t)
+{
+        struct lvm_target g;
+        int err = target_need(&g, d, t);
+        if (err == 0 && !g.lv->active)
+                err = lvm(&g.a, NULL, t, "lvchange", "--yes", "--ignoreactivationskip", "--activate", "y",
+                        g.path, NULL);
+        inject_point(INJECT_LVM_ATTACHED);
+        target_done(&g);
+        return err;
+}
+
+/* LVM resizes the device together with the volume. */
+static int lvm_refresh(const struct dev *d, struct trouble *t)
+{
+        (void)d;
+        (void)t;
+        return 0;
+}
+
+static int need_unused(const struct lvm_target *g, struct trouble *t)
+{
+        if (!g->lv->open) return 0;
+        return trouble_errno(t, EBUSY, "Logical volume %s cannot be taken down", g->path);
+}
+
+static int lvm_detach(const struct dev *d, struct trouble *t)
+{
+        struct lvm_target g;
+        int err = target_open(&g, d, t);
+        if (err == 0 && g.lv != NULL && g.lv->active) {
+                err = need_unused(&g, t);
+                if (err == 0) err = lvm(&g.a, NULL, t, "lvchange", "--yes", "--activate", "n", g.path, NULL);
+        }
+        inject_point(INJECT_LVM_DETACHED);
+        target_done(&g);
+        return err;
+}
+
+/* Thick space is handed out again as it is: its traces are wiped first. */
+static int lvm_remove(const struct dev *d, struct trouble *t)
+{
+        struct lvm_target g;
+        int err = target_open(&g, d, t);
+        if (err == 0 && g.lv != NULL) {
+                err = need_unused(&g, t);
+                if (err == 0 && g.p.thin == NULL && !g.lv->active)
+                        err = lvm(&g.a, NULL, t, "lvchange", "--yes", "--ignoreactivationskip", "--activate",
+                                "y", g.path, NULL);
+                if (err == 0 && g.p.thin == NULL) err = wipe_target(&g, t);
+                if (err == 0) err = lvm(&g.a, NULL, t, "lvremove", "--yes", "--force", g.path, NULL);
+        }
+        inject_point(INJECT_LVM_REMOVED);
+        target_done(&g);
+        return err;
+}
+
+/* ---- snapshots of thin volumes; they are not activated ---- */
+
+/* A thin snapshot of src with this name and tags, in one metadata commit. of: whose properties count. */
+static int make_from(struct lvm_target *g, const struct dev *src, const struct dev *of, const char *name,
+        const char *tag, const char *tag2, struct trouble *t)
+{
+        static const char key[] = "StorDriver/LvcreateSnapshotOptions";
+        struct lvm_words w = { 0 };
+        struct fail f = { 0 };
+        if (lvm_options_parse(prop(of, key), LVM_USE_SNAPSHOT, &g->a, &w, &f) != 0)
+                return bad_option(of, key, &f, t);
+        const char *fixed[] = { "--snapshot", "--setactivationskip", of->snap_name != NULL ? "y" : "n",
+                "--activate", "n", "--name", name, "--addtag", tag, tag2 != NULL ? "--addtag" : NULL, tag2,
+                NULL };
+        int err = lvcreate(g, &w, fixed, arena_printf(&g->a, "%s/%s", g->p.vg, src->backing_id), t);
+        inject_point(INJECT_LVM_CREATED);
+        return err;
+}
+
+static int mark_of(const struct dev *d, char tag[LVM_TAG_SIZE], struct trouble *t)
+{
+        if (lvm_write_mark(d, tag) == 0) return 0;
+        return trouble_set(
+                t, E_INVALID, TROUBLE_UNKNOWN, "Resource %s cannot be marked with a tag.", d->rsc_name);
+}
+
+static int lvm_snapshot(const struct dev *src, const struct dev *d, bool quiet, struct trouble *t)
+{
+        struct lvm_target g;
+        char tag[LVM_TAG_SIZE];
+        (void)quiet; /* it is of one point in time in any case */
+        int err = target_open(&g, d, t);
+        if (err == 0 && g.lv == NULL) {
+                const char *snap_tag = arena_printf(&g.a, LVM_TAG_SNAPSHOT "%s", d->snap_name);
+                err = dev_flush(src, t);
+                if (err == 0) err = mark_of(d, tag, t);
+                if (err == 0) err = make_from(&g, src, d, d->backing_id, tag, snap_tag, t);
+        }
+        target_done(&g);
+        return err;
+}
+
+/* A new volume on its way to the place of an older one has this name and a tag of its own, but no mark yet. */
+static const char *new_name(struct lvm_target *g, const struct dev *d)
+{
+        return arena_printf(&g->a, "%s_new", d->backing_id);
+}
+
+/* Removes what an interrupted replace() left. */
+static int clear_new(struct lvm_target *g, const struct dev *d, struct trouble *t)
+{
+        struct lvm_lv *lv;
+        uint32_t n;
+        const char *name = new_name(g, d);
+        int err = read_lv(g->p.vg, name, &g->a, &lv, &n, t);
+        if (err != 0 || n == 0 || !lvm_has_tag(lv->tags, LVM_TAG_NEW)) return err;
+        return lvm(&g->a, NULL, t, "lvremove", "--yes", "--force",
+                arena_printf(&g->a, "%s/%s", g->p.vg, name), NULL);
+}
+
+static int lvm_restore(const struct dev *src, const struct dev *d, uint64_t size_kib, struct trouble *t)
+{
+        struct lvm_target g;
+        char tag[LVM_TAG_SIZE];
+        int err = target_open(&g, d, t);
+        if (err == 0 && g.lv == NULL) {
+                err = clear_new(&g, d, t);
+                if (err == 0) err = mark_of(d, tag, t);
+                if (err == 0) err = make_from(&g, src, d, d->backing_id, tag, NULL, t);
+        }
+        target_done(&g);
+        if (err != 0 || size_kib <= src->size_kib) return err;
+        return lvm_resize(d, size_kib, t);
+}
+
+/* Makes the new one aside, removes the old one, and gives the new one its name, then its mark. A crash before the removal is begun
+ * anew; after it, restore() finds nothing at the place; after the renaming the volume has the tag "new" and is marked here. */
+static int lvm_replace(const struct dev *old, const struct dev *src, const struct dev *d, uint64_t size_kib,
+        struct trouble *t)
+{
+        struct lvm_target g;
+        char tag[LVM_TAG_SIZE];
+        int err = target_need(&g, old, t);
+        if (err == 0) err = mark_of(d, tag, t);
+        if (err == 0 && !lvm_has_tag(g.lv->tags, LVM_TAG_NEW)) {
+                const char *name = new_name(&g, d);
+                err = g.lv->active ? trouble_errno(t, EBUSY, "Logical volume %s cannot be replaced", g.path)
+                                   : clear_new(&g, d, t);
+                if (err == 0) err = make_from(&g, src, d, name, LVM_TAG_NEW, NULL, t);
+                if (err == 0) err = lvm(&g.a, NULL, t, "lvremove", "--yes", "--force", g.path, NULL);
+                inject_point(INJECT_LVM_REMOVED);
+                if (err == 0)
+                        err = lvm(&g.a, NULL, t, "lvrename", "--yes", g.p.vg, name, d->backing_id, NULL);
+                inject_point(INJECT_LVM_RENAMED);
+        }
+        if (err == 0)
+                err = lvm(&g.a, NULL, t, "lvchange", "--yes", "--addtag", tag, "--deltag", LVM_TAG_NEW,
+                        g.path, NULL);
+        target_done(&g);
+        if (err != 0 || size_kib <= src->size_kib) return err;
+        return lvm_resize(d, size_kib, t);
+}
+
+static const char *lvm_missing(struct arena *a)
+{
+        static const char *const programs[] = { "lvs", "vgs", "lvcreate", "lvchange", "lvextend", "lvreduce",
+                "lvremove", "lvrename", "pvs" };
+        for (size_t i = 0; i < ARRAY_LEN(programs); i++)
+                if (!exec_exists(programs[i]))
+                        return arena_printf(a, "%s is not installed: install the package lvm2", programs[i]);
+        if (access("/dev/mapper/control", R_OK | W_OK) == 0) return NULL;
+        return "/dev/mapper/control cannot be opened: run as root and load the kernel module with 'modprobe "
+               "dm_mod'";
+}
+
+static const char *lvm_thin_missing(struct arena *a)
+{
+        if (!exec_exists("thin_check"))
+                return "thin_check is not installed: install the package thin-provisioning-tools";
+        return lvm_missing(a);
+}
+
+#define LVM_PROVIDER(kind_, place_, missing_, ...)                                                          \
+        {                                                                                                   \
+                .kind = kind_, .backed = true, .allocation_kib = LVM_ALLOCATION_KIB, .place = place_,       \
+                .missing = missing_, .pool_info = lvm_info, .list = lvm_list, .probe = lvm_probe,           \
+                .survey = lvm_survey, .probe_in = lvm_probe_in, .create = lvm_create, .resize = lvm_resize, \
+                .attach = lvm_attach, .refresh = lvm_refresh, .detach = lvm_detach, .remove = lvm_remove,   \
+                .adopt = lvm_adopt, __VA_ARGS__                                                             \
+        }
+const struct provider provider_lvm = LVM_PROVIDER(provider_kind_LVM, thick_place, lvm_missing);
+const struct provider provider_lvm_thin = LVM_PROVIDER(provider_kind_LVM_THIN, thin_place, lvm_thin_missing,
+        .snapshot = lvm_snapshot, .restore = lvm_restore, .replace = lvm_replace);
