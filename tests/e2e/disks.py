@@ -109,6 +109,7 @@ def stops_by(cluster, name, order, want):
     load = Load(cluster, others(cluster, name))
     load.await_more(10)
     before = disk.counts()['failed']
+    disk.command('at /raft/member.mdb')
     disk.command(order)
     code = cluster.ended(name)
     assert code == FATAL, f'exit code {code}: {cluster.log(name)[-500:]}'
@@ -125,11 +126,28 @@ def stops_by(cluster, name, order, want):
     check_names(cluster)
 
 
+def goes_on_without_seq(cluster, name):
+    """The file that only helps to find damage cannot be written: that costs nothing."""
+    disk = cluster.disks[name]
+    load = Load(cluster, others(cluster, name))
+    disk.command('at /raft/seq')
+    disk.command('fail write 1 5 always')
+    load.await_more(40)
+    WROTE.extend(load.finish())
+    check_names(cluster)
+    assert cluster.processes[name].poll() is None, f'{name} ended: {cluster.log(name)[-600:]}'
+    disk.command('fail write 0 0')
+    cluster.kill(name)
+    cluster.start(name)
+    check_names(cluster)
+
+
 def unreadable(cluster, name):
     """Pages that are needed again cannot be read any more."""
     disk = cluster.disks[name]
     load = Load(cluster, others(cluster, name))
     load.await_more(10)
+    disk.command('at /raft/member.mdb')
     disk.command('fail read 1 5 always')
     disk.command('flip /raft/member.mdb 0 0')  # changes nothing, but the kernel forgets what it has read
     code = cluster.ended(name)
@@ -266,6 +284,7 @@ def main():
             step('a sync of a follower fails', stops_by, cluster, follower, 'fail sync 1 5 always', 'the disk gave an error')
             step('a write fails', stops_by, cluster, follower, 'fail write 1 5', 'the disk gave an error')
             step('a write is cut short', stops_by, cluster, follower, 'short 1', 'the disk gave an error')
+            step('the number of the last transaction cannot be written', goes_on_without_seq, cluster, follower)
             step('the store cannot be read any more', unreadable, cluster, others(cluster, cluster.leader())[0])
         step('a byte of the state is damaged', heals, cluster, 'c1',
                     lambda d: damage(d / 'raft/member.mdb', used_bytes(d / 'raft/member.mdb')))

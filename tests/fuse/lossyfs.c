@@ -12,6 +12,7 @@
  *                     not by the seed, names up to some point; keep: everything survives. The process ends.
  *   fail KIND N ERRNO [always]   the N-th read, write or sync from now fails with that number; N = 0: none
  *   short N           the N-th write from now writes half of what it should
+ *   at [PATH]         from now on only calls on that file fail or are short, and are counted for it
  *   room BYTES        ENOSPC when all files together would be larger; 0: no limit
  *   stall MS          each sync takes that much longer
  *   flip PATH OFFSET MASK   damages one byte behind everybody's back, also for those who have it mapped
@@ -77,6 +78,7 @@ static struct {
         uint64_t count[CALLS], fail_in[CALLS], stall_ms, room, used, failed_syncs;
         int fail_errno[CALLS];
         bool fail_always[CALLS];
+        char at[256]; /* "": anywhere */
         const char *socket_path;
 } fs = { .mutex = PTHREAD_MUTEX_INITIALIZER };
 
@@ -90,10 +92,11 @@ static int unlock(int result)
 /* Relative to BACKING. */
 static const char *rel(const char *path) { return path[1] != '\0' ? path + 1 : "."; }
 
-/* 0, or the error that this call has to give. */
-static int injected(enum call c)
+/* 0, or the error that this call has to give. f NULL: a directory. */
+static int injected(enum call c, const struct file *f)
 {
         if (c != CALL_SHORT) fs.count[c]++;
+        if (fs.at[0] != '\0' && (f == NULL || f->path == NULL || strcmp(f->path, fs.at) != 0)) return 0;
         if (fs.fail_in[c] == 0) return 0;
         if (fs.fail_in[c] > 1) {
                 fs.fail_in[c]--;
@@ -217,7 +220,7 @@ static void put_page(struct file *f, struct page *page)
 /* Makes size and content durable. */
 static int content_sync(struct file *f)
 {
-        int err = injected(CALL_SYNC);
+        int err = injected(CALL_SYNC, f);
         if (err != 0) fs.failed_syncs++;
         if (err == 0 && (ftruncate(f->fd, f->valid) != 0 || ftruncate(f->fd, f->size) != 0)) err = -errno;
         for (size_t b = 0; b < BUCKETS; b++) {
@@ -453,8 +456,9 @@ static int fs_read(const char *path, char *p, size_t n, off_t offset, struct fus
 {
         (void)path;
         lock();
-        int err = injected(CALL_READ);
-        return unlock(err != 0 ? err : content_read(file_of(fi), (uint8_t *)p, n, offset));
+        struct file *f = file_of(fi);
+        int err = injected(CALL_READ, f);
+        return unlock(err != 0 ? err : content_read(f, (uint8_t *)p, n, offset));
 }
 
 /* How much of a write there is room for, or -ENOSPC. */
@@ -471,9 +475,9 @@ static int fs_write(const char *path, const char *p, size_t n, off_t offset, str
         (void)path;
         lock();
         struct file *f = file_of(fi);
-        int err = injected(CALL_WRITE), size = fits(f, n, offset);
+        int err = injected(CALL_WRITE, f), size = fits(f, n, offset);
         if (err != 0 || size < 0) return unlock(err != 0 ? err : size);
-        if (injected(CALL_SHORT) != 0 && size > 1) size /= 2;
+        if (injected(CALL_SHORT, f) != 0 && size > 1) size /= 2;
         err = content_write(f, (const uint8_t *)p, (size_t)size, offset);
         if (err == 0 && (fi->flags & O_DSYNC)) err = content_sync(f);
         return unlock(err != 0 ? err : size);
@@ -492,7 +496,7 @@ static int fs_fsyncdir(const char *path, int datasync, struct fuse_file_info *fi
 {
         (void)datasync, (void)fi;
         lock();
-        int err = injected(CALL_SYNC);
+        int err = injected(CALL_SYNC, NULL);
         for (struct list *it = fs.ops.next, *next; err == 0 && it != &fs.ops; it = next) {
                 struct dir_op *op = container_of(it, struct dir_op, link);
                 next = it->next;
@@ -623,6 +627,9 @@ static void command(const char *line, char *answer, size_t size, bool *ret_ends,
         } else if (sscanf(line, "short %" SCNu64, &a) == 1) {
                 fs.fail_in[CALL_SHORT] = a;
                 fs.fail_errno[CALL_SHORT] = EIO;
+        } else if (strncmp(line, "at", 2) == 0) {
+                fs.at[0] = '\0';
+                (void)sscanf(line, "at %255s", fs.at);
         } else if (sscanf(line, "flip %255s %" SCNd64 " %u", word, &offset, &mask) == 3) {
                 text = flip(word, offset, mask);
                 if (text == NULL) memcpy(invalidate, word, sizeof word);
