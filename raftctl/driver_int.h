@@ -139,6 +139,7 @@ struct done { /* a callback that is due */
         size_t reply_n;
 };
 
+#define HELD_MAX 1024
 struct held_frame { /* waits for the vote to be durable */
         struct list node;
         uint64_t to, job_no;
@@ -259,6 +260,7 @@ struct driver {
         uint64_t truncate_from; /* 0 = none: rows to delete with the next job */
         bool vote_dirty, installing, install_ready;
         uint64_t gate_no; /* frames wait for this job */
+        uint32_t held_n;  /* of them */
         uint64_t job_no, durable_no;
         struct job job;
         struct applied applied; /* visible */

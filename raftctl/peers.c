@@ -1,5 +1,5 @@
-/* Frames out and in. Out: while a vote or term is not durable, frames to everybody wait in order (held);
- * AppendEntries are not held back by the entries' own durability. In: each peer's frames in order and once
+/* Frames out and in. Out: while a vote or term is not durable, frames to everybody wait in order (held), but what clients ask of
+ * the leader; AppendEntries are not held back by the entries' own durability. In: each peer's frames in order and once
  * (L1). */
 #include <stdlib.h>
 #include <string.h>
@@ -32,6 +32,17 @@ struct peer *peer_get(struct driver *d, uint64_t id)
         return p;
 }
 
+/* What a member's clients ask of the leader says nothing of its own term, vote or log: it need not wait until those are durable,
+ * which on a full disk may be long. */
+static bool is_ask(enum raft_frame kind) { return kind == raft_frame_FORWARD || kind == raft_frame_READ; }
+
+/* The sequence number is given here, since asks overtake what waits. */
+static void send_now(struct driver *d, struct peer *p, enum raft_channel channel, uint8_t *frame, size_t n)
+{
+        frame_set_seq(frame, ++p->seq_out[channel]);
+        d->ops.send(d->arg, p->id, channel, BLOB(frame, n));
+}
+
 void peer_send(
         struct driver *d, uint64_t to, enum raft_channel channel, enum raft_frame kind, const void *msg)
 {
@@ -40,16 +51,18 @@ void peer_send(
         struct held_frame *f;
 
         if (!p || d->fatal) return;
-        h.seq = ++p->seq_out[channel];
         frame_encode(&d->frame, &h, msg);
-        if (SABOTAGE(SPEAK_BEFORE_SYNC) || (list_empty(&d->held) && d->gate_no <= d->durable_no)) {
-                d->ops.send(d->arg, to, channel, buf_blob(&d->frame));
+        if (SABOTAGE(SPEAK_BEFORE_SYNC) || is_ask(kind) ||
+                (list_empty(&d->held) && d->gate_no <= d->durable_no)) {
+                send_now(d, p, channel, d->frame.p, d->frame.n);
                 return;
         }
+        if (d->held_n >= HELD_MAX) return; /* lost, as on any link: heartbeats bring others */
         f = xmalloc(sizeof(*f) + d->frame.n);
         *f = (struct held_frame){ .to = to, .job_no = d->gate_no, .channel = channel, .n = d->frame.n };
         memcpy(f->data, d->frame.p, d->frame.n);
         list_push_back(&d->held, &f->node);
+        d->held_n++;
 }
 
 void peer_flush(struct driver *d)
@@ -57,8 +70,10 @@ void peer_flush(struct driver *d)
         while (!list_empty(&d->held)) {
                 struct held_frame *f = list_first(&d->held, struct held_frame, node);
                 if (f->job_no > d->durable_no || d->fatal) return;
+                struct peer *p = peer_find(d, f->to);
                 list_remove(&f->node);
-                d->ops.send(d->arg, f->to, f->channel, BLOB(f->data, f->n));
+                d->held_n--;
+                if (p) send_now(d, p, f->channel, f->data, f->n);
                 free(f);
         }
 }

@@ -29,6 +29,8 @@ const struct type_desc *frame_type(enum raft_frame kind)
         return (unsigned)kind < raft_frame_N ? frame_types[kind] : NULL;
 }
 
+#define SEQ_AT 9 /* after the kind and the incarnation */
+
 void frame_encode(struct buf *out, const struct frame_header *h, const void *msg)
 {
         buf_reset(out);
@@ -37,6 +39,11 @@ void frame_encode(struct buf *out, const struct frame_header *h, const void *msg
         buf_put_be(out, h->seq, 8);
         if (enc_msgpack(frame_types[h->kind], msg, out) < 0 || out->err)
                 abort(); /* our own message does not encode */
+}
+
+void frame_set_seq(uint8_t *frame, uint64_t seq)
+{
+        for (unsigned i = 0; i < 8; i++) frame[SEQ_AT + i] = (uint8_t)(seq >> (56 - 8 * i));
 }
 
 static uint64_t get_be64(const uint8_t *p)
@@ -52,7 +59,7 @@ int frame_header(struct blob frame, struct frame_header *ret_h)
         if (frame.n > FRAME_BYTES_MAX) return E_TOO_LARGE;
         ret_h->kind = (enum raft_frame)frame.p[0];
         ret_h->incarnation = get_be64(frame.p + 1);
-        ret_h->seq = get_be64(frame.p + 9);
+        ret_h->seq = get_be64(frame.p + SEQ_AT);
         return frame_type(ret_h->kind) ? 0 : E_PROTOCOL;
 }
 

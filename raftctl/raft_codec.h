@@ -27,6 +27,8 @@ struct frame_header {
 const struct type_desc *frame_type(enum raft_frame kind);
 /* Resets out and writes a whole frame. */
 void frame_encode(struct buf *out, const struct frame_header *h, const void *msg);
+/* In a frame that frame_encode has written. */
+void frame_set_seq(uint8_t *frame, uint64_t seq);
 /* E_PROTOCOL for an unknown kind, E_TRUNCATED. */
 int frame_header(struct blob frame, struct frame_header *ret_h) MUST_USE;
 /* *ret_msg is of frame_type(h->kind). E_PROTOCOL with the reason in f when a field makes no sense. */

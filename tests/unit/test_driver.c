@@ -301,6 +301,42 @@ static void test_full_before_ready(void **state)
         rig_free(r);
 }
 
+/* A member that has to write a new term and cannot: what it would answer with waits, what its clients ask the leader does not. */
+static void test_asks_while_term_waits(void **state)
+{
+        struct rig *r = three(1);
+        struct answer written, later;
+        unsigned results;
+
+        r->nodes[3].disk_held = true;
+        rig_restart(r, 1); /* leads no more, and votes */
+        rig_links(r, "123");
+        for (unsigned i = 0; i < 10 && rig_status(r, 2).state != DRIVER_LEADER; i++) rig_tick(r, 2, 3000);
+        rig_tick(r, 2, 150);
+        assert_int_equal(rig_status(r, 2).state, DRIVER_LEADER);
+        assert_int_equal(
+                raft_current_term(&r->nodes[3].driver->raft), raft_current_term(&r->nodes[2].driver->raft));
+        results = r->sent[raft_frame_APPEND_RESULT];
+        submit(r, 3, 1, "x", 100000, &written);
+        rig_tick(r, 2, 150);
+        assert_int_equal(written.n, 1);
+        assert_int_equal(written.err, 0);
+        assert_true(r->sent[raft_frame_APPEND_RESULT] > results);        /* node 1's */
+        for (unsigned i = 0; i < 2 * HELD_MAX; i++) rig_tick(r, 2, 150); /* a disk that stays full for long */
+        assert_int_equal(r->nodes[3].driver->held_n, HELD_MAX);
+        /* What waited is in order after what did not. */
+        r->nodes[3].disk_held = false;
+        rig_disk(r, 3);
+        for (unsigned i = 0; i < 3; i++) rig_tick(r, 2, 150);
+        rig_tick(r, 3, 1);
+        assert_int_equal(rig_status(r, 3).applied_index, rig_status(r, 2).applied_index);
+        submit(r, 3, 2, "x", 100000, &later);
+        rig_tick(r, 2, 150);
+        assert_int_equal(later.n, 1);
+        assert_int_equal(later.err, 0);
+        rig_free(r);
+}
+
 static void test_hash_differs(void **state)
 {
         struct rig *r = three(1);
@@ -576,6 +612,7 @@ int main(void)
                 cmocka_unit_test(test_vote_gate),
                 cmocka_unit_test(test_full_disk),
                 cmocka_unit_test(test_full_before_ready),
+                cmocka_unit_test(test_asks_while_term_waits),
                 cmocka_unit_test(test_hash_differs),
                 cmocka_unit_test(test_grow_and_shrink),
                 cmocka_unit_test(test_put_off),
