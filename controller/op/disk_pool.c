@@ -22,7 +22,8 @@ static void look_one(struct look *l, const struct disk_pool *d)
 {
         struct obs_disk_pools all, key = { .node_name = d->node_name };
         if (d->phase == disk_pool_phase_FAILED) {
-                if (l->args->wall_ms - d->since_ms > DISK_POOL_FAILED_MS) propose_step(l, d, NULL);
+                int64_t known_ms = reconcile_known_ms(l, "disk-pool", d->uuid, "FAILED");
+                if (known_ms > DISK_POOL_FAILED_MS) propose_step(l, d, NULL);
                 return;
         }
         if (row_get(l->args->observed, &obs_disk_pools_type, &key, l->arena, &all) != 0) return;

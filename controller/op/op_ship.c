@@ -118,6 +118,9 @@ void op_backup_ship(struct op *op)
                         "sent by "
                         "node '%s'.",
                         rd.name, target.rsc_name, r.name, d.snap_name, from.node_name));
+        if (!HAS(b, backup_ship_body, allow_incremental) || b->allow_incremental)
+                op_rc(op, RC_INFO_NOOP,
+                        "All of it is sent: shipping only what has changed is not implemented yet.");
 }
 
 void op_int_ship_answer(struct op *op)

@@ -24,15 +24,23 @@ static bool find_dfn(struct look *l, const struct ship *s, struct snap_dfn *ret)
                strcmp(ret->uuid, s->snap_uuid) == 0;
 }
 
+/* For how long the leader has known that it is in this phase and round: nobody sets that clock, and a new leader begins anew. Asked in
+ * each look, for what is not asked for is forgotten. */
+static int64_t phase_ms(struct look *l, const struct ship *s)
+{
+        return reconcile_known_ms(l, "ship", s->uuid,
+                arena_printf(l->arena, "%u %lld", (unsigned)s->phase, (long long)s->round));
+}
+
 /* Nothing is heard of it: why it fails, or NULL. */
-static const char *silence(struct look *l, const struct ship *s, bool is_known)
+static const char *silence(struct look *l, const struct ship *s, bool is_known, int64_t known_ms)
 {
         struct obs_node n;
         if (observed_node_get(l->args->observed, s->node_name, l->arena, &n) != 0) return NULL;
-        if (n.connection_status == conn_status_OFFLINE && HAS(&n, obs_node, since_ms) &&
-                l->args->wall_ms - n.since_ms > SHIP_AWAY_MS && l->args->wall_ms - s->since_ms > SHIP_AWAY_MS)
+        if (n.connection_status == conn_status_OFFLINE && HAS(&n, obs_node, since_mono_ms) &&
+                l->args->mono_ms - n.since_mono_ms > SHIP_AWAY_MS && known_ms > SHIP_AWAY_MS)
                 return arena_printf(l->arena, "The connection to node '%s' was lost.", s->node_name);
-        if (!is_known && l->args->wall_ms - s->since_ms > SHIP_IDLE_MS)
+        if (!is_known && known_ms > SHIP_IDLE_MS)
                 return arena_printf(l->arena,
                         "Node '%s' has not begun: it is not connected, or the cluster is locked.",
                         s->node_name);
@@ -43,12 +51,13 @@ static bool is_over(struct look *l, const struct ship *s, const char **why, bool
 {
         struct snap_dfn d;
         struct obs_ships o;
-        if (!ship_is_live(s)) return l->args->wall_ms - s->since_ms > SHIP_FAILED_MS;
+        int64_t known_ms = phase_ms(l, s);
+        if (!ship_is_live(s)) return known_ms > SHIP_FAILED_MS;
         if (!find_dfn(l, s, &d)) *why = "Its snapshot was not taken, or is gone.";
         if (*why != NULL) return true;
         if (s->phase == ship_phase_WAIT) return (d.flags & snap_dfn_flag_SUCCESSFUL) != 0 && d.saga == NULL;
         const struct obs_ship *x = seen(l, s, &o);
-        *why = silence(l, s, x != NULL);
+        *why = silence(l, s, x != NULL, known_ms);
         if (*why != NULL) return true;
         if (x == NULL || s->phase == ship_phase_ASK || x->state == sat_step_state_PENDING) return false;
         if (x->round != s->round) return false; /* what it says is about an earlier attempt */

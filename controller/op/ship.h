@@ -8,7 +8,8 @@
  *   any       -> FAILED, which stays for a while, so that the list says why; an error report is kept
  *
  * The satellite is told of ASK and RUN (controller/sat/sat_ships.h) and reports how it ended; the leader's reconciler proposes the next step,
- * naming the phase that it was about. A satellite that was restarted begins anew; one that stays away, or does not take it up, fails it.
+ * naming the phase that it was about. A satellite that was restarted begins anew; one that stays away, or does not take it up, fails it;
+ * that time is counted by the leader's own clock (reconcile.h), so a new leader waits longer, never less.
  *
  * Threads, purity: as reconcile.h and op.h. */
 #ifndef CONTROLLER_OP_SHIP_H

@@ -321,11 +321,49 @@ static void test_keys_of_snapshots(void **state)
         ops_world_close(&w);
 }
 
+/* ---- clocks ---- */
+
+static uint64_t disk_pools(struct ops_world *w)
+{
+        struct tx *tx = kv_mem_read(w->wanted);
+        uint64_t n = row_count(tx, &disk_pool_type, &(struct disk_pool){ 0 }, 0);
+        kv_mem_end(tx);
+        return n;
+}
+
+/* A pool that could not be made is remembered for a minute of the leader's own clock, whatever is done to the other one. */
+static void test_failed_disk_pool(void **state)
+{
+        struct ops_world w;
+        (void)state;
+        ops_world_open(&w);
+        post(&w, "/v1/nodes",
+                "{\"name\":\"n1\",\"type\":\"Satellite\",\"net_interfaces\":[{\"name\":\"default\","
+                "\"address\":\"10.0.0.1\"}]}",
+                201);
+        assert_true(ops_world_observe(&w, "NODE", "n1", "STORAGE"));
+        post(&w, "/v1/physical-storage/n1",
+                "{\"provider_kind\":\"LVM\",\"device_paths\":[\"/dev/sdb\"],\"pool_name\":\"vg\"}", 201);
+        assert_true(ops_world_observe(&w, "MADE", "n1", "FAILED"));
+        assert_true(ops_world_observe(&w, "TEND", "", "twice"));
+        assert_true(ops_world_observe(&w, "JUMP", "", "86400"));
+        assert_true(ops_world_observe(&w, "TEND", "", "twice"));
+        assert_int_equal(disk_pools(&w), 1);
+        assert_true(ops_world_observe(&w, "JUMP", "", "-90000"));
+        assert_true(ops_world_observe(&w, "LATER", "", "59"));
+        assert_true(ops_world_observe(&w, "TEND", "", "twice"));
+        assert_int_equal(disk_pools(&w), 1);
+        assert_true(ops_world_observe(&w, "LATER", "", "2"));
+        assert_true(ops_world_observe(&w, "TEND", "", "twice"));
+        assert_int_equal(disk_pools(&w), 0);
+        ops_world_close(&w);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = { cmocka_unit_test(test_codes), cmocka_unit_test(test_routes),
                 cmocka_unit_test(test_routes_unique), cmocka_unit_test(test_cases),
                 cmocka_unit_test(test_torn_bodies), cmocka_unit_test(test_untried),
-                cmocka_unit_test(test_keys_of_snapshots) };
+                cmocka_unit_test(test_keys_of_snapshots), cmocka_unit_test(test_failed_disk_pool) };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }
