@@ -13,11 +13,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/stat.h>
-#include <sys/sysmacros.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "satellite/base/bcache_sys.h"
 #include "satellite/base/exec.h"
 #include "satellite/base/inject.h"
 #include "satellite/base/signature.h"
@@ -26,9 +25,9 @@
 #include "wire/def/layer_size.h"
 
 #define SUPER_AT 4096
-#define BLOCK_DIR_SIZE 64
 #define POLL_MS 200
 #define WAIT_MS 20000u
+#define LIST_MS 5000u
 #define FLUSH_MS 600000u
 #define UUID_SIZE 37
 
@@ -81,26 +80,6 @@ static enum super read_data(const struct layer_vol *v, bool *ret_ours)
 
 /* ---- sysfs ---- */
 
-/* /sys/dev/block/MAJOR:MINOR of a device; false when there is none. */
-static bool block_dir(const char *path, char out[BLOCK_DIR_SIZE])
-{
-        struct stat st;
-        if (path == NULL || stat(path, &st) != 0 || !S_ISBLK(st.st_mode)) return false;
-        (void)snprintf(out, BLOCK_DIR_SIZE, "/sys/dev/block/%u:%u", major(st.st_rdev), minor(st.st_rdev));
-        return true;
-}
-
-/* 0 or a positive errno. */
-static int put(const char *path, const char *text)
-{
-        int fd = open(path, O_WRONLY | O_CLOEXEC);
-        if (fd < 0) return errno;
-        ssize_t n = write(fd, text, strlen(text));
-        int err = n == (ssize_t)strlen(text) ? 0 : n < 0 ? errno : EIO;
-        close(fd);
-        return err;
-}
-
 static const char *get(const char *path, struct arena *a)
 {
         char text[128];
@@ -114,7 +93,7 @@ static const char *get(const char *path, struct arena *a)
 
 /* What is there of the data device's bcache device. */
 struct seen {
-        char dir[BLOCK_DIR_SIZE];
+        char dir[BCACHE_DIR_SIZE];
         bool registered;
         const char *name;  /* bcacheN; NULL: it is not up */
         const char *state; /* clean, dirty, no cache, inconsistent */
@@ -124,7 +103,7 @@ static void look(const char *below_path, struct arena *a, struct seen *s)
 {
         char target[256];
         *s = (struct seen){ .state = "" };
-        if (!block_dir(below_path, s->dir)) return;
+        if (!bcache_block_dir(below_path, s->dir)) return;
         s->registered = access(arena_printf(a, "%s/bcache", s->dir), F_OK) == 0;
         if (!s->registered) return;
         s->state = get(arena_printf(a, "%s/bcache/state", s->dir), a);
@@ -157,15 +136,6 @@ static void pause_ms(long ms)
 
 /* ---- probe ---- */
 
-/* Does the kernel have the cache, too? */
-static bool cache_listed(const struct layer_vol *v)
-{
-        char dir[BLOCK_DIR_SIZE], path[BLOCK_DIR_SIZE + 8];
-        if (!block_dir(cache_path(v), dir)) return false;
-        (void)snprintf(path, sizeof path, "%s/bcache", dir);
-        return access(path, F_OK) == 0;
-}
-
 static int bcache_probe(const struct layer_vol *v, struct arena *a, struct layer_dev *d, struct trouble *t)
 {
         struct seen s;
@@ -178,7 +148,7 @@ static int bcache_probe(const struct layer_vol *v, struct arena *a, struct layer
         if (d->foreign) d->found = "a device that belongs to another bcache";
         d->exists = !d->foreign && data == SUPER_THERE && ours;
         d->raw = !d->foreign && !d->exists && (data == SUPER_THERE || ours);
-        d->open = !d->foreign && (s.registered || cache_listed(v));
+        d->open = !d->foreign && (s.registered || bcache_has(cache_path(v)));
         if (!d->open) return 0;
         d->lags = s.name == NULL || !attached(&s);
         if (strcmp(s.state, "inconsistent") == 0)
@@ -272,23 +242,16 @@ static int bcache_make(const struct layer_vol *v, struct trouble *t)
         return err;
 }
 
-/* Tells the kernel of a device; udev may have been faster. */
+/* Tells the kernel of a device; udev may have been faster, and what was stopped just now may still hold it. */
 static int enlist(const struct layer_vol *v, const char *path, struct trouble *t)
 {
-        char dir[BLOCK_DIR_SIZE], real[256];
-        struct arena a = { 0 };
         int err = 0;
-        if (!block_dir(path, dir)) err = ENOENT;
-        bool known = err == 0 && access(arena_printf(&a, "%s/bcache", dir), F_OK) == 0;
-        if (err == 0 && !known) {
-                (void)snprintf(real, sizeof real, "%s", path);
-                err = put("/sys/fs/bcache/register", real);
-                for (unsigned ms = 0; ms < 2000 && !known; ms += POLL_MS) {
-                        known = access(arena_printf(&a, "%s/bcache", dir), F_OK) == 0;
-                        if (!known) pause_ms(POLL_MS);
-                }
+        bool known = bcache_has(path);
+        for (unsigned ms = 0; ms < LIST_MS && !known; ms += POLL_MS) {
+                err = bcache_put("/sys/fs/bcache/register", path);
+                known = bcache_has(path);
+                if (!known) pause_ms(POLL_MS);
         }
-        arena_done(&a);
         if (known) return 0;
         layer_fail(v, E_INVALID, TROUBLE_POOL, t, "the kernel does not take a device of its bcache");
         trouble_cause(t, "%s cannot be registered: %s.", path, strerror(err != 0 ? err : EIO));
@@ -315,7 +278,8 @@ static int wait_up(const struct layer_vol *v, struct trouble *t)
                 look(v->below_path, &a, &s);
                 up = s.name != NULL && attached(&s);
                 if (!up && strcmp(s.state, "no cache") == 0)
-                        asked = put(arena_printf(&a, "%s/bcache/attach", s.dir), v->dev->vlm_uuid) == 0;
+                        asked = bcache_put(arena_printf(&a, "%s/bcache/attach", s.dir), v->dev->vlm_uuid) ==
+                                0;
                 if (!up) pause_ms(POLL_MS);
         }
         arena_done(&a);
@@ -376,7 +340,7 @@ static int not_let_go(const struct layer_vol *v, const char *what, struct troubl
 
 static int detach(const struct layer_vol *v, const struct seen *s, struct arena *a, struct trouble *t)
 {
-        (void)put(arena_printf(a, "%s/bcache/detach", s->dir), "1");
+        (void)bcache_put(arena_printf(a, "%s/bcache/detach", s->dir), "1");
         int err = wait_for_state(s->dir, "no cache", FLUSH_MS, a);
         inject_point(INJECT_BCACHE_DETACHED);
         return err == 0 ? 0 : layer_fail(v, err, TROUBLE_POOL, t, "its cache was not written back in time");
@@ -385,12 +349,12 @@ static int detach(const struct layer_vol *v, const struct seen *s, struct arena 
 /* The cache; what is attached to it goes, too. */
 static int stop_cache(const struct layer_vol *v, struct arena *a, struct trouble *t)
 {
-        char dir[BLOCK_DIR_SIZE];
         if (v->dev->vlm_uuid == NULL) return 0;
         const char *set = arena_printf(a, "/sys/fs/bcache/%s", v->dev->vlm_uuid);
-        (void)put(arena_printf(a, "%s/stop", set), "1");
+        (void)bcache_put(arena_printf(a, "%s/stop", set), "1");
         int err = wait_gone(set, a);
-        if (err == 0 && block_dir(cache_path(v), dir)) err = wait_gone(arena_printf(a, "%s/bcache", dir), a);
+        if (err == 0 && cache_path(v) != NULL && bcache_let_go(cache_path(v), WAIT_MS) == EBUSY)
+                err = E_TIMEOUT;
         inject_point(INJECT_BCACHE_STOPPED);
         return err == 0 ? 0 : not_let_go(v, cache_path(v) != NULL ? cache_path(v) : "its cache", t);
 }
@@ -410,11 +374,8 @@ static int take_down(const struct layer_vol *v, bool keep, struct trouble *t)
         }
         if (keep && attached(&s)) err = detach(v, &s, &a, t);
         if (err == 0) err = stop_cache(v, &a, t);
-        if (err == 0 && s.registered) {
-                const char *dir = arena_printf(&a, "%s/bcache", s.dir);
-                (void)put(arena_printf(&a, "%s/stop", dir), "1");
-                if (wait_gone(dir, &a) != 0) err = not_let_go(v, v->below_path, t);
-        }
+        /* Its directory goes before the kernel closes the device. */
+        if (err == 0 && bcache_let_go(v->below_path, WAIT_MS) == EBUSY) err = not_let_go(v, v->below_path, t);
         inject_point(INJECT_BCACHE_CLOSED);
         arena_done(&a);
         return err;

@@ -13,6 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "satellite/base/bcache_sys.h"
 #include "satellite/base/inject.h"
 #include "satellite/base/wipe.h"
 #include "satellite/provider/lvm_cmd.h"
@@ -24,6 +25,7 @@
 #define LVM_ALLOCATION_KIB 4 /* the group's extent size decides; it comes with each device */
 #define CREATE_ARGS_MAX (LVM_ARGS_MAX + 2 * LVM_WORDS_MAX)
 #define OPEN_MS 500
+#define LET_GO_MS 10000u
 #define METADATA_FULL 95.0 /* per cent of a thin pool's metadata from which on it is no longer used */
 
 struct lvm_place {
@@ -338,10 +340,12 @@ static int target_need(struct lvm_target *g, const struct dev *d, struct trouble
 
 static void target_done(struct lvm_target *g) { arena_done(&g->a); }
 
+/* A superblock of bcache in it was registered by udev in the moment in which the volume was activated. */
 static int wipe_target(struct lvm_target *g, struct trouble *t)
 {
         const char *path = arena_printf(&g->a, "/dev/%s", g->path);
-        int err = wipe_device(path);
+        int err = bcache_let_go(path, LET_GO_MS);
+        if (err == 0) err = wipe_device(path);
         return err == 0 ? 0 : trouble_errno(t, err, "%s cannot be wiped", path);
 }
 

@@ -72,8 +72,11 @@ def refusals(bed):
     bed.rest.call('DELETE', '/v1/resource-definitions/no').ok()
     bed.define('rd', 20 * MIB, {'NVMe/TRType': 'rdma'})
     answer = bed.target('rd')
-    assert 'NVMe/TRType' in answer.text or wait_for('the report', lambda: [
-        r for r in bed.volume('rd', 'n1').get('reports', []) if 'NVMe/TRType' in (r.get('correction') or '')], LONG_S, 1), answer.text
+    wait_for('the report', lambda: [
+        r for r in bed.volume('rd', 'n1').get('reports', []) if 'NVMe/TRType' in (r.get('correction') or '')], LONG_S, 1)
+    said = [(r.get('message'), r.get('cause'), r.get('correction')) for r in answer.json if 'NVMe/TRType' in (r.get('correction') or '')]
+    assert answer.status == 500 and said, answer.text
+    print('    answered:', *said[0])
     assert bed.target('rd', node='n2').status == 500
     bed.rest.call('PUT', '/v1/resource-definitions/rd', {'override_props': {'NVMe/TRType': 'tcp'}}).ok()
     wait_for('the target', lambda: 'rd' in bed.guests[0].run('ls -R /sys/kernel/config/nvmet/ports'), LONG_S, 1)
