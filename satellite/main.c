@@ -14,7 +14,9 @@
 #include "satellite/app.h"
 #include "satellite/base/inject.h"
 #include "satellite/config.h"
+#include "satellite/drbd/layer_drbd.h"
 #include "satellite/layer/hold.h"
+#include "satellite/layer/hold_guard.h"
 #include "wire/base/log.h"
 #include "wire/base/mem.h"
 #include "wire/base/sabotage.h"
@@ -211,7 +213,11 @@ static int run(const struct options *o, struct fail *f)
         if (uv_loop_init(&d.loop) != 0) return fail_set(f, E_LIMIT, "no event loop");
         hold_register(&hold_luks);
         int err = app_open(&ac, &d.app, f);
-        if (err != 0) return err; /* the process ends */
+        if (err != 0) return err;                                  /* the process ends */
+        err = hold_guard_enable(o->config.satellite_dir, NULL, 0); /* nothing is held before the loop runs */
+        if (err != 0)
+                return fail_set(f, err, "%s: no lock for those who guard suspended I/O: %s",
+                        o->config.satellite_dir, strerror(-err));
         err = start_signals(&d);
         if (err != 0) return fail_set(f, err, "signals: %s", uv_strerror(err));
         const char *name = o->config.satellite_node_name;
@@ -244,6 +250,11 @@ int main(int argc, char **argv)
         struct fail f = { 0 };
         signal(SIGPIPE, SIG_IGN);
         signal(SIGXFSZ, SIG_IGN);
+        if (argc > 1 && strcmp(argv[1], HOLD_GUARD_WORD) == 0) {
+                drbd_layer_init();
+                hold_register(&hold_luks);
+                return hold_guard_main(argc - 2, argv + 2);
+        }
         char threads[16];
         snprintf(threads, sizeof threads, "%d", MANAGER_THREADS);
         if (setenv("UV_THREADPOOL_SIZE", threads, 1) != 0)

@@ -31,6 +31,7 @@
 
 static const char *search_path = USUAL_PATH;
 void exec_set_path(const char *path) { search_path = path != NULL ? path : USUAL_PATH; }
+const char *exec_path(void) { return search_path; }
 
 /* ---- children that did not end when they were killed ---- */
 

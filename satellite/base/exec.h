@@ -42,5 +42,6 @@ const char *exec_find(const char *program, char out[PATH_MAX]);
 
 /* Directories to look in, for tests; NULL = the usual ones. Before any other thread starts. */
 void exec_set_path(const char *path);
+const char *exec_path(void);
 
 #endif

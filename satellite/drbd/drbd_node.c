@@ -180,6 +180,8 @@ void drbd_node_pretend(const char *dir, const struct drbd_version *version)
         current = &f;
 }
 
+bool drbd_node_looked(void) { return current != &nothing; }
+
 const struct drbd_version *drbd_node_version(void)
 {
         const struct found *f = current;

@@ -26,6 +26,8 @@ bool drbd_node_look_again(void);
 void drbd_node_set_proc(const char *path);
 /* Without looking; for tests. */
 void drbd_node_pretend(const char *dir, const struct drbd_version *version);
+/* Has this process looked at all? */
+bool drbd_node_looked(void);
 /* NULL: DRBD cannot be used. */
 const struct drbd_version *drbd_node_version(void);
 /* Why it cannot, with the remedy; NULL: it can. */

@@ -697,7 +697,8 @@ static int drbd_hold(const struct sat_rsc *want, bool hold, struct trouble *t)
 {
         const char *rsc_name = want->rsc_name;
         struct drbd_events e = { 0 };
-        if (drbd_node_version() == NULL) return 0; /* nothing of it is up */
+        if (drbd_node_version() == NULL && (hold || drbd_node_looked()))
+                return 0; /* nothing of it is up; a guard (hold_guard.h) does not look for it */
         int err = drbd_node_now(rsc_name, &e, t);
         const struct drbd_resource *r = err == 0 ? drbd_events_find(&e, rsc_name) : NULL;
         if (r != NULL && !hold && !drbd_is_held(r)) r = NULL;

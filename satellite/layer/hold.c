@@ -2,6 +2,8 @@
 
 #include <strings.h>
 
+#include "satellite/layer/hold_guard.h"
+
 #define LAYERS_MAX 4
 
 static const struct hold_layer *layers[LAYERS_MAX];
@@ -32,11 +34,27 @@ bool hold_possible(const struct sat_rsc *r)
         return next_layer(r, &at) != NULL;
 }
 
-int hold_set(const struct sat_rsc *r, bool hold, struct trouble *t)
+/* Each layer that can: all of them when they let go, up to the first that fails when they hold. */
+static int set_layers(const struct sat_rsc *r, bool hold, struct trouble *t)
 {
         unsigned at = 0;
         int err = 0;
         const struct hold_layer *l;
-        while (err == 0 && (l = next_layer(r, &at)) != NULL) err = l->set(r, hold, t);
+        while ((!hold || err == 0) && (l = next_layer(r, &at)) != NULL) {
+                struct trouble more;
+                int failed = l->set(r, hold, err == 0 ? t : &more);
+                if (err == 0) err = failed;
+        }
+        return err;
+}
+
+int hold_set(const struct sat_rsc *r, bool hold, struct trouble *t)
+{
+        struct trouble more;
+        int err = hold && hold_possible(r) ? hold_guard_begin(r, t) : 0;
+        if (err != 0) return err;
+        err = set_layers(r, hold, t);
+        bool runs = hold ? err != 0 && set_layers(r, false, &more) == 0 : err == 0;
+        if (runs) hold_guard_end(r->rsc_name);
         return err;
 }

@@ -2,7 +2,7 @@
  * layers that can do that register here. Where none of a resource's layers can, holding it is nothing but a note.
  *
  * What is held is given up when nobody says how it goes on: HOLD_MAX_MS after it began, and when the satellite
- * starts. Such a hold is never taken up again; the controllers see it and undo what it was for.
+ * starts. When the satellite ends or dies meanwhile, its guard lets go (hold_guard.h). Such a hold is never taken up again; the controllers see it and undo what it was for.
  *
  * Threads: hold_register() before any other thread runs; hold_set() blocks, in pool threads; the others any.
  * Ownership: nothing is kept but the pointer to the layer, which is static. */
@@ -24,7 +24,7 @@ extern const struct hold_layer hold_luks;
 void hold_register(const struct hold_layer *l);
 /* Can one of the layers hold I/O? */
 bool hold_possible(const struct sat_rsc *r);
-/* 0, or the error of the first layer that cannot. */
+/* 0, or the error of the first layer that cannot; after a failure to hold all runs again, as far as it can be brought to. */
 int hold_set(const struct sat_rsc *r, bool hold, struct trouble *t) MUST_USE;
 
 #endif
