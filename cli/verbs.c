@@ -75,15 +75,6 @@ static int before_device_pool(struct cli_call *call)
         return 0;
 }
 
-static int before_toggle(struct cli_call *call)
-{
-        bool diskless = json_object_get(call->values, "--diskless") != NULL;
-        if (diskless && cli_value(call, "--migrate-from") != NULL)
-                return cli_problem(call, "--migrate-from brings a disk; it does not go with --diskless");
-        cli_body_put(call, "/operation", json_string(diskless ? "INTO_DRBD_DISKLESS" : "INTO_DRBD_DISKFUL"));
-        return 0;
-}
-
 static int before_clone(struct cli_call *call)
 {
         if (cli_value(call, "name") != NULL || cli_value(call, "--external-name") != NULL) return 0;
@@ -181,17 +172,6 @@ static const struct cli_verb node_verbs[] = {
                 "change what the satellite of a node logs", NULL, NULL,
                 { POS("node_name", "{node}", "node"),
                         POS("level", "/log/level_linstor", "ERROR, WARN, INFO, DEBUG or TRACE") },
-                { { 0 } } },
-        { "node", "n", "evacuate", "evac", "PUT", "/v1/nodes/{node}/evacuate", "move everything off a node",
-                NULL, NULL,
-                { POS("name", "{node}", "node"), MANY(0, "--target", "/target/-", "nodes that may get it"),
-                        MANY(0, "--do-not-target", "/do_not_target/-", "nodes that may not") },
-                { { 0 } } },
-        { "node", "n", "restore", "rst", "PUT", "/v1/nodes/{node}/restore",
-                "take an evicted or evacuated node back", NULL, NULL,
-                { POS("name", "{node}", "node"),
-                        FLAG(0, "--delete-resources", "/delete_resources", "those that it still has go"),
-                        FLAG(0, "--delete-snapshots", "/delete_snapshots", "and their snapshots") },
                 { { 0 } } },
         PROPERTY_VERBS("node", "n", "/v1/nodes/{node}", "PUT", POS("name", "{node}", "node"), ),
         { "node interface", "n i", "create", "c", "POST", "/v1/nodes/{node}/net-interfaces",
@@ -462,24 +442,6 @@ static const struct cli_verb resource_verbs[] = {
                 { POS("node", "{node}", "node"), POS("name", "{rd}", "resource"),
                         FLAG(0, "--diskful", "/diskful", "with a replica of its own"), ASYNC },
                 { { 0 } } },
-        { "resource", "r", "toggle-disk", "td", "PUT",
-                "/v1/resource-definitions/{rd}/resources/{node}/toggle-disk",
-                "give a resource a disk, or take it away", before_toggle, NULL,
-                { POS("node", "{node}", "node"), POS("name", "{rd}", "resource"),
-                        OPT('s', "--storage-pool", "/storage_pool", "pool of the disk"),
-                        FLAG('d', "--diskless", "", "without a disk from now on"),
-                        OPT(0, "--migrate-from", "/migrate_from",
-                                "node whose disk goes when the new one is up to date"),
-                        ASYNC },
-                { { 0 } } },
-        { "resource", "r", "activate", "act", "POST",
-                "/v1/resource-definitions/{rd}/resources/{node}/activate",
-                "bring a deactivated resource up again", NULL, NULL,
-                { POS("node", "{node}", "node"), POS("name", "{rd}", "resource") }, { { 0 } } },
-        { "resource", "r", "deactivate", "deact", "POST",
-                "/v1/resource-definitions/{rd}/resources/{node}/deactivate",
-                "take the devices of a resource down; its data stay", NULL, NULL,
-                { POS("node", "{node}", "node"), POS("name", "{rd}", "resource") }, { { 0 } } },
         PROPERTY_VERBS("resource", "r", "/v1/resource-definitions/{rd}/resources/{node}", "PUT",
                 POS("node", "{node}", "node"), POS("name", "{rd}", "resource"), ),
         PROPERTY_VERBS("resource-connection", "rc",

@@ -155,17 +155,23 @@ static void test_bad_arguments(void **state)
         expect("rd", "cln", "a", NULL, NULL);
 }
 
+/* In all tables: of two rows with the same words only the first can be reached. */
+static void assert_unique(const struct cli_verb *v)
+{
+        for (const struct cli_verb *const *t = cli_verb_tables; *t != NULL; t++)
+                for (const struct cli_verb *w = *t; w->object != NULL; w++)
+                        if (w != v && strcmp(v->object, w->object) == 0 &&
+                                (strcmp(v->verb, w->verb) == 0 || strcmp(v->verb_short, w->verb_short) == 0))
+                                fail_msg("%s %s stands twice", v->object, v->verb);
+}
+
 /* Every row is usable: names unique, each path parameter filled by an argument or the hook, room at the ends.
  */
 static void test_table(void **state)
 {
         for (const struct cli_verb *const *t = cli_verb_tables; *t != NULL; t++) {
                 for (const struct cli_verb *v = *t; v->object != NULL; v++) {
-                        for (const struct cli_verb *w = *t; w != v; w++)
-                                if (strcmp(v->object, w->object) == 0 &&
-                                        (strcmp(v->verb, w->verb) == 0 ||
-                                                strcmp(v->verb_short, w->verb_short) == 0))
-                                        fail_msg("%s %s stands twice", v->object, v->verb);
+                        assert_unique(v);
                         assert_int_equal(v->args[CLI_ARGS_MAX - 1].form, ARG_END);
                         assert_null(v->columns[CLI_COLUMNS_MAX - 1].header);
                         for (const char *p = strchr(v->path, '{'); p != NULL && v->before == NULL;
