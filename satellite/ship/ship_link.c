@@ -76,11 +76,13 @@ static int write_all(struct ship_link *l, const void *data, size_t n, struct fai
         return 0;
 }
 
-static int read_all(struct ship_link *l, void *data, size_t n, uint64_t wait_ms, struct fail *f)
+static int read_all(struct ship_link *l, void *data, size_t n, struct fail *f)
 {
         uint8_t *p = data;
         while (n > 0) {
-                int err = wait_for(l->fd, POLLIN, l->cancel, now_ms() + wait_ms);
+                uint64_t until = l->hello_until != 0 ? l->hello_until : now_ms() + SHIP_STALL_MS;
+                int err = wait_for(l->fd, POLLIN, l->cancel, until);
+                if (err == 0 && l->hello_until != 0 && now_ms() >= until) err = E_TIMEOUT;
                 if (err != 0) return told(f, err);
                 ssize_t got = recv(l->fd, p, n, 0);
                 if (got < 0 && (errno == EINTR || errno == EAGAIN)) continue;
@@ -108,18 +110,18 @@ int ship_send(struct ship_link *l, enum ship_type type, const void *data, size_t
         return write_all(l, sealed, 4 + (size_t)length, f);
 }
 
-static int recv_within(struct ship_link *l, uint64_t wait_ms, enum ship_type *ret_type, const uint8_t **ret,
-        size_t *ret_n, struct fail *f)
+int ship_recv(
+        struct ship_link *l, enum ship_type *ret_type, const uint8_t **ret, size_t *ret_n, struct fail *f)
 {
         uint8_t head[4], *plain = l->in + RECORD_MAX, tag = 0;
         unsigned long long n = 0;
         if (l->ended) return fail_set(f, E_CLOSED, "the other side has ended its stream");
-        int err = read_all(l, head, sizeof head, wait_ms, f);
+        int err = read_all(l, head, sizeof head, f);
         if (err != 0) return err;
         size_t length = (size_t)head[0] << 24 | (size_t)head[1] << 16 | (size_t)head[2] << 8 | head[3];
         if (length <= SEAL || length > RECORD_MAX)
                 return fail_set(f, E_PROTOCOL, "a record has an impossible length");
-        err = read_all(l, l->in, length, wait_ms, f);
+        err = read_all(l, l->in, length, f);
         if (err != 0) return err;
         if (crypto_secretstream_xchacha20poly1305_pull(&l->rx, plain, &n, &tag, l->in, length, NULL, 0) !=
                         0 ||
@@ -135,20 +137,13 @@ static int recv_within(struct ship_link *l, uint64_t wait_ms, enum ship_type *re
         return 0;
 }
 
-int ship_recv(
-        struct ship_link *l, enum ship_type *ret_type, const uint8_t **ret, size_t *ret_n, struct fail *f)
-{
-        return recv_within(l, SHIP_STALL_MS, ret_type, ret, ret_n, f);
-}
-
 /* ---- beginning ---- */
 
-static int begin_keys(struct ship_link *l, const struct ship_peer *p, bool client,
-        uint8_t rx[crypto_kx_SESSIONKEYBYTES], uint8_t tx[crypto_kx_SESSIONKEYBYTES], struct fail *f)
+static int begin_keys(const struct ship_peer *p, bool client, uint8_t rx[crypto_kx_SESSIONKEYBYTES],
+        uint8_t tx[crypto_kx_SESSIONKEYBYTES], struct fail *f)
 {
         uint8_t peer[SHIP_KEY];
         size_t n = 0;
-        (void)l;
         if (p->peer_key == NULL ||
                 sodium_hex2bin(peer, sizeof peer, p->peer_key, strlen(p->peer_key), NULL, &n, NULL) != 0 ||
                 n != sizeof peer)
@@ -169,7 +164,7 @@ static int send_head(struct ship_link *l, const uint8_t *tx, struct fail *f)
 static int recv_head(struct ship_link *l, const uint8_t *rx, struct fail *f)
 {
         uint8_t head[MAGIC_N + HEAD];
-        int err = read_all(l, head, sizeof head, SHIP_HELLO_MS, f);
+        int err = read_all(l, head, sizeof head, f);
         if (err != 0) return err;
         if (memcmp(head, MAGIC, MAGIC_N) != 0 ||
                 crypto_secretstream_xchacha20poly1305_init_pull(&l->rx, head + MAGIC_N, rx) != 0)
@@ -182,7 +177,7 @@ static int recv_hello(struct ship_link *l, const char *uuid, struct fail *f)
         enum ship_type type;
         const uint8_t *data;
         size_t n;
-        int err = recv_within(l, SHIP_HELLO_MS, &type, &data, &n, f);
+        int err = ship_recv(l, &type, &data, &n, f);
         if (err != 0) return err;
         if (type == SHIP_HELLO && n == strlen(uuid) && memcmp(data, uuid, n) == 0) return 0;
         return fail_set(f, E_AUTH, "the other side is about another shipment");
@@ -191,13 +186,15 @@ static int recv_hello(struct ship_link *l, const char *uuid, struct fail *f)
 static int begin(struct ship_link *l, const struct ship_peer *p, bool client, struct fail *f)
 {
         uint8_t rx[crypto_kx_SESSIONKEYBYTES], tx[crypto_kx_SESSIONKEYBYTES];
-        int err = begin_keys(l, p, client, rx, tx, f);
+        l->hello_until = now_ms() + (p->hello_ms != 0 ? p->hello_ms : SHIP_HELLO_MS);
+        int err = begin_keys(p, client, rx, tx, f);
         if (err == 0 && client) err = send_head(l, tx, f);
         if (err == 0 && client) err = ship_send(l, SHIP_HELLO, p->uuid, strlen(p->uuid), f);
         if (err == 0) err = recv_head(l, rx, f);
         if (err == 0) err = recv_hello(l, p->uuid, f);
         if (err == 0 && !client) err = send_head(l, tx, f);
         if (err == 0 && !client) err = ship_send(l, SHIP_HELLO, p->uuid, strlen(p->uuid), f);
+        l->hello_until = 0;
         secret_wipe(rx, sizeof rx);
         secret_wipe(tx, sizeof tx);
         return err;
@@ -324,6 +321,7 @@ void ship_link_close(struct ship_link *l, bool linger)
         }
         if (l->fd >= 0) close(l->fd);
         if (l->in != NULL) secret_wipe(l->in, 2 * RECORD_MAX);
+        if (l->out != NULL) secret_wipe(l->out, 1 + SHIP_CHUNK);
         free(l->in);
         free(l->out);
         secret_wipe(&l->rx, sizeof l->rx);

@@ -25,7 +25,8 @@
 #define SHIP_KEY_HEX (2 * SHIP_KEY + 1)
 #define SHIP_CHUNK ((size_t)256 << 10) /* data of one record at most */
 #define SHIP_STALL_MS 600000u
-#define SHIP_HELLO_MS 10000u
+#define SHIP_HELLO_MS \
+        10000u /* for all until both have said hello: a stranger who speaks slowly keeps nobody out */
 
 enum ship_type {
         SHIP_HELLO = 'H',
@@ -45,7 +46,8 @@ void ship_keys_make(struct ship_keys *k);
 struct ship_link {
         int fd;
         const atomic_bool *cancel;
-        bool ended; /* the other side has sent its last record */
+        uint64_t hello_until; /* monotonic; 0: both have said hello */
+        bool ended;           /* the other side has sent its last record */
         uint8_t *in, *out;
         crypto_secretstream_xchacha20poly1305_state rx, tx;
 };
@@ -54,6 +56,7 @@ struct ship_peer {
         const char *peer_key; /* the other side's public one, in hex */
         const char *uuid;     /* of the shipment */
         const atomic_bool *cancel;
+        unsigned hello_ms; /* 0: SHIP_HELLO_MS */
 };
 /* A socket that listens at address (NULL or not of this machine: at all of them), on the first port of the range that is free. */
 int ship_listen(const char *address, unsigned from, unsigned to, unsigned *ret_port, struct fail *f) MUST_USE;

@@ -1,7 +1,9 @@
 /* The connection between the satellites of two clusters (satellite/ship/ship_link.h): both ends in one process. */
+#include <arpa/inet.h>
 #include <pthread.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "satellite/ship/ship_link.h"
@@ -191,6 +193,48 @@ static void test_strangers(void **state)
         close(e.listening);
 }
 
+/* Connects, and drips a record that never ends. Returns arg when it was sent away before. */
+static void *dripper(void *arg)
+{
+        const struct ends *e = arg;
+        static const uint8_t begin[] = { 'O', 'R', 'L', 'I', 'N', 'K', '1', '\n', [32] = 0, 4, 0, 0 };
+        const struct timespec pause = { .tv_nsec = 10 * 1000000L };
+        struct sockaddr_in a = { .sin_family = AF_INET, .sin_port = htons((uint16_t)e->port) };
+        a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+        int fd = socket(AF_INET, SOCK_STREAM, 0);
+        bool away = connect(fd, (const struct sockaddr *)&a, sizeof a) != 0;
+        for (size_t i = 0; i < 2000 && !away; i++) {
+                away = send(fd, i < sizeof begin ? begin + i : begin, 1, MSG_NOSIGNAL) != 1;
+                nanosleep(&pause, NULL);
+        }
+        close(fd);
+        return away ? arg : NULL;
+}
+
+static void test_slow_stranger(void **state)
+{
+        struct ends e;
+        struct ship_link s;
+        struct fail f = { 0 };
+        pthread_t slow, right;
+        void *away;
+        (void)state;
+        setup(&e);
+        struct ship_peer p = server_of(&e);
+        p.hello_ms = 200;
+        assert_int_equal(pthread_create(&slow, NULL, dripper, &e), 0);
+        assert_int_equal(ship_accept(&s, &p, e.listening, 300, &f), E_TIMEOUT);
+        pthread_join(slow, &away);
+        assert_non_null(away);
+        p.hello_ms = 0;
+        assert_int_equal(pthread_create(&right, NULL, client, &e), 0);
+        assert_int_equal(ship_accept(&s, &p, e.listening, 30000, &f), 0);
+        pthread_join(right, NULL);
+        ship_link_close(&e.at, false);
+        ship_link_close(&s, true);
+        close(e.listening);
+}
+
 static void test_ports(void **state)
 {
         struct ends e;
@@ -230,6 +274,7 @@ int main(void)
                 cmocka_unit_test(test_cut),
                 cmocka_unit_test(test_forged),
                 cmocka_unit_test(test_strangers),
+                cmocka_unit_test(test_slow_stranger),
                 cmocka_unit_test(test_ports),
                 cmocka_unit_test(test_canceled),
         };
