@@ -79,8 +79,9 @@ static void make_one(struct planner *p, struct rise *r, uint32_t i)
         const struct layer_dev *l = &r->d->layers[i];
         r->stuck = r->stuck || is_stuck(p, r->d, l);
         if (r->stuck) return;
+        bool half = l->raw && l->open && !layer_is_whole(l->type); /* udev brings up what it finds */
         bool there = l->open || (l->looked ? l->exists : l->made);
-        if (!there) add(p, STEP_MAKE, r->d, i, r->v);
+        if (!there || half) add(p, STEP_MAKE, r->d, i, r->v);
         if (!l->open && !layer_is_whole(l->type)) add(p, STEP_OPEN, r->d, i, r->v);
 }
 

@@ -74,6 +74,8 @@ static const struct row rows[] = {
                 "attach make open", "" },
         { "killed after attaching", "LUKS", 1024, 0, 17408, 17408, "Ll", false, "make open", "" },
         { "killed while making", "LUKS", 1024, 0, 17408, 17408, "Llr", false, "make open", "" },
+        { "killed while making, udev brings it up", "LUKS", 1024, 0, 17408, 17408, "Llros", false,
+                "make stretch", "" },
         { "killed after making", "LUKS", 1024, 0, 17408, 17408, "Llem", false, "open", "" },
         { "all is well", "LUKS", 1024, 0, 17408, 17408, "Llemo", false, "", "" },
         { "after a reboot", "LUKS", 1024, 0, 17408, 0, "Lm", false, "attach open", "" },
