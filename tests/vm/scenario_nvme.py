@@ -191,27 +191,25 @@ def moved(bed):
     gone(bed, 'mv')
 
 
-def killed_at(bed, point):
-    """A satellite dies at one point of a resource's life and is started again: the life goes on, nothing is left over."""
-    guest = bed.guests[1 if point in AT_INITIATOR else 0]
-    satellite, name = bed.satellites[guest.name], 'k-' + point.lower().replace('_', '-')
+def killed_at(bed, points):
+    """A satellite dies at one point after the other of one resource's life and is started again each time: the life goes on, nothing is left
+    over."""
+    guest = bed.guests[1 if points[0] in AT_INITIATOR else 0]
+    satellite, name, left = bed.satellites[guest.name], 'k-' + points[0].lower().replace('_', '-'), list(points)
     satellite.stop('KILL')
-    satellite.start(inject=point.lower())
+    satellite.start(inject=left[0].lower())
     bed.online(guest)
-    died = False
 
     def heal():
-        nonlocal died
-        if not died and not satellite.running():
-            died = True
-            satellite.start()
-            bed.online(guest)
+        while left and not satellite.running():
+            print(f'    died at {left.pop(0)}', flush=True)
+            satellite.start(inject=left[0].lower() if left else None)
 
     def until(what, fn):
         def look():
             heal()
             return fn()
-        return wait_for(f'{point}: {what}', look, LONG_S, 1)
+        return wait_for(f'{", ".join(left)}: {what}', look, LONG_S, 1)
 
     def sized(kib):
         v = bed.volume(name, 'n2')
@@ -219,16 +217,15 @@ def killed_at(bed, point):
     bed.rest.timeout_s = 60
     bed.define(name, 20 * MIB)
     bed.target(name)
-    heal()
-    bed.initiator(name)
+    until('offered', lambda: bed.resource(name, 'n1') and name in bed.guests[0].run('ls -R /sys/kernel/config/nvmet/ports 2>/dev/null; true'))
+    until('initiator', lambda: bed.resource(name, 'n2') or bed.initiator(name).status < 300)
     until('made', lambda: sized(20 * MIB))
     bed.rest.call('PUT', f'/v1/resource-definitions/{name}/volume-definitions/0', {'size_kib': 28 * MIB})
     until('grown', lambda: sized(28 * MIB))
     bed.rest.call('DELETE', f'/v1/resource-definitions/{name}')
-    until('gone', lambda: not left_over(bed))
-    if not died:
-        wait_for(f'death at {point}', lambda: not satellite.running(), 120, 0.5)
-        heal()
+    until('gone', lambda: not left_over(bed) and bed.rest.get(f'/v1/resource-definitions/{name}').status == 404)
+    if left:
+        until(f'death at {left[0]}', lambda: not left)
 
 
 def run(suite, work, image, everything):
@@ -243,8 +240,9 @@ def run(suite, work, image, everything):
         suite.check('nvme: refused', refusals, bed)
         suite.check('nvme: over LUKS', encrypted, bed)
         suite.check('nvme: another address', moved, bed)
-        for point in POINTS if everything else POINTS[:1]:
-            suite.check(f'nvme: killed at {point}', killed_at, bed, point)
+        at_target = [p for p in POINTS if p not in AT_INITIATOR]
+        for points in (at_target, AT_INITIATOR) if everything else (at_target[:1],):
+            suite.check(f'nvme: killed at {", ".join(points)}', killed_at, bed, points)
         if suite.failed:
             for guest in bed.guests:
                 print(guest.name, bed.satellites[guest.name].log()[-4000:], guest.try_run('dmesg | tail -n 25')[1])
