@@ -1,6 +1,7 @@
 """WRITECACHE, CACHE and BCACHE on a real kernel: stacks are created, written, grown, deleted; caches are volumes of another pool, counted
 there, and gone with their volume; killed between any two steps; a node that lost power; a cache whose disk fails."""
 import re
+import time
 
 import scenario_lvm
 from lib_e2e import wait_for
@@ -181,7 +182,10 @@ def killed_at(bed, points, stack):
                 print(f'    died at {left.pop(0)}', flush=True)
                 bed.satellite.start(inject=left[0].lower() if left else None)
             return fn()
-        return wait_for(f'{", ".join(left)}: {what}', look, 600, 0.5)
+        began = time.monotonic()
+        found = wait_for(f'{", ".join(left)}: {what}', look, 600, 0.5)
+        print(f'    {what} after {time.monotonic() - began:.0f} s', flush=True)
+        return found
 
     def path(size_kib):
         v = bed.volume(name)

@@ -1,6 +1,7 @@
 """NVMe over TCP between two guests, asked for by REST only: one node offers a volume, the other one uses it. Written, grown while mounted,
 both nodes lose power in turn, satellites killed between any two steps, deleted in order; what LINSTOR refuses is refused."""
 import re
+import time
 
 import scenario_replica
 from lib_e2e import wait_for
@@ -209,7 +210,9 @@ def killed_at(bed, points):
         def look():
             heal()
             return fn()
-        return wait_for(f'{", ".join(left)}: {what}', look, LONG_S, 1)
+        began = time.monotonic()
+        wait_for(f'{", ".join(left)}: {what}', look, LONG_S, 1)
+        print(f'    {what} after {time.monotonic() - began:.0f} s', flush=True)
 
     def sized(kib):
         v = bed.volume(name, 'n2')
