@@ -187,6 +187,7 @@ static int resolve(struct planner *p, const struct sat_vlm *v, bool extra, struc
         const struct sat_rsc *r = p->in->want;
         uint32_t layers = HAS(r, sat_rsc, layer_stack) ? r->layer_stack_n : 0;
         unsigned slots = HAS(r, sat_rsc, drbd) ? (unsigned)r->drbd->peer_slots : 0;
+        if (wanted_extra(r, EXTRA_DRBD_META, v->volume_number) != NULL) slots = SLOTS_ELSEWHERE;
         uint64_t kib = extra ? v->size_kib : stack_storage_kib(r->layer_stack, layers, v->size_kib, slots);
         ret->size_kib = round_up(kib, prov->allocation_kib);
         return 0;
@@ -482,8 +483,9 @@ int plan_resource(const struct plan_input *in, struct arena *a, struct plan *ret
                 plan_settle_skipping(&p);
                 return 0;
         }
-        plan_volumes(&p, in->want->volumes, in->want->volumes_n, false, active);
+        /* What a layer has beside the volume comes first: DRBD grows with its metadata. */
         plan_volumes(&p, in->want->extras, in->want->extras_n, true, active);
+        plan_volumes(&p, in->want->volumes, in->want->volumes_n, false, active);
         if (!active) plan_whole_down(&p, false);
         plan_fall(&p);
         if (active) plan_rise(&p);

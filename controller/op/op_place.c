@@ -7,7 +7,7 @@
 #include "controller/op/op_disk.h"
 #include "controller/op/op_extra.h"
 #include "controller/op/op_place.h"
-#include "wire/def/layer_size.h"
+#include "wire/def/drbd_rules.h"
 
 #define RATIO_THIN_DEFAULT 20.0
 #define MIN_THIN_FREE_DEFAULT "10%"
@@ -294,7 +294,7 @@ int place_search(struct op *op, struct place_ctx *c, const struct select_filter 
         return fail_set(fail, E_NOT_FOUND, "no set of pools has enough space that is not promised to others");
 }
 
-/* ---- caches ---- */
+/* ---- what layers need beside the volumes ---- */
 
 static struct place_pool *find_pool(struct place_ctx *c, uint32_t node, const char *name)
 {
@@ -303,8 +303,9 @@ static struct place_pool *find_pool(struct place_ctx *c, uint32_t node, const ch
         return NULL;
 }
 
-/* What the layers need beside a volume, on one node. */
-static void need_on(struct op *op, struct place_ctx *c, uint32_t node, const struct extra_want *w)
+/* Where on the node it would go; NULL: nowhere, and the node says why. */
+static struct place_pool *room_on(
+        struct op *op, struct place_ctx *c, uint32_t node, const struct extra_want *w)
 {
         struct place_node *n = &c->nodes[node];
         struct place_pool *p = w->pool != NULL ? find_pool(c, node, w->pool) : NULL;
@@ -315,33 +316,87 @@ static void need_on(struct op *op, struct place_ctx *c, uint32_t node, const str
         else if (place_estimate(p) < w->size_kib)
                 n->why = arena_printf(op->arena, "its storage pool '%s' (%s) has no room for %llu KiB",
                         w->pool, w->pool_prop, (unsigned long long)w->size_kib);
-        else p->extra_kib += w->size_kib;
+        return n->why == NULL ? p : NULL;
 }
 
-/* Rules out nodes without pools for what the layers need beside the volumes, and counts that where it goes. */
-static void place_extras(struct op *op, struct place_ctx *c, const struct rsc_grp *rg,
-        const struct rsc_dfn *rd, const struct vlm_dfn *vds, uint32_t n)
+static uint32_t wants_on(struct op *op, const struct place_ctx *c, const struct vlm_grp *key,
+        const struct strmap *vd, uint32_t node, const struct extra_stack *s, struct extra_want *out,
+        uint64_t *ret_data_kib)
+{
+        struct vlm_grp vg = *key;
+        if (vg.rsc_grp_name == NULL || row_get(op->tx, &vlm_grp_type, &vg, op->arena, &vg) != 0)
+                vg = (struct vlm_grp){ 0 };
+        const struct extra_levels l = { .vd = vd,
+                .rd = c->rd_props,
+                .vg = &vg.props,
+                .rg = c->rg_props,
+                .node = &c->rows[node].props,
+                .ctrl = c->ctrl };
+        return op_extra_wants(s, &l, out, ret_data_kib);
+}
+
+/* Rules out nodes without pools for what the layers need beside the volumes, and counts that where it goes. Returns how much the
+ * volumes take at least; on nodes where it is more (DRBD's metadata is with the data) the difference is counted in every pool. */
+static uint64_t place_extras(
+        struct op *op, struct place_ctx *c, const struct rsc_dfn *rd, const struct vlm_dfn *vds, uint32_t n)
 {
         struct extra_want wants[EXTRA_N];
-        if (!op_extra_needed(c->stack, c->stack_n)) return;
-        for (uint32_t i = 0; i < n; i++)
-                for (uint32_t node = 0; node < c->nodes_n; node++) {
-                        struct vlm_grp vg = { .rsc_grp_name = rd->rsc_grp_name,
+        uint64_t *sums = arena_alloc(op->arena, (c->nodes_n + 1) * sizeof *sums), least = UINT64_MAX;
+        for (uint32_t node = 0; node < c->nodes_n; node++) {
+                sums[node] = 0;
+                for (uint32_t i = 0; i < n; i++) {
+                        const struct vlm_grp vg = { .rsc_grp_name = rd->rsc_grp_name,
                                 .volume_number = vds[i].volume_number };
-                        if (row_get(op->tx, &vlm_grp_type, &vg, op->arena, &vg) != 0)
-                                vg = (struct vlm_grp){ 0 };
-                        struct extra_levels l = { .vd = &vds[i].props,
-                                .rd = c->rd_props,
-                                .vg = &vg.props,
-                                .rg = &rg->props,
-                                .node = &c->rows[node].props,
-                                .ctrl = c->ctrl };
-                        uint64_t kib = stack_storage_kib(c->stack, c->stack_n, vds[i].size_kib, RD_SLOTS(rd));
-                        uint32_t wants_n = op_extra_wants(c->stack, c->stack_n, &l, kib, wants);
-                        for (uint32_t k = 0;
-                                k < wants_n && c->nodes[node].why == NULL && !c->nodes[node].deployed; k++)
-                                need_on(op, c, node, &wants[k]);
+                        const struct extra_stack s = { c->stack, c->stack_n, vds[i].size_kib, RD_SLOTS(rd) };
+                        uint64_t kib;
+                        uint32_t wants_n = wants_on(op, c, &vg, &vds[i].props, node, &s, wants, &kib);
+                        sums[node] += kib;
+                        for (uint32_t k = 0; k < wants_n; k++) {
+                                if (c->nodes[node].why != NULL || c->nodes[node].deployed) break;
+                                struct place_pool *p = room_on(op, c, node, &wants[k]);
+                                if (p != NULL) p->extra_kib += wants[k].size_kib;
+                        }
                 }
+                least = MIN(least, sums[node]);
+        }
+        for (uint32_t i = 0; i < c->pools_n; i++) c->pools[i].extra_kib += sums[c->pools[i].node] - least;
+        return c->nodes_n != 0 ? least : 0;
+}
+
+static uint32_t query_on(
+        struct op *op, const struct place_ctx *c, const char *rg, uint32_t node, struct extra_want *wants)
+{
+        const struct vlm_grp vg = { .rsc_grp_name = rg };
+        const struct extra_stack s = { c->stack, c->stack_n, DRBD_NET_KIB_MIN, 0 };
+        uint64_t kib;
+        return wants_on(op, c, &vg, NULL, node, &s, wants, &kib);
+}
+
+void place_query(struct op *op, struct place_ctx *c, const char *rg)
+{
+        struct extra_want wants[EXTRA_N];
+        for (uint32_t node = 0; node < c->nodes_n; node++) {
+                uint32_t n = query_on(op, c, rg, node, wants);
+                for (uint32_t k = 0; k < n && c->nodes[node].why == NULL; k++)
+                        (void)room_on(op, c, node, &wants[k]);
+        }
+}
+
+uint64_t place_max_kib(struct op *op, struct place_ctx *c, const char *rg, const struct place_pool *p)
+{
+        struct extra_want wants[EXTRA_N];
+        const struct drbd_md md = { .gen = DRBD_GEN_9 };
+        uint32_t n = query_on(op, c, rg, p->node, wants);
+        uint64_t max = p->estimate_kib, kib = 0;
+        for (uint32_t i = 0; i < n; i++) {
+                if (wants[i].extra != EXTRA_DRBD_META) continue;
+                const struct place_pool *m = find_pool(c, p->node, wants[i].pool);
+                if (m == NULL) return 0;
+                if (m == p) max -= drbd_md_external_kib(&md, max, &kib) == 0 ? MIN(kib, max) : max;
+                else if (drbd_external_usable_kib(&md, place_estimate(m), &kib) == 0) max = MIN(max, kib);
+                else max = 0;
+        }
+        return max;
 }
 
 /* ---- explanations ---- */
@@ -481,7 +536,6 @@ int op_place_rd(struct op *op, struct rsc_dfn *rd, const struct select_filter *f
         struct vlm_dfn *vds;
         struct place_result res = { 0 };
         struct fail fail = { 0 };
-        uint64_t size_kib = 0;
         int count = wanted(op, f, rd, adjust);
         if (count < 0) return -1;
         if (count == 0 && (adjust || !f->diskless_on_remaining)) return 0;
@@ -489,9 +543,7 @@ int op_place_rd(struct op *op, struct rsc_dfn *rd, const struct select_filter *f
         (void)op_find_rg(op, rd->rsc_grp_name, &rg);
         place_gather(op, &c, rd, &rg, f);
         uint32_t vds_n = op_list_vds(op, rd->name, &vds);
-        for (uint32_t i = 0; i < vds_n; i++)
-                size_kib += stack_storage_kib(c.stack, c.stack_n, vds[i].size_kib, RD_SLOTS(rd));
-        place_extras(op, &c, &rg, rd, vds, vds_n);
+        uint64_t size_kib = place_extras(op, &c, rd, vds, vds_n);
         if (count > 0) {
                 int err = place_search(op, &c, f, (uint32_t)count, size_kib, false, &res, &fail);
                 if (err != 0) return refuse(op, &c, f, rd, (uint32_t)count, size_kib, err, &fail, adjust);

@@ -27,6 +27,11 @@ int place_search(struct op *op, struct place_ctx *c, const struct select_filter 
         uint64_t size_kib, bool diskless, struct place_result *ret, struct fail *fail) MUST_USE;
 /* The same for other questions to the autoplacer: no replicas, no size. */
 void place_input_of(struct place_ctx *c, const struct select_filter *f, struct place_input *ret);
+/* For a query about sizes: rules out nodes that lack pools for what the layers need beside volumes of the group (or NULL). */
+void place_query(struct op *op, struct place_ctx *c, const char *rg);
+/* The largest volume of the group that the pool can take, after place_search(): its estimate, or less, where DRBD's metadata goes to
+ * a pool that has no room for more. */
+uint64_t place_max_kib(struct op *op, struct place_ctx *c, const char *rg, const struct place_pool *p);
 /* What was wanted, and what was wrong with each node and pool. */
 const char *place_explain(struct op *op, const struct place_ctx *c, const struct select_filter *f,
         uint32_t count, uint64_t size_kib);

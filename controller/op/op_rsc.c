@@ -3,13 +3,13 @@
 #include <string.h>
 
 #include "controller/op/op_disk.h"
+#include "controller/op/op_extra.h"
 #include "controller/op/op_netif.h"
 #include "controller/op/op_nvme.h"
 #include "controller/op/op_quorum.h"
 #include "controller/op/saga.h"
 #include "state/place.h"
 #include "wire/base/sabotage.h"
-#include "wire/def/layer_size.h"
 
 static struct api_rc *rsc_rc(struct op *op, enum apirc_code code, unsigned verb, const char *rsc,
         const char *node, const char *done)
@@ -248,8 +248,7 @@ bool op_make_volumes(struct op *op, const struct node *n, const struct rsc_dfn *
                 struct rsc_args here = *args;
                 here.pool = args->source != NULL ? pool_of_source(args->source, vds[i].volume_number)
                                                  : args->pool;
-                uint64_t storage_kib =
-                        stack_storage_kib(rd->layer_stack, rd->layer_stack_n, vds[i].size_kib, RD_SLOTS(rd));
+                uint64_t storage_kib = op_extra_data_kib(op, rd, r, &vds[i], args->source == NULL);
                 sum_kib += storage_kib;
                 if (!pick_pool(op, n, rd, &vds[i], &here, &r->props, &p)) return false;
                 if (!pool_ok(op, rd, &p, diskless, sum_kib)) return false;

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "controller/op/op_disk.h"
+#include "controller/op/op_extra.h"
 #include "controller/op/saga.h"
 #include "controller/op/ship.h"
 
@@ -78,8 +79,24 @@ static bool kind_takes(enum provider_kind k)
                k == provider_kind_ZFS || k == provider_kind_ZFS_THIN;
 }
 
+/* Of what is made from a snapshot DRBD must find the metadata of the same moment; only what is on the very device is in it. */
+static bool meta_ok(struct op *op, const struct rsc *r)
+{
+        if (!op_extra_has_meta(r)) return true;
+        struct api_rc *rc = op_rc(op, RC_FAIL_SNAPSHOTS_NOT_SUPPORTED,
+                "Resource '%s' has DRBD's metadata in a storage pool of its own on node '%s': snapshots of "
+                "it are "
+                "not implemented in this version.",
+                r->rsc_name, r->node_name);
+        op_rc_explain(op, rc, "The property StorPoolNameDrbdMeta named that pool when the volume was made.",
+                NULL, "Make the replicas anew without the property, one node after the other.");
+        op_rc_ref(op, rc, "Node", r->node_name);
+        return false;
+}
+
 static bool pools_ok(struct op *op, const struct rsc *r)
 {
+        if (!meta_ok(op, r)) return false;
         for (uint32_t i = 0; i < r->volumes_n; i++) {
                 const struct vlm *v = &r->volumes[i];
                 struct obs_pool o;

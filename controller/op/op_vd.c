@@ -3,9 +3,9 @@
 
 #include "controller/op/op_crypt.h"
 #include "controller/op/op_disk.h"
+#include "controller/op/op_extra.h"
 #include "controller/op/saga.h"
 #include "wire/base/sabotage.h"
-#include "wire/def/layer_size.h"
 
 static const char *number_text(struct op *op, uint64_t n)
 {
@@ -117,8 +117,7 @@ static bool add_to_rscs(struct op *op, const struct rsc_dfn *rd, struct vlm_dfn 
                 SET(v, vlm, storage_pool_name, p.storage_pool_name);
                 SET(v, vlm, provider_kind, p.provider_kind);
                 SET(v, vlm, uuid, op_uuid(op));
-                SET(v, vlm, size_kib,
-                        stack_storage_kib(rd->layer_stack, rd->layer_stack_n, vd->size_kib, RD_SLOTS(rd)));
+                SET(v, vlm, size_kib, op_extra_data_kib(op, rd, r, vd, true));
                 MARK(v, vlm, props);
                 if (RD_HAS_LAYER(rd, "DRBD") && (r->flags & rsc_flag_DISKLESS) == 0)
                         op_drbd_replica(op, vd, r->node_name, others++, v);
@@ -245,15 +244,14 @@ static bool resize(struct op *op, const struct rsc_dfn *rd, struct vlm_dfn *vd, 
         }
         SET(vd, vlm_dfn, flags, flags);
         SET(vd, vlm_dfn, size_kib, size);
+        row_put(op->tx, &vlm_dfn_type, vd); /* what is beside the volumes follows from it */
         for (uint32_t i = 0; i < n; i++) {
                 struct rsc *r = &rscs[i], old = *r;
                 struct vlm *vlms = arena_alloc(op->arena, (r->volumes_n + 1) * sizeof *vlms);
                 if (r->volumes_n != 0) memcpy(vlms, r->volumes, r->volumes_n * sizeof *vlms);
                 for (uint32_t k = 0; k < r->volumes_n; k++)
                         if (vlms[k].volume_number == vd->volume_number)
-                                SET(&vlms[k], vlm, size_kib,
-                                        stack_storage_kib(
-                                                rd->layer_stack, rd->layer_stack_n, size, RD_SLOTS(rd)));
+                                SET(&vlms[k], vlm, size_kib, op_extra_data_kib(op, rd, r, vd, false));
                 SET_N(r, rsc, volumes, vlms, r->volumes_n);
                 op_put_rsc(op, &old, r);
                 op_wait_rsc(op, r->node_name, r->rsc_name, false);

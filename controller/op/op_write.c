@@ -26,7 +26,7 @@ void op_pool_usage(struct op *op, const char *node, const struct vlm *vlms, uint
 
 void op_put_rsc(struct op *op, const struct rsc *old, struct rsc *r)
 {
-        if (!op_extra_fit(op, r)) return; /* nothing of a refused operation is written */
+        if (!op_extra_fit(op, old, r)) return; /* nothing of a refused operation is written */
         if (old != NULL) {
                 op_pool_usage(op, old->node_name, old->volumes, old->volumes_n, -1);
                 op_pool_usage(op, old->node_name, old->extras, old->extras_n, -1);

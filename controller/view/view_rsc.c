@@ -163,11 +163,20 @@ static void fill_own_layer(const struct obs_layer *l, struct layer_vlm *ret)
         if (HAS(l, obs_layer, usable_kib)) SET(ret, layer_vlm, usable_size_kib, (int64_t)l->usable_kib);
         if (l->type == layer_type_LUKS) SET(ret, layer_vlm, opened, l->open);
         if (view_given(l->cache_path)) SET(ret, layer_vlm, device_path_cache, l->cache_path);
-        if (view_given(l->meta_path)) SET(ret, layer_vlm, device_meta_cache, l->meta_path);
+        if (!view_given(l->meta_path)) return;
+        if (l->type == layer_type_DRBD) SET(ret, layer_vlm, meta_disk, l->meta_path);
+        else SET(ret, layer_vlm, device_meta_cache, l->meta_path);
 }
 
-static void fill_layer_vlm(const struct rsc_cache *c, const char *layer, const struct vlm *v,
-        const struct obs_vlm *o, struct arena *a, struct layer_vlm *ret)
+static void fill_ext_meta(const struct rsc *r, uint64_t volume, struct layer_vlm *ret)
+{
+        for (uint32_t i = 0; i < r->extras_n; i++)
+                if (r->extras[i].volume_number == EXTRA_NUMBER(EXTRA_DRBD_META, volume))
+                        SET(ret, layer_vlm, ext_meta_stor_pool, r->extras[i].storage_pool_name);
+}
+
+static void fill_layer_vlm(const struct rsc_cache *c, const char *layer, const struct rsc *r,
+        const struct vlm *v, const struct obs_vlm *o, struct arena *a, struct layer_vlm *ret)
 {
         const struct vlm_dfn *vd = find_vd(c, v->volume_number);
         *ret = (struct layer_vlm){ 0 };
@@ -177,6 +186,7 @@ static void fill_layer_vlm(const struct rsc_cache *c, const char *layer, const s
                 SET(d, vd_layer_data, minor_number,
                         vd != NULL && HAS(vd, vlm_dfn, drbd_minor) ? vd->drbd_minor : -1);
                 SET(ret, layer_vlm, drbd_volume_definition, d);
+                fill_ext_meta(r, v->volume_number, ret);
         } else {
                 SET(ret, layer_vlm, volume_number, v->volume_number);
         }
@@ -308,8 +318,8 @@ static struct rsc_layer *make_layers(
                 struct rsc_layer *l = arena_new(a, struct rsc_layer);
                 struct layer_vlm *vlms = arena_alloc(a, (r->volumes_n + 1) * sizeof *vlms);
                 for (uint32_t k = 0; k < r->volumes_n; k++)
-                        fill_layer_vlm(c, stack[i], &r->volumes[k], find_obs(o, r->volumes[k].volume_number),
-                                a, &vlms[k]);
+                        fill_layer_vlm(c, stack[i], r, &r->volumes[k],
+                                find_obs(o, r->volumes[k].volume_number), a, &vlms[k]);
                 int type = enum_parse(&layer_type_enum, stack[i]);
                 SET(l, rsc_layer, type, stack[i]);
                 put_children(r, o, type, below, a, l);
@@ -342,8 +352,8 @@ static void fill_replication(const struct obs_drbd *o, uint64_t number, struct a
                 }
 }
 
-static void fill_vlm(const struct rsc_cache *c, const struct vlm *v, const struct obs_rsc *obs,
-        struct arena *a, struct vlm_view *ret)
+static void fill_vlm(const struct rsc_cache *c, const struct rsc *rsc, const struct vlm *v,
+        const struct obs_rsc *obs, struct arena *a, struct vlm_view *ret)
 {
         const struct obs_vlm *o = find_obs(obs, v->volume_number);
         *ret = (struct vlm_view){ 0 };
@@ -370,7 +380,7 @@ static void fill_vlm(const struct rsc_cache *c, const struct vlm *v, const struc
         struct vlm_layer *layers = arena_alloc(a, (n + 1) * sizeof *layers);
         for (uint32_t i = 0; i < n; i++) {
                 struct layer_vlm *d = arena_new(a, struct layer_vlm);
-                fill_layer_vlm(c, c->rd.layer_stack[i], v, o, a, d);
+                fill_layer_vlm(c, c->rd.layer_stack[i], rsc, v, o, a, d);
                 SET(&layers[i], vlm_layer, type, c->rd.layer_stack[i]);
                 SET(&layers[i], vlm_layer, data, d);
         }
@@ -427,7 +437,7 @@ static void fill_rsc(
         }
         if (!with_volumes) return;
         struct vlm_view *vlms = arena_alloc(a, (r->volumes_n + 1) * sizeof *vlms);
-        for (uint32_t i = 0; i < r->volumes_n; i++) fill_vlm(c, &r->volumes[i], o, a, &vlms[i]);
+        for (uint32_t i = 0; i < r->volumes_n; i++) fill_vlm(c, r, &r->volumes[i], o, a, &vlms[i]);
         if (o != NULL && r->volumes_n > 0) put_reports(c->v, r, o, a, &vlms[0]);
         SET_N(ret, rsc_view, volumes, vlms, r->volumes_n);
 }
@@ -502,7 +512,7 @@ void view_vlm_list(struct view *v)
         cache_load(&c, r.rsc_name);
         const struct obs_rsc *o = observe(v, &r, v->arena);
         struct vlm_view *vlms = arena_alloc(v->arena, (r.volumes_n + 1) * sizeof *vlms);
-        for (uint32_t i = 0; i < r.volumes_n; i++) fill_vlm(&c, &r.volumes[i], o, v->arena, &vlms[i]);
+        for (uint32_t i = 0; i < r.volumes_n; i++) fill_vlm(&c, &r, &r.volumes[i], o, v->arena, &vlms[i]);
         uint64_t limit = query_u64(v->query, "limit");
         uint32_t from = (uint32_t)MIN(query_u64(v->query, "offset"), r.volumes_n), left = r.volumes_n - from;
         if (limit != 0 && limit < left) left = (uint32_t)limit;
@@ -522,7 +532,7 @@ void view_vlm_get(struct view *v)
                 if (r.volumes[i].volume_number != number) continue;
                 cache_open(&c, v);
                 cache_load(&c, r.rsc_name);
-                fill_vlm(&c, &r.volumes[i], observe(v, &r, v->arena), v->arena, &out);
+                fill_vlm(&c, &r, &r.volumes[i], observe(v, &r, v->arena), v->arena, &out);
                 view_obj(v, &vlm_view_type, &out);
                 cache_close(&c);
                 return;

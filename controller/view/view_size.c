@@ -89,15 +89,15 @@ static double ctrl_ratio(const struct place_ctx *c, const char *key, double fall
         return view_given(s) ? strtod(s, NULL) : fallback;
 }
 
-static struct space_info_view *space_info(
-        struct view *v, const struct place_ctx *c, const struct place_result *res, uint32_t count)
+static struct space_info_view *space_info(struct view *v, struct op *op, struct place_ctx *c, const char *rg,
+        const struct place_result *res, uint32_t count)
 {
         struct space_info_view *s = arena_new(v->arena, struct space_info_view);
         uint64_t max = res->n != 0 ? UINT64_MAX : 0;
         struct spawn_result_view *next = arena_alloc(v->arena, (res->n + 1) * sizeof *next);
         for (uint32_t i = 0; i < res->n; i++) {
                 const struct place_pool *p = &c->pools[res->pools[i]];
-                max = MIN(max, p->estimate_kib);
+                max = MIN(max, place_max_kib(op, c, rg, p));
                 fill_ratios(v, c, p, &next[i]);
         }
         double ratio = ctrl_ratio(c, "MaxOversubscriptionRatio", DEFAULT_RATIO);
@@ -126,6 +126,7 @@ static void fill_size_info(struct view *v, const struct rsc_grp *g, const struct
         *ret = (struct size_info_view){ 0 };
         stack_of(f, &c);
         place_gather(op, &c, NULL, g, f);
+        place_query(op, &c, g->name);
         int64_t count = HAS(f, select_filter, place_count) ? f->place_count : PLACE_COUNT_DEFAULT;
         if (count < 1 || count > PLACE_COUNT_MAX) count = PLACE_COUNT_DEFAULT;
         if (place_search(op, &c, f, (uint32_t)count, 0, false, &res, &fail) != 0) {
@@ -138,7 +139,7 @@ static void fill_size_info(struct view *v, const struct rsc_grp *g, const struct
                 SET_N(ret, size_info_view, reports, rc, 1);
                 res.n = 0;
         }
-        SET(ret, size_info_view, space_info, space_info(v, &c, &res, (uint32_t)count));
+        SET(ret, size_info_view, space_info, space_info(v, op, &c, g->name, &res, (uint32_t)count));
 }
 
 void view_rg_size_info(struct view *v)
@@ -206,8 +207,8 @@ static int by_candidate(const void *x, const void *y)
 }
 
 /* The best set of pools of this name, or false. */
-static bool find_candidate(struct op *op, struct place_ctx *c, const struct select_filter *f, uint32_t count,
-        struct candidate *k)
+static bool find_candidate(struct op *op, struct place_ctx *c, const char *rg, const struct select_filter *f,
+        uint32_t count, struct candidate *k)
 {
         struct place_result res;
         struct fail fail;
@@ -219,7 +220,7 @@ static bool find_candidate(struct op *op, struct place_ctx *c, const struct sele
         k->thin = true;
         for (uint32_t i = 0; i < res.n; i++) {
                 const struct place_pool *p = &c->pools[res.pools[i]];
-                k->max_kib = MIN(k->max_kib, p->estimate_kib);
+                k->max_kib = MIN(k->max_kib, place_max_kib(op, c, rg, p));
                 k->thin &= place_is_thin(p->kind);
                 k->nodes[k->nodes_n++] = c->nodes[p->node].name;
         }
@@ -234,6 +235,8 @@ static void max_sizes(struct view *v, const struct rsc_grp *g, const struct sele
         struct select_filter *f = op_filter_merge(op, g != NULL ? g->select_filter : NULL, request);
         stack_of(f, &c);
         place_gather(op, &c, NULL, g, f);
+        const char *rg = g != NULL ? g->name : NULL;
+        place_query(op, &c, rg);
         int64_t count = HAS(f, select_filter, place_count) ? f->place_count : PLACE_COUNT_DEFAULT;
         if (count < 1 || count > PLACE_COUNT_MAX) count = PLACE_COUNT_DEFAULT;
         struct candidate *all = arena_alloc(v->arena, (c.pools_n + 1) * sizeof *all);
@@ -244,7 +247,7 @@ static void max_sizes(struct view *v, const struct rsc_grp *g, const struct sele
                 bool seen = !(f->storage_pool_list_n == 0 ||
                               op_in_list(k.pool, f->storage_pool_list, f->storage_pool_list_n));
                 for (uint32_t m = 0; m < i && !seen; m++) seen = op_same(c.pools[m].name, k.pool);
-                if (!seen && find_candidate(op, &c, f, (uint32_t)count, &k)) all[n++] = k;
+                if (!seen && find_candidate(op, &c, rg, f, (uint32_t)count, &k)) all[n++] = k;
         }
         qsort(all, n, sizeof *all, by_candidate);
         for (uint32_t i = 0; i < n; i++) {

@@ -8,3 +8,10 @@ bool wanted_is_backed(const struct sat_rsc *r, const struct sat_vlm *v)
 }
 
 bool wanted_skips_disk(const struct sat_rsc *r) { return HAS(r, sat_rsc, drbd) && r->drbd->skip_disk; }
+
+const struct sat_vlm *wanted_extra(const struct sat_rsc *r, enum layer_extra extra, uint64_t volume_number)
+{
+        for (uint32_t i = 0; r != NULL && HAS(r, sat_rsc, extras) && i < r->extras_n; i++)
+                if (r->extras[i].volume_number == EXTRA_NUMBER(extra, volume_number)) return &r->extras[i];
+        return NULL;
+}

@@ -203,8 +203,9 @@ static void volume(struct writer *w, const struct drbd_res_vol *v, bool diskless
         }
         indent(w, 3);
         buf_put_str(w->out, "meta-disk ");
-        if (diskless || v->meta == NULL) buf_put_str(w->out, "internal");
-        else quoted(w, "the device of metadata", own ? v->meta : DRBD_OTHER_DISK);
+        /* Nobody looks at peers' either, but drbdadm refuses a device that two volumes name. */
+        if (diskless || v->meta == NULL || !own) buf_put_str(w->out, "internal");
+        else quoted(w, "the device of metadata", v->meta);
         buf_put_str(w->out, ";\n");
         if (diskless && version->gen == DRBD_GEN_9 && version->kernel >= DRBD_KERNEL_TIEBREAKER &&
                 version->utils >= DRBD_UTILS_TIEBREAKER)

@@ -51,6 +51,17 @@ static int read_at_end(int fd, uint64_t bytes, struct drbd_super *ret)
         return n == BLOCK && drbd_super_parse(block, ret);
 }
 
+int drbd_super_read_beside(const char *path, struct drbd_super *ret)
+{
+        uint8_t block[BLOCK];
+        int fd = open(path, O_RDONLY | O_CLOEXEC);
+        if (fd < 0) return -errno;
+        ssize_t n = pread(fd, block, BLOCK, 0);
+        int found = n < 0 ? -errno : n == BLOCK && drbd_super_parse(block, ret);
+        close(fd);
+        return found;
+}
+
 int drbd_super_read(const char *path, uint64_t last_kib, struct drbd_super *ret)
 {
         uint64_t bytes = 0;

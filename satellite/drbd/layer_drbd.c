@@ -1,5 +1,5 @@
-/* DRBD: a layer of a whole resource. drbdmeta makes the metadata of a volume, at the end of the device below; drbdadm brings the
- * resource in line with its file (drbd_res.h); drbdsetup takes it down.
+/* DRBD: a layer of a whole resource. drbdmeta makes the metadata of a volume, at the end of the device below or on one of its own
+ * (EXTRA_DRBD_META, which decides that: metadata is never looked for at the other place); drbdadm brings the resource in line with its file (drbd_res.h); drbdsetup takes it down.
  *
  * Making metadata is two steps, create-md and the first generation ids; with DRBD 9 those of all slots at once, as a dump that drbdmeta
  * restores. Metadata with the id that create-md writes was never used; while it is not remembered as made, it is made anew. A replica
@@ -28,11 +28,10 @@
 #include "satellite/base/inject.h"
 #include "satellite/base/put_file.h"
 #include "satellite/base/queue.h"
-#include "satellite/base/signature.h"
 #include "satellite/base/wanted.h"
+#include "satellite/drbd/drbd_md.h"
 #include "satellite/drbd/drbd_node.h"
 #include "satellite/drbd/drbd_resolve.h"
-#include "satellite/drbd/drbd_super.h"
 #include "satellite/drbd/drbd_take.h"
 #include "satellite/layer/hold.h"
 #include "satellite/layer/layer.h"
@@ -158,29 +157,6 @@ static int not_usable(const char *rsc_name, struct trouble *t)
 
 /* ---- looking at one volume ---- */
 
-/* 0, or that it cannot be read. */
-static int look_at_metadata(const struct layer_vol *v, uint64_t minor, struct layer_dev *d, struct trouble *t)
-{
-        struct drbd_super super;
-        int found = drbd_super_read(v->below_path, drbd_super_last_kib(minor), &super);
-        if (found < 0) return trouble_errno(t, -found, "%s cannot be read", v->below_path);
-        d->raw = found == 1 && super.current == DRBD_JUST_CREATED && !v->made;
-        d->exists = found == 1 && !d->raw;
-        if (found != 0 || v->made) return 0;
-        d->found = signature_of(v->below_path);
-        d->foreign = d->found != NULL;
-        return 0;
-}
-
-static uint64_t usable_kib(const struct layer_vol *v)
-{
-        struct drbd_super super;
-        uint64_t kib = 0;
-        int found = drbd_super_read(v->below_path, 0, &super);
-        struct drbd_md md = { .gen = drbd_node_version()->gen, .peers = found == 1 ? super.peers : 0 };
-        return drbd_usable_kib(&md, v->below_kib, &kib) == 0 ? kib : 0;
-}
-
 static int drbd_probe(const struct layer_vol *v, struct arena *a, struct layer_dev *d, struct trouble *t)
 {
         struct drbd_events e = { 0 };
@@ -191,143 +167,30 @@ static int drbd_probe(const struct layer_vol *v, struct arena *a, struct layer_d
         const struct drbd_device *dev =
                 r == NULL ? NULL : drbd_device_find(r, (uint32_t)v->dev->volume_number);
         int64_t discard = queue_discard_bytes(v->below_path);
+        const struct drbd_md_at at = drbd_md_at(v);
         d->discard_known = discard >= 0;
         d->discard_bytes = discard >= 0 ? (uint64_t)discard : 0;
-        d->looked = true;
+        d->meta_path = at.beside ? at.path : NULL;
         d->open = dev != NULL;
+        d->looked = d->open || at.path != NULL;
         if (dev != NULL && has_disk(dev)) d->exists = true;
-        else err = look_at_metadata(v, dev != NULL ? dev->minor : UINT64_MAX, d, t);
+        else if (at.path != NULL) err = drbd_md_look(v, dev != NULL ? dev->minor : UINT64_MAX, d, t);
         if (dev != NULL) err = 0; /* it is there all the same */
         if (dev != NULL) {
                 d->size_kib = sysfs_kib(dev->minor);
                 d->device_path = arena_printf(a, "/dev/drbd%u", dev->minor);
                 d->in_use = is_primary(r);
-                d->lags = has_disk(dev) && d->size_kib > 0 && d->size_kib < usable_kib(v) &&
+                d->lags = has_disk(dev) && d->size_kib > 0 && d->size_kib < drbd_md_usable_kib(v) &&
                           !memo_is(r->name, dev->volume, v->below_kib, connected(r));
         }
         drbd_events_done(&e);
         return err;
 }
 
-/* ---- metadata ---- */
-
-static int refuse(const struct layer_vol *v, int err, enum trouble_code code, const char *what,
-        const char *why, const char *fix, struct trouble *t)
-{
-        trouble_set(t, err, code, "Resource %s, volume %llu: %s", v->dev->rsc_name,
-                (unsigned long long)v->dev->volume_number, what);
-        trouble_cause(t, "%s", why);
-        trouble_fix(t, "%s", fix);
-        return err;
-}
-
-static bool is_true(const struct strmap *m, const char *key)
-{
-        const char *s = strmap_get(m, key);
-        return s != NULL && strcasecmp(s, "true") == 0;
-}
-
-static int pick_seed(const struct layer_vol *v, enum drbd_seed *ret, struct trouble *t)
-{
-        struct fail f = { 0 };
-        const struct drbd_seed_input in = { .gen = drbd_node_version()->gen,
-                .winner = v->vlm->drbd_winner,
-                .initialized = v->vlm->drbd_initialized,
-                .zeroed = v->vlm->drbd_zeroed,
-                .force_sync = is_true(v->props, "DrbdOptions/ForceInitialSync"),
-                .day0 = v->vlm->drbd_day0 };
-        int err = drbd_seed_pick(&in, ret, &f);
-        if (err != 0)
-                return refuse(v, err, TROUBLE_UNKNOWN, "its first generation id is not known.", f.text,
-                        "Delete the volume definition and make it anew.", t);
-        return 0;
-}
-
-static unsigned slots_of(const struct layer_vol *v)
-{
-        uint64_t n = v->want->drbd->peer_slots;
-        return n >= 1 && n <= DRBD_PEERS_MAX ? (unsigned)n : DRBD_PEER_SLOTS_DEFAULT;
-}
-
-/* All slots at once: a satellite that dies leaves all of them or none. */
-static int restore_md(const struct layer_vol *v, const char *minor, const struct buf *dump, struct trouble *t)
-{
-        char conf[DRBD_PATH_SIZE], res[DRBD_PATH_SIZE], path[DRBD_PATH_SIZE + 32];
-        if (drbd_node_paths(v->dev->rsc_name, conf, res) != 0) return E_INVALID;
-        snprintf(path, sizeof path, "%s.%s.md", conf, minor);
-        int err = drbd_node_prepare(t);
-        if (err == 0) err = put_file(path, dump, t);
-        if (err == 0)
-                err = drbd_node_run(t, "drbdmeta", "--force", minor, "v09", v->below_path, "internal",
-                        "restore-md", path, NULL);
-        (void)unlink(path);
-        return err;
-}
-
-static int seed(const struct layer_vol *v, const char *minor, struct trouble *t)
-{
-        enum drbd_seed how;
-        char fresh[17], gi[DRBD_GI_SIZE];
-        uint64_t random;
-        struct buf dump = { 0 };
-        int err = pick_seed(v, &how, t);
-        randombytes_buf(&random, sizeof random);
-        snprintf(fresh, sizeof fresh, "%016llX",
-                (unsigned long long)(random | UINT64_C(0x1000000000000000)) & ~UINT64_C(1));
-        if (err != 0 || how == DRBD_SEED_NONE) return err;
-        if (drbd_node_version()->gen == DRBD_GEN_84) {
-                if (!drbd_seed_gi(how, v->vlm->drbd_day0, fresh, gi)) return 0;
-                return drbd_node_run(t, "drbdmeta", "--force", minor, "v08", v->below_path, "internal",
-                        "set-gi", gi, NULL);
-        }
-        drbd_seed_dump(how, slots_of(v), v->vlm->drbd_day0, fresh, &dump);
-        err = dump.err != 0 ? trouble_errno(t, ENOMEM, "Metadata of DRBD") : restore_md(v, minor, &dump, t);
-        buf_done(&dump);
-        return err;
-}
-
-static int create_md(const struct layer_vol *v, const char *minor, struct trouble *t)
-{
-        char slots[8];
-        if (drbd_node_version()->gen == DRBD_GEN_84)
-                return drbd_node_run(
-                        t, "drbdmeta", "--force", minor, "v08", v->below_path, "internal", "create-md", NULL);
-        snprintf(slots, sizeof slots, "%u", slots_of(v));
-        return drbd_node_run(
-                t, "drbdmeta", "--force", minor, "v09", v->below_path, "internal", "create-md", slots, NULL);
-}
-
 static int drbd_make(const struct layer_vol *v, struct trouble *t)
 {
-        struct drbd_super super;
-        enum drbd_seed how;
-        char minor[24];
         if (drbd_node_version() == NULL) return not_usable(v->dev->rsc_name, t);
-        if (v->want == NULL || v->want->drbd == NULL || !HAS(v->vlm, sat_vlm, drbd_minor))
-                return refuse(v, E_INVALID, TROUBLE_UNKNOWN, "it is incomplete.",
-                        "The controllers have not sent what DRBD needs to know of it.",
-                        "Upgrade the controllers.", t);
-        snprintf(minor, sizeof minor, "%llu", (unsigned long long)v->vlm->drbd_minor);
-        int found = drbd_super_read(v->below_path, drbd_super_last_kib((uint64_t)v->vlm->drbd_minor), &super);
-        if (found < 0) return trouble_errno(t, -found, "%s cannot be read", v->below_path);
-        if (found == 1 && (v->made || super.current != DRBD_JUST_CREATED)) return 0;
-        if (v->made)
-                return refuse(v, E_NOT_FOUND, TROUBLE_POOL, "its metadata is missing.",
-                        "It was there before. It is not made again, because that would hide the loss of "
-                        "data.",
-                        "If the data is lost for good, delete the resource from this node.", t);
-        const char *there = found == 1 ? NULL : signature_of(v->below_path);
-        if (there != NULL)
-                return refuse(v, E_EXISTS, TROUBLE_EXISTS, "something else is on its device.", there,
-                        "Nothing was done to it. If that is not needed, delete the resource and create it "
-                        "again.",
-                        t);
-        int err = pick_seed(v, &how, t); /* before anything is written */
-        if (err == 0) err = create_md(v, minor, t);
-        inject_point(INJECT_DRBD_CREATED);
-        if (err == 0) err = seed(v, minor, t);
-        inject_point(INJECT_DRBD_SEEDED);
-        return err;
+        return drbd_md_make(v, t);
 }
 
 /* ---- the resource ---- */
@@ -347,6 +210,27 @@ static const char *disk_of(const struct layer_rsc *r, const struct layer_seat *s
         if (seat->below_path != NULL || !wanted_skips_disk(r->want) || !wanted_is_backed(r->want, seat->vlm))
                 return seat->below_path;
         return DRBD_OTHER_DISK;
+}
+
+/* NULL: its metadata is at the end of its disk, or it has none here. */
+static int meta_of(
+        const struct layer_rsc *r, const struct layer_seat *seat, const char **ret, struct trouble *t)
+{
+        *ret = NULL;
+        if (disk_of(r, seat) == NULL ||
+                wanted_extra(r->want, EXTRA_DRBD_META, seat->vlm->volume_number) == NULL)
+                return 0;
+        const struct layer_vol v = { .dev = seat->dev };
+        *ret = seat->dev != NULL ? layer_extra_path(&v, EXTRA_DRBD_META) : NULL;
+        if (*ret != NULL) return 0;
+        *ret = DRBD_OTHER_DISK;
+        if (wanted_skips_disk(r->want)) return 0;
+        trouble_set(t, E_NOT_FOUND, TROUBLE_POOL,
+                "Resource %s, volume %llu: the device of its metadata is down.", r->rsc_name,
+                (unsigned long long)seat->vlm->volume_number);
+        trouble_cause(t, META_DOWN_WHY);
+        trouble_fix(t, META_DOWN_FIX);
+        return E_NOT_FOUND;
 }
 
 /* Options may name other resources (resync-after): drbdadm has to know these as well; what it does not know it ignores. */
@@ -369,8 +253,10 @@ static int write_texts(
         struct arena a = { 0 };
         struct drbd_res_vol *vols = arena_array(&a, struct drbd_res_vol, r->seats_n + 1);
         int err = vols == NULL ? E_TOO_LARGE : 0;
-        for (uint32_t i = 0; err == 0 && i < r->seats_n; i++)
+        for (uint32_t i = 0; err == 0 && i < r->seats_n; i++) {
                 vols[i] = (struct drbd_res_vol){ .vlm = r->seats[i].vlm, .disk = disk_of(r, &r->seats[i]) };
+                err = meta_of(r, &r->seats[i], &vols[i].meta, t);
+        }
         if (err == 0) {
                 const struct drbd_res_args args = { .rsc = r->want,
                         .volumes = vols,
@@ -669,7 +555,7 @@ static int drbd_grow(const struct layer_vol *v, struct trouble *t)
         snprintf(what, sizeof what, "%s/%u", name, volume);
         if (dev == NULL || !has_disk(dev)) err = 0; /* settling comes first */
         else if (is_syncing(now, volume)) {
-                err = refuse(v, E_BUSY, TROUBLE_IN_USE, "it cannot grow while it is being synchronised.",
+                err = drbd_refuse(v, E_BUSY, TROUBLE_IN_USE, "it cannot grow while it is being synchronised.",
                         "DRBD does not change the size of a device during a resync.",
                         "Wait for the end of the resync; the satellite tries again by itself.", t);
         } else if (drbd_node_version()->gen == DRBD_GEN_84 && !any_primary(now) && connected(now) > 0)

@@ -66,7 +66,9 @@ void layers_lend_extras(struct dev *d, struct arena *a)
 {
         for (unsigned e = 0; e < EXTRA_N; e++) {
                 const struct layer_dev *l = dev_layer(d, layer_extra_desc((enum layer_extra)e)->layer);
-                const char *path = l == NULL ? NULL : e == EXTRA_CACHE_META ? l->meta_path : l->cache_path;
+                const char *path = l == NULL                                       ? NULL
+                                   : e == EXTRA_CACHE_META || e == EXTRA_DRBD_META ? l->meta_path
+                                                                                   : l->cache_path;
                 if (path == NULL) continue;
                 struct dev *x = arena_new(a, struct dev);
                 x->exists = x->attached = true;

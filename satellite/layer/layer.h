@@ -59,7 +59,7 @@ struct layer_dev {
         bool in_use;        /* somebody has it open */
         bool lags;          /* open, and smaller than the device below allows; or not as it should be */
         const char *broken; /* open, but it has met errors that do not go away by themselves: what it says */
-        const char *cache_path, *meta_path; /* of caches: what they cache on */
+        const char *cache_path, *meta_path; /* devices beside the volume, when they are up */
         bool discard_known; /* of DRBD: discard_bytes, of the device below, 0 = it takes none */
         uint64_t discard_bytes;
         uint64_t size_kib; /* of its device, when open */

@@ -256,6 +256,19 @@ static void external(struct bed *b)
         b->vols[0].meta = "/dev/vg1/data.meta_00000";
         strmap_set(&b->vlms[0].props, "DrbdOptions/ExactSize", "True", &b->a);
 }
+/* Both kinds beside each other, towards a peer of whose volumes nothing is known. */
+static void external_several(struct bed *b)
+{
+        bed_init(b, 2, 3, V9);
+        b->vols[0].meta = "/dev/vg1/data.meta_00000";
+        b->vols[1].meta = "/dev/vg1/data.meta_00001";
+}
+static void external_old(struct bed *b)
+{
+        bed_init(b, 1, 2, V84);
+        b->vols[0].meta = "/dev/vg1/data.meta_00000";
+        b->vols[1].meta = "/dev/vg1/data.meta_00001";
+}
 static void levels(struct bed *b)
 {
         bed_init(b, 2, 1, V9);
@@ -311,6 +324,15 @@ static void test_drbdadm(void **state)
                 { "alone", alone, { "attach 1000", NULL }, { "new-peer", NULL } },
                 { "external metadata, exact size", external,
                         { "/dev/vg1/data.meta_00000 flexible --size=65536K", NULL }, { NULL } },
+                { "external metadata of two volumes of three", external_several,
+                        { "attach 1000 /dev/vg0/data_00000 /dev/vg1/data.meta_00000 flexible",
+                                "attach 1001 /dev/vg0/data_00001 /dev/vg1/data.meta_00001 flexible",
+                                "attach 1002 /dev/vg0/data_00002 /dev/vg0/data_00002 internal", NULL },
+                        { NULL } },
+                { "8.4 with external metadata", external_old,
+                        { "/dev/vg0/data_00000 /dev/vg1/data.meta_00000 flexible",
+                                "/dev/vg0/data_00001 /dev/vg1/data.meta_00001 flexible", NULL },
+                        { "internal", NULL } },
                 { "levels", levels,
                         { "--_name=n1", "--protocol=A", "--_name=n2", "--protocol=C",
                                 "data 1 0 --set-defaults --c-max-rate=2000",

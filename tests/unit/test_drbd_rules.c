@@ -55,6 +55,25 @@ static void test_md_sizes(void **state)
         assert_int_equal(kib, DRBD_EXTERNAL_KIB_MIN);
         assert_ok(drbd_md_external_kib(&(struct drbd_md){ .peers = 7 }, 100 * GIB, &kib));
         assert_int_equal(kib, 22400 + 36);
+        assert_int_equal(drbd_external_usable_kib(&(struct drbd_md){ .peers = 1 }, 36, &kib), E_TOO_LARGE);
+}
+
+/* Metadata beside its volume is enough for what it was made for, and a page less would not be. */
+static void test_beside_and_back(void **state)
+{
+        (void)state;
+        struct test_rng r = { .state = 2 };
+        for (unsigned i = 0; i < 20000; i++) {
+                struct drbd_md md = { .gen = i % 5 == 0 ? DRBD_GEN_84 : DRBD_GEN_9,
+                        .peers = 1 + (unsigned)test_rng_below(&r, DRBD_PEERS_MAX) };
+                uint64_t net = 4 + test_rng_below(&r, UINT64_C(1) << (3 + test_rng_below(&r, 36)));
+                uint64_t meta = 0, usable = 0;
+                assert_ok(drbd_md_external_kib(&md, net, &meta));
+                assert_ok(drbd_external_usable_kib(&md, meta, &usable));
+                assert_true(usable >= net);
+                if (meta > DRBD_EXTERNAL_KIB_MIN && drbd_external_usable_kib(&md, meta - 4, &usable) == 0)
+                        assert_true(usable < net);
+        }
 }
 
 /* What is asked for is there, nothing smaller would do, and it is a multiple of the granule. */
@@ -522,6 +541,7 @@ int main(void)
 {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_md_sizes),
+                cmocka_unit_test(test_beside_and_back),
                 cmocka_unit_test(test_gross_and_back),
                 cmocka_unit_test(test_against_drbdmeta),
                 cmocka_unit_test(test_gi_against_drbdmeta),

@@ -524,6 +524,77 @@ static void test_make(void **st)
         tear_down();
 }
 
+/* Metadata on a device of its own: nowhere else, also while that is down; what is on either device is kept. */
+static void test_make_beside(void **st)
+{
+        static const struct {
+                enum drbd_gen gen;
+                const char *version;
+        } gens[] = { { DRBD_GEN_84, "v08" }, { DRBD_GEN_9, "v09" } };
+        for (size_t i = 0; i < ARRAY_LEN(gens); i++) {
+                struct bed b;
+                struct trouble t = { 0 };
+                char path[160], meta[160], want[700];
+                struct dev x = { .exists = true };
+                struct sat_vlm extra = { 0 };
+                set_up(gens[i].gen);
+                bed_init(&b, "beside");
+                snprintf(path, sizeof path, "%s", in_dir("device"));
+                snprintf(meta, sizeof meta, "%s", in_dir("meta"));
+                put("device", "", 0600);
+                put("meta", "", 0600);
+                assert_int_equal(truncate(path, 1 << 20) | truncate(meta, 1 << 20), 0);
+                SET(&extra, sat_vlm, volume_number, EXTRA_NUMBER(EXTRA_DRBD_META, 0));
+                SET_N(&b.want, sat_rsc, extras, &extra, 1);
+                struct layer_vol v = volume(&b, path);
+                b.seat.below_path = path;
+                /* not known here, then known and down */
+                for (unsigned known = 0; known < 2; known++) {
+                        b.dev.extras[EXTRA_DRBD_META] = known == 1 ? &x : NULL;
+                        assert_int_equal(layer_drbd.make(&v, &t), E_NOT_FOUND);
+                        assert_int_equal(layer_drbd.settle(&b.r, &t), E_NOT_FOUND);
+                        assert_non_null(strstr(t.message, "the device of its metadata is down"));
+                        assert_string_equal(asked(), "");
+                }
+                struct arena a = { 0 };
+                struct layer_dev d = { .type = layer_type_DRBD, .made = true };
+                v.made = true;
+                assert_ok(layer_drbd.probe(&v, &a, &d, &t));
+                assert_false(d.looked || d.open); /* the planner goes by what is remembered */
+                v.made = false;
+                /* up */
+                x.attached = true;
+                x.device_path = meta;
+                assert_ok(layer_drbd.make(&v, &t));
+                const char *said = asked();
+                snprintf(want, sizeof want, "drbdmeta --force 1000 %s %s flex-external create-md",
+                        gens[i].version, meta);
+                assert_contains(said, want);
+                assert_null(strstr(said, "internal"));
+                assert_null(strstr(said, path));
+                assert_ok(layer_drbd.settle(&b.r, &t));
+                snprintf(want, sizeof want, "meta-disk \"%s\";", meta);
+                assert_contains(get("drbd/res/beside.res"), want);
+                /* metadata at the end of the data device does not count; its loss is told */
+                v.made = true;
+                assert_int_equal(layer_drbd.make(&v, &t), E_NOT_FOUND);
+                assert_non_null(strstr(t.message, "metadata is missing"));
+                /* it begins the device */
+                uint8_t super[4096] = { [60] = 0x83, [61] = 0x74, [62] = 0x02, [63] = 0x6d, [15] = 77 };
+                int fd = open(meta, O_WRONLY);
+                assert_int_equal(pwrite(fd, super, sizeof super, 0), sizeof super);
+                close(fd);
+                (void)asked();
+                assert_ok(layer_drbd.make(&v, &t));
+                assert_string_equal(asked(), "");
+                assert_ok(layer_drbd.probe(&v, &a, &d, &t));
+                assert_true(d.looked && d.exists);
+                assert_string_equal(d.meta_path, meta);
+                arena_done(&a);
+                tear_down();
+        }
+}
+
 /* The ids of all slots at once, from a file that drbdmeta can read and that is gone afterwards. */
 static void test_make_9(void **st)
 {
@@ -712,7 +783,7 @@ int main(void)
                 cmocka_unit_test(test_unreadable), cmocka_unit_test(test_resync_after),
                 cmocka_unit_test(test_dissolve), cmocka_unit_test(test_resolve),
                 cmocka_unit_test(test_resolve_late), cmocka_unit_test(test_grow), cmocka_unit_test(test_make),
-                cmocka_unit_test(test_make_9), cmocka_unit_test(test_detach), cmocka_unit_test(test_hold),
-                cmocka_unit_test(test_take) };
+                cmocka_unit_test(test_make_beside), cmocka_unit_test(test_make_9),
+                cmocka_unit_test(test_detach), cmocka_unit_test(test_hold), cmocka_unit_test(test_take) };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }

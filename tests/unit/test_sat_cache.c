@@ -33,11 +33,18 @@ static void test_sizes(void **state)
                 { EXTRA_CACHE_META, NULL, 80000, 0, 32768, 12288 },
                 { EXTRA_CACHE_META, "5000", 80000, 64, 33554432, 4096 + 16384 },
                 { EXTRA_CACHE_META, "5000", 80000, 0, 2048, 5000 },
+                { EXTRA_DRBD_META, NULL, 80000, 0, 0, 1024 }, /* DRBD takes no less */
+                { EXTRA_DRBD_META, "9", 1 << 30, 0, 0,
+                        7 * 32768 + 36 }, /* a bit for 4 KiB and each of 7 peers */
                 { EXTRA_N, "5000", 80000, 0, 2048, 0 },
         };
         for (size_t i = 0; i < ARRAY_LEN(rows); i++)
-                assert_int_equal(layer_extra_kib(rows[i].extra, rows[i].text, rows[i].data, rows[i].block,
-                                         rows[i].cache),
+                assert_int_equal(
+                        layer_extra_kib(rows[i].extra, &(struct layer_extra_for){ .text = rows[i].text,
+                                                               .data_kib = rows[i].data,
+                                                               .net_kib = rows[i].data,
+                                                               .block_sectors = rows[i].block,
+                                                               .cache_kib = rows[i].cache }),
                         rows[i].kib);
         for (unsigned e = 0; e < EXTRA_N; e++) {
                 uint64_t n = EXTRA_NUMBER(e, 65535);
@@ -71,20 +78,20 @@ static const struct row {
         char data, cache;
         const char *layer, *steps, *troubles;
 } rows[] = {
-        { "new", true, false, 0, '.', '.', "", "create attach CREATE ATTACH make open", "" },
+        { "new", true, false, 0, '.', '.', "", "CREATE ATTACH create attach make open", "" },
         { "the cache is there", true, false, 0, '.', 'a', "", "create attach make open", "" },
         { "the volume is there", true, false, 0, 'a', '.', "", "CREATE ATTACH make open", "" },
         { "both are there", true, false, 0, 'a', 'a', "l", "make open", "" },
         { "killed after making", true, false, 0, 'a', 'a', "lem", "open", "" },
         { "all is well", true, false, 0, 'a', 'a', "lemo", "", "" },
-        { "after a reboot", true, false, 0, 'x', 'x', "m", "attach ATTACH open", "" },
+        { "after a reboot", true, false, 0, 'x', 'x', "m", "ATTACH attach open", "" },
         { "lags", true, false, 0, 'a', 'a', "lemos", "stretch", "" },
         { "failing", true, false, 0, 'a', 'a', "lemoB", "", "990" },
         { "emptied", true, false, 0, 'a', 'a', "lm", "", "990" },
         { "something else on it", true, false, 0, 'a', 'a', "lf", "", "504" },
         { "the cache is gone", true, false, 0, 'a', '!', "m", "open", "990" },
-        { "down", true, false, rsc_flag_INACTIVE, 'a', 'a', "lemo", "close detach DETACH", "" },
-        { "down, killed after closing", true, false, rsc_flag_INACTIVE, 'a', 'a', "lem", "detach DETACH",
+        { "down", true, false, rsc_flag_INACTIVE, 'a', 'a', "lemo", "close DETACH detach", "" },
+        { "down, killed after closing", true, false, rsc_flag_INACTIVE, 'a', 'a', "lem", "DETACH detach",
                 "" },
         { "delete", false, true, 0, 'a', 'a', "lemo", "close detach remove DETACH REMOVE", "" },
         { "delete, killed in between", false, true, 0, '.', 'a', "", "DETACH REMOVE", "" },

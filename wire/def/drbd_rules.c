@@ -64,6 +64,17 @@ int drbd_md_external_kib(const struct drbd_md *md, uint64_t net_kib, uint64_t *r
         return err;
 }
 
+int drbd_external_usable_kib(const struct drbd_md *md, uint64_t meta_kib, uint64_t *ret)
+{
+        struct layout l;
+        int err = layout_of(md, &l);
+        if (err != 0) return err;
+        if (meta_kib < l.al_kib + SUPERBLOCK_KIB + 4) return E_TOO_LARGE;
+        uint64_t bytes = MIN(meta_kib - l.al_kib - SUPERBLOCK_KIB, DRBD_KIB_MAX) / 4 * 4096;
+        *ret = MIN(bytes / l.peers / 8 * 64 * l.block_kib, DRBD_KIB_MAX);
+        return *ret < DRBD_NET_KIB_MIN ? E_TOO_LARGE : 0;
+}
+
 int drbd_usable_kib(const struct drbd_md *md, uint64_t gross_kib, uint64_t *ret)
 {
         struct layout l;

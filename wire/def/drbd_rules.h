@@ -47,6 +47,8 @@ struct drbd_md {
  * (external, at least DRBD_EXTERNAL_KIB_MIN). E_INVALID: sizes or slots out of bounds. */
 int drbd_md_kib(const struct drbd_md *md, uint64_t data_kib, uint64_t *ret) MUST_USE;
 int drbd_md_external_kib(const struct drbd_md *md, uint64_t net_kib, uint64_t *ret) MUST_USE;
+/* For how much data metadata of meta_kib beside it is enough: at least what drbd_md_external_kib() was asked for. E_TOO_LARGE: none. */
+int drbd_external_usable_kib(const struct drbd_md *md, uint64_t meta_kib, uint64_t *ret) MUST_USE;
 /* What a device of gross_kib with internal metadata offers. E_TOO_LARGE: the metadata does not fit into it, or it is beyond DRBD. */
 int drbd_usable_kib(const struct drbd_md *md, uint64_t gross_kib, uint64_t *ret) MUST_USE;
 /* The smallest multiple of granule_kib (0 = 4) that offers at least net_kib. */

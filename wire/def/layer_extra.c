@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "wire/def/drbd_rules.h"
+
 #define CACHE_MIN_KIB 4096u           /* what device-mapper can do something with */
 #define BCACHE_MIN_KIB (512u * 1024u) /* below, the kernel finds too few buckets */
 
@@ -36,14 +38,24 @@ static uint64_t metadata_kib(uint64_t cache_kib, uint64_t block_sectors)
         return 4096 + (blocks * 16 + 1023) / 1024;
 }
 
-uint64_t layer_extra_kib(enum layer_extra extra, const char *text, uint64_t data_kib, uint64_t block_sectors,
-        uint64_t cache_kib)
+/* As large as DRBD 9's; that of 8.4 is smaller. */
+static uint64_t drbd_kib(const struct layer_extra_for *of)
+{
+        const struct drbd_md md = { .gen = DRBD_GEN_9, .peers = of->slots };
+        uint64_t kib;
+        return drbd_md_external_kib(&md, MAX(of->net_kib, (uint64_t)DRBD_NET_KIB_MIN), &kib) == 0
+                       ? kib
+                       : UINT64_MAX;
+}
+
+uint64_t layer_extra_kib(enum layer_extra extra, const struct layer_extra_for *of)
 {
         const struct layer_extra_desc *d = layer_extra_desc(extra);
         if (d == NULL) return 0;
-        uint64_t kib = parse_kib(text != NULL && text[0] != '\0' ? text : d->size_default, data_kib);
-        if (extra == EXTRA_CACHE_META)
-                return MAX(kib,
-                        metadata_kib(cache_kib, block_sectors != 0 ? block_sectors : CACHE_BLOCK_SECTORS));
+        if (extra == EXTRA_DRBD_META) return drbd_kib(of);
+        uint64_t kib =
+                parse_kib(of->text != NULL && of->text[0] != '\0' ? of->text : d->size_default, of->data_kib);
+        uint64_t block = of->block_sectors != 0 ? of->block_sectors : CACHE_BLOCK_SECTORS;
+        if (extra == EXTRA_CACHE_META) return MAX(kib, metadata_kib(of->cache_kib, block));
         return MAX(kib, extra == EXTRA_BCACHE ? BCACHE_MIN_KIB : CACHE_MIN_KIB);
 }

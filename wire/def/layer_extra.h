@@ -1,7 +1,8 @@
-/* The devices that a layer needs beside the one below it (wire/def/layer_extra.def): caches and their metadata.
+/* The devices that a layer needs beside the one below it (wire/def/layer_extra.def): caches, their metadata, and DRBD's.
  *
  * An extra device is a volume whose number says what it is for: EXTRA_NUMBER(extra, volume). Real volumes' numbers end below. It
- * has a uuid, a pool and a size of its own, which it keeps: a cache need not grow with its volume.
+ * has a uuid, a pool and a size of its own, which it keeps: a cache need not grow with its volume. DRBD's metadata does, and whether
+ * it has a device of its own is decided when the volume is made.
  *
  * Sizes in KiB. Pure. Threads: any. */
 #ifndef WIRE_DEF_LAYER_EXTRA_H
@@ -29,10 +30,19 @@ struct layer_extra_desc {
 };
 /* NULL when extra is none. */
 const struct layer_extra_desc *layer_extra_desc(enum layer_extra extra);
-/* How large an extra device is made for a volume of data_kib. text: the size property's value, or NULL; block_sectors: of dm-cache,
- * 0 = default; cache_kib: of the cache that the metadata is for. */
-uint64_t layer_extra_kib(enum layer_extra extra, const char *text, uint64_t data_kib, uint64_t block_sectors,
-        uint64_t cache_kib);
+/* What an extra device is for. */
+struct layer_extra_for {
+        const char *text;       /* the size property's value, or NULL */
+        uint64_t data_kib;      /* of the storage below */
+        uint64_t net_kib;       /* of DRBD's device */
+        unsigned slots;         /* of DRBD: see wire/def/layer_size.h */
+        uint64_t block_sectors; /* of dm-cache; 0 = default */
+        uint64_t cache_kib;     /* of the cache that the metadata is for */
+};
+/* How large it is made; 0: no such device. */
+uint64_t layer_extra_kib(enum layer_extra extra, const struct layer_extra_for *of);
+/* The value of DRBD's pool property that names no pool: its metadata is on the device below. */
+#define DRBD_META_INTERNAL ".internal"
 
 #define CACHE_BLOCK_SECTORS 4096u /* of dm-cache, unless Cache/Blocksize says otherwise */
 

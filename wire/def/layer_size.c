@@ -14,6 +14,8 @@ uint64_t layer_below_kib(enum layer_type type, uint64_t net_kib, unsigned slots)
 {
         const struct drbd_md md = { .gen = DRBD_GEN_9, .peers = slots };
         uint64_t gross;
+        if (type == layer_type_DRBD && slots == SLOTS_ELSEWHERE)
+                return MAX(net_kib, (uint64_t)DRBD_NET_KIB_MIN);
         if (type == layer_type_DRBD)
                 return drbd_gross_kib(&md, MAX(net_kib, (uint64_t)DRBD_NET_KIB_MIN), 0, &gross) == 0
                                ? gross
@@ -26,6 +28,7 @@ uint64_t layer_net_kib(enum layer_type type, uint64_t below_kib, unsigned slots)
 {
         const struct drbd_md md = { .gen = DRBD_GEN_9, .peers = slots };
         uint64_t usable;
+        if (type == layer_type_DRBD && slots == SLOTS_ELSEWHERE) return below_kib;
         if (type == layer_type_DRBD) return drbd_usable_kib(&md, below_kib, &usable) == 0 ? usable : 0;
         uint64_t less = metadata_kib(type);
         return below_kib < less ? 0 : below_kib - less;

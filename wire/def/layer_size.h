@@ -14,6 +14,8 @@
 /* What lies before the data of a bcache: its superblock, and as much as keeps everything behind it aligned. */
 #define BCACHE_OFFSET_KIB 1024u
 
+/* For slots: DRBD's metadata is on a device of its own (wire/def/layer_extra.h). */
+#define SLOTS_ELSEWHERE UINT32_MAX
 /* slots: peers that DRBD's metadata is made for; 0 = DRBD_PEER_SLOTS_DEFAULT. Its metadata is counted as DRBD 9's; that of 8.4 is smaller.
  * Size of the device below that gives `net_kib` in the device of the layer; UINT64_MAX when that cannot be told in 64 bits.
  * A layer without metadata on the device below gives net_kib. */
