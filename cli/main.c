@@ -132,6 +132,8 @@ static int run_verb(const struct settings *s, const struct cli_verb *verb, int a
         if (rc == 0 && s->http.curl && secret)
                 rc = cli_problem(&call, "--curl would show the passphrase or the keys");
         if (rc == 0 && verb->before != NULL) rc = verb->before(&call);
+        if (rc == 0 && s->http.curl && call.secret)
+                rc = cli_problem(&call, "--curl would show the passphrase");
         if (rc != 0) {
                 fprintf(stderr, "outrigger: %s\nSee: outrigger %s %s --help\n", call.problem, verb->object,
                         verb->verb);

@@ -93,13 +93,36 @@ int before_passphrase_modify(struct cli_call *call)
         return done(call);
 }
 
+static int put(struct cli_call *call, const char *what, const char *target, char s[PASSPHRASE_SIZE])
+{
+        json_t *text = take(s);
+        if (text == NULL) return cli_problem(call, "%s: this is not text in UTF-8", what);
+        cli_body_put(call, target, text);
+        call->secret = true;
+        return 0;
+}
+
 int cli_secret_ask(struct cli_call *call, const char *what, const char *target)
 {
         char s[PASSPHRASE_SIZE];
         int err = read_one(call, what, s);
-        if (err != 0) return err;
-        json_t *text = take(s);
-        if (text == NULL) return cli_problem(call, "%s: this is not text in UTF-8", what);
-        cli_body_put(call, target, text);
-        return 0;
+        return err != 0 ? err : put(call, what, target, s);
+}
+
+int cli_secret_new(struct cli_call *call, const char *what, const char *target)
+{
+        char s[PASSPHRASE_SIZE];
+        int err = read_new(call, what, s);
+        return err != 0 ? err : put(call, what, target, s);
+}
+
+int before_volume_passphrase(struct cli_call *call)
+{
+        return cli_secret_new(call, "New passphrase of the volume", "/new_passphrase");
+}
+
+int before_volume_create(struct cli_call *call)
+{
+        if (json_object_get(call->values, "--passphrase") == NULL) return 0;
+        return cli_secret_new(call, "Passphrase of the volume", "/passphrase");
 }

@@ -87,6 +87,7 @@ struct cli_call {
         json_t *body;   /* NULL until something is put there */
         const char *
                 method; /* the verb's, unless the hook takes another one: then there is an answer, and no list */
+        bool secret;    /* something in the body may not be shown */
         char problem[256]; /* why the arguments do not do, when a function returned E_INVALID */
 };
 

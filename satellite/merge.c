@@ -313,9 +313,7 @@ void manager_take_keys(struct manager *m, const struct sat_keys *k)
         for (uint32_t i = 0; i < k->keys_n; i++) {
                 const struct sat_key *x = &k->keys[i];
                 bool is_new;
-                if (!HAS(x, sat_key, key) ||
-                        keyring_put(x->vlm_uuid, x->key, HAS(x, sat_key, weak) && x->weak, &is_new) != 0)
-                        continue;
+                if (keyring_put(x, &is_new) != 0) continue;
                 struct unit *u = unit_find(&m->units, x->rsc_name);
                 if (!is_new || u == NULL || u->want == NULL) continue;
                 u->failures = 0;

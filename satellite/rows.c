@@ -97,6 +97,8 @@ static int put_volume(const struct unit *u, uint64_t number, const struct dev *d
         if (d != NULL && d->exists && d->layers_n > 0 && err == 0) err = put_layers(d, a, v);
         const struct layer_dev *drbd = d != NULL ? dev_layer(d, layer_type_DRBD) : NULL;
         if (drbd != NULL && drbd->discard_known) SET(v, obs_vlm, discard_bytes, drbd->discard_bytes);
+        const struct layer_dev *luks = d != NULL ? dev_layer(d, layer_type_LUKS) : NULL;
+        if (luks != NULL && luks->key_known) SET(v, obs_vlm, key_id, luks->key_id);
         if (d != NULL && d->exists) {
                 SET(v, obs_vlm, allocated_kib, d->allocated_kib);
                 SET(v, obs_vlm, backing_device, d->backing_path);

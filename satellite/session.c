@@ -306,10 +306,17 @@ static void on_message(struct session *s, unsigned kind, const void *msg)
 }
 
 /* Nothing of the keys stays in the memory that is about to be used again. The frame is our own connection's buffer. */
+static void wipe_blob(struct blob b)
+{
+        if (b.n > 0) secret_wipe((void *)(uintptr_t)b.p, b.n);
+}
+
 static void wipe_keys(const struct sat_keys *k, struct blob frame)
 {
-        for (uint32_t i = 0; i < k->keys_n; i++)
-                if (k->keys[i].key.n > 0) secret_wipe((void *)(uintptr_t)k->keys[i].key.p, k->keys[i].key.n);
+        for (uint32_t i = 0; i < k->keys_n; i++) {
+                wipe_blob(k->keys[i].key);
+                for (uint32_t j = 0; j < k->keys[i].olds_n; j++) wipe_blob(k->keys[i].olds[j].key);
+        }
         secret_wipe((void *)(uintptr_t)frame.p, frame.n);
 }
 

@@ -49,11 +49,7 @@ bool op_crypt_volume(struct op *op, struct vlm_dfn *vd, const char *passphrase)
         struct blob sealed, key;
         if (HAS(vd, vlm_dfn, luks_key)) return true;
         if (!op_crypt_ready(op)) return false;
-        if (passphrase != NULL && (passphrase[0] == '\0' || strlen(passphrase) > VAULT_PASSPHRASE_MAX / 2)) {
-                op_rc(op, RC_FAIL_INVLD_CRYPT_PASSPHRASE, "The passphrase of a volume has 1 to %u bytes.",
-                        VAULT_PASSPHRASE_MAX / 2);
-                return false;
-        }
+        if (passphrase != NULL && !op_passphrase_ok(op, passphrase)) return false;
         key = passphrase != NULL ? BLOB(passphrase, strlen(passphrase)) : vault_volume_key(op->arena);
         int err = vault_seal(key, op->arena, &sealed);
         if (passphrase == NULL) secret_wipe((void *)(uintptr_t)key.p, key.n);

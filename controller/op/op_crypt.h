@@ -8,6 +8,10 @@
 bool op_crypt_ready(struct op *op);
 /* The same for other secrets. what: "X needs"; why: what is encrypted under it. */
 bool op_crypt_need(struct op *op, const char *what, const char *why);
+/* Keys of before of one volume, at most: as KEY_OLDS_MAX of satellites. */
+#define LUKS_OLDS_MAX 8u
+/* May a volume have it? false: refused. */
+bool op_passphrase_ok(struct op *op, const char *passphrase);
 /* Gives the volume a key that is sealed under the master key, unless it has one. passphrase: the user's own choice, or NULL. The row is
  * not put. false: refused. */
 bool op_crypt_volume(struct op *op, struct vlm_dfn *vd, const char *passphrase);

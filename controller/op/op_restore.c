@@ -98,6 +98,11 @@ void op_restore_keys(struct op *op, const struct snap_dfn *d, const char *rsc_na
                         continue;
                 SET(&vd, vlm_dfn, luks_key, v->luks_key);
                 SET(&vd, vlm_dfn, luks_weak, HAS(v, snap_vlm_dfn, luks_weak) && v->luks_weak);
+                UNSET(&vd, vlm_dfn, luks_key_id);
+                UNSET(&vd, vlm_dfn, luks_olds);
+                if (HAS(v, snap_vlm_dfn, luks_key_id)) SET(&vd, vlm_dfn, luks_key_id, v->luks_key_id);
+                if (HAS(v, snap_vlm_dfn, luks_olds))
+                        SET_N(&vd, vlm_dfn, luks_olds, v->luks_olds, v->luks_olds_n);
                 row_put(op->tx, &vlm_dfn_type, &vd);
         }
 }

@@ -256,6 +256,10 @@ static void put_dfn(struct op *op, const struct snap_args *args, const struct rs
                 if (HAS(&vds[i], vlm_dfn, luks_key)) SET(&vlms[i], snap_vlm_dfn, luks_key, vds[i].luks_key);
                 if (HAS(&vds[i], vlm_dfn, luks_weak))
                         SET(&vlms[i], snap_vlm_dfn, luks_weak, vds[i].luks_weak);
+                if (HAS(&vds[i], vlm_dfn, luks_key_id))
+                        SET(&vlms[i], snap_vlm_dfn, luks_key_id, vds[i].luks_key_id);
+                if (HAS(&vds[i], vlm_dfn, luks_olds))
+                        SET_N(&vlms[i], snap_vlm_dfn, luks_olds, vds[i].luks_olds, vds[i].luks_olds_n);
         }
         SET(&d, snap_dfn, rsc_name, rd->name);
         SET(&d, snap_dfn, snap_name, args->snap_name);

@@ -36,6 +36,7 @@ static bool spawn_volumes(
                         .number = from_vg ? (int64_t)vgs[i].volume_number : 0,
                         .size_kib = b->volume_sizes[i] > INT64_MAX ? -1 : (int64_t)b->volume_sizes[i],
                         .flags = from_vg ? vgs[i].flags : 0,
+                        .passphrase = i < b->volume_passphrases_n ? b->volume_passphrases[i] : NULL,
                         .minor = -1 };
                 if (!op_make_vd(op, rd, &args, &vd)) return false;
         }

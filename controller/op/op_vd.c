@@ -128,6 +128,20 @@ static bool add_to_rscs(struct op *op, const struct rsc_dfn *rd, struct vlm_dfn 
         return true;
 }
 
+/* A passphrase waits for the layer as long as the stack is not decided. That data is not encrypted after all is nobody's wish. */
+static bool set_key(struct op *op, const struct rsc_dfn *rd, bool encrypted, const struct vd_args *args,
+        struct vlm_dfn *vd)
+{
+        if (!encrypted && !op_given(args->passphrase)) return true;
+        if (encrypted || rd->layer_stack_n == 0) return op_crypt_volume(op, vd, args->passphrase);
+        struct api_rc *rc = op_rc(op, RC_FAIL_INVLD_LAYER_STACK,
+                "A passphrase is given, but resource definition '%s' has not the layer LUKS.", rd->name);
+        op_rc_explain(op, rc, NULL, NULL,
+                "Make the resource definition with a layer list such as LUKS,STORAGE, or give no "
+                "passphrase.");
+        return false;
+}
+
 bool op_make_vd(struct op *op, struct rsc_dfn *rd, const struct vd_args *args, struct vlm_dfn *ret)
 {
         const char *const *stack;
@@ -148,7 +162,7 @@ bool op_make_vd(struct op *op, struct rsc_dfn *rd, const struct vd_args *args, s
                         op->arena);
         MARK(ret, vlm_dfn, props);
         if (!set_minor(op, rd, args, ret)) return false;
-        if (op_has_layer(stack, stack_n, "LUKS") && !op_crypt_volume(op, ret, args->passphrase)) return false;
+        if (!set_key(op, rd, op_has_layer(stack, stack_n, "LUKS"), args, ret)) return false;
         vd_rc(op, RC_CREATED, RC_OP_CREATE, ret, "created");
         row_put(op->tx, &vlm_dfn_type, ret);
         return add_to_rscs(op, rd, ret);

@@ -13,6 +13,7 @@
  *   AUTO_DISKFUL          it is up to date: a replica too many may go                 -> AUTO_DISKFUL_OVER
  *   one with a disk       DRBD has lost it                                            -> SKIP_DISK
  *   a definition          its quorum, tie breaker or computed options would change    -> rsc-settle
+ *   an encrypted volume   every node has said that it has the present key     -> volume-definition-rekeyed
  *   a definition          replicas are missing, or too many (each BalanceResourcesInterval) -> rsc-balance
  *
  * These are proposed only if they would be carried out and change something: they are tried on a copy of the state first.
@@ -32,7 +33,7 @@
 void tend_nodes(struct look *l);
 /* Resources that are on their way somewhere (idx_rsc_busy). */
 void tend_busy(struct look *l);
-/* Some of the definitions (args->sweep), those with DRBD. */
+/* Some of the definitions (args->sweep): those with DRBD, and those with LUKS whose keys are being changed. */
 void tend_sweep(struct look *l);
 
 /* ---- what is known, for tend_*.c ---- */

@@ -110,8 +110,31 @@ static void propose_about(struct look *l, struct subject *s, const char *path, c
         s->proposed = s->proposed || l->n > n;
 }
 
+/* Keys of before of encrypted volumes: does every node have the present one? The operation looks. */
+static void look_keys(struct look *l, const struct rsc_dfn *rd)
+{
+        struct vlm_dfn vd, key = { .rsc_name = rd->name };
+        struct row_scan scan;
+        row_scan_open(&scan, l->args->wanted, &vlm_dfn_type, &key, 1);
+        while (look_goes_on(l) && row_scan_next(&scan, l->arena, &vd)) {
+                struct vd_rekeyed body = { 0 };
+                char when[24];
+                if (!HAS(&vd, vlm_dfn, luks_olds)) continue;
+                SET(&body, vd_rekeyed, rsc_name, vd.rsc_name);
+                SET(&body, vd_rekeyed, volume_number, vd.volume_number);
+                SET(&body, vd_rekeyed, key_id, vd.luks_key_id);
+                snprintf(when, sizeof when, "%lld", (long long)l->args->wall_ms);
+                reconcile_propose_effective(l, "/internal/volume-definition-rekeyed", &vd_rekeyed_type, &body,
+                        "rekeyed",
+                        arena_printf(l->arena, "%s/%llu", vd.rsc_name, (unsigned long long)vd.volume_number),
+                        when);
+        }
+        row_scan_close(&scan);
+}
+
 static void look_rd(struct look *l, struct subject *s)
 {
+        if (RD_HAS_LAYER(&s->rd, "LUKS")) look_keys(l, &s->rd);
         if (!RD_HAS_LAYER(&s->rd, "DRBD") || !load(l, s)) return;
         s->proposed = false;
         for (uint32_t i = 0; i < s->rscs_n; i++) look_rsc(l, s, &s->rscs[i]);

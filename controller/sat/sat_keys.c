@@ -27,6 +27,16 @@ static bool key_of(
         SET(ret, sat_key, vlm_uuid, v->uuid);
         SET(ret, sat_key, key, plain);
         if (HAS(&vd, vlm_dfn, luks_weak) && vd.luks_weak) SET(ret, sat_key, weak, true);
+        if (HAS(&vd, vlm_dfn, luks_key_id)) SET(ret, sat_key, key_id, vd.luks_key_id);
+        uint32_t n = HAS(&vd, vlm_dfn, luks_olds) ? vd.luks_olds_n : 0, m = 0;
+        struct old_key *olds = arena_array(a, struct old_key, n + 1);
+        for (uint32_t i = 0; olds != NULL && i < n; i++) {
+                if (vault_unseal(vd.luks_olds[i].key, a, &plain) != 0) continue;
+                olds[m] = (struct old_key){ 0 };
+                SET(&olds[m], old_key, key, plain);
+                m++;
+        }
+        if (m > 0) SET_N(ret, sat_key, olds, olds, m);
         return true;
 }
 
@@ -51,6 +61,9 @@ int sat_keys_build(struct tx *tx, const struct sat_wanted *w, struct arena *a, s
 
 void sat_keys_wipe(struct sat_keys *k)
 {
-        for (uint32_t i = 0; i < k->keys_n; i++)
+        for (uint32_t i = 0; i < k->keys_n; i++) {
                 secret_wipe((void *)(uintptr_t)k->keys[i].key.p, k->keys[i].key.n);
+                for (uint32_t j = 0; j < k->keys[i].olds_n; j++)
+                        secret_wipe((void *)(uintptr_t)k->keys[i].olds[j].key.p, k->keys[i].olds[j].key.n);
+        }
 }

@@ -62,6 +62,8 @@ struct layer_dev {
         const char *cache_path, *meta_path; /* devices beside the volume, when they are up */
         bool discard_known; /* of DRBD: discard_bytes, of the device below, 0 = it takes none */
         uint64_t discard_bytes;
+        bool key_known; /* of LUKS: key_id, that of luks_keys.h */
+        uint64_t key_id;
         uint64_t size_kib; /* of its device, when open */
         const char *device_path;
         const char *found;

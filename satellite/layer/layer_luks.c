@@ -4,6 +4,9 @@
  * of a keyslot need not be slow: guessing 256 random bits is hopeless anyway. A header has the volume's uuid as its own. Making one
  * is two writes, the header and the keyslot; a header with our uuid and no keyslot never held data, and is made anew.
  *
+ * A key that was changed comes into the header when the device is opened, or, when it is open, as one of the things in which it lags
+ * (luks_keys.h).
+ *
  * Erasing goes from the end of the header to its beginning (luks_erase.c), so that what is left of it is found for as long as there
  * is anything. libcryptsetup and libdevmapper are not for several threads: one call at a time. */
 #include <ctype.h>
@@ -26,6 +29,7 @@
 #include "satellite/layer/keyring.h"
 #include "satellite/layer/layer.h"
 #include "satellite/layer/luks_erase.h"
+#include "satellite/layer/luks_keys.h"
 #include "satellite/layer/luks_options.h"
 #include "wire/codec/codec.h"
 #include "wire/def/layer_size.h"
@@ -177,6 +181,8 @@ static void look(struct luks *x, const struct layer_vol *v, struct arena *a, str
         d->looked = true;
         d->exists = h == HEADER_OURS;
         d->raw = h == HEADER_RAW;
+        d->key_known = d->exists;
+        if (d->exists) d->key_id = luks_key_id(x->cd);
         d->foreign = h == HEADER_FOREIGN;
         d->open = is_active(x, v, &other, &sectors);
         if (other) {
@@ -189,7 +195,8 @@ static void look(struct luks *x, const struct layer_vol *v, struct arena *a, str
         d->device_path = arena_printf(a, LUKS_PATH_PREFIX "%s", v->dev->backing_id);
         if (!d->exists) return; /* without a header nobody knows where the data begins */
         uint64_t below = device_sectors(v->below_path), offset = crypt_get_data_offset(x->cd);
-        d->lags = below > offset && (below - offset) / 8 > sectors / 8;
+        d->lags = (below > offset && (below - offset) / 8 > sectors / 8) ||
+                  luks_key_lags(x->cd, v->dev->vlm_uuid);
 }
 
 static int luks_probe(const struct layer_vol *v, struct arena *a, struct layer_dev *d, struct trouble *t)
@@ -268,22 +275,8 @@ static int format(struct luks *x, const struct layer_vol *v, const struct key *k
         struct crypt_params_luks2 params = {
                 .sector_size = o->sector_size != 0 ? o->sector_size : sector_size(v->below_path)
         };
-        const struct crypt_pbkdf_type fast = { .type = CRYPT_KDF_PBKDF2,
-                .hash = o->hash,
-                .iterations = o->iterations != 0 ? o->iterations : 1000,
-                .flags = CRYPT_PBKDF_NO_BENCHMARK };
-        const struct crypt_pbkdf_type slow = { .type = o->pbkdf2 ? CRYPT_KDF_PBKDF2 : CRYPT_KDF_ARGON2ID,
-                .hash = o->hash,
-                .time_ms = 2000,
-                .iterations = o->iterations,
-                .max_memory_kb = o->pbkdf2           ? 0
-                                 : o->memory_kb != 0 ? o->memory_kb
-                                                     : 262144,
-                .parallel_threads = o->pbkdf2          ? 0
-                                    : o->parallel != 0 ? o->parallel
-                                                       : 1,
-                .flags = o->iterations != 0 ? CRYPT_PBKDF_NO_BENCHMARK : 0 };
-        params.pbkdf = k->weak ? &slow : &fast;
+        const struct crypt_pbkdf_type pbkdf = luks_pbkdf(o, k->weak);
+        params.pbkdf = &pbkdf;
         int err = crypt_set_data_offset(x->cd, (uint64_t)LUKS_HEADER_KIB * 2);
         if (err == 0)
                 err = crypt_format(x->cd, CRYPT_LUKS2, o->cipher, o->mode, v->dev->vlm_uuid, NULL,
@@ -292,6 +285,7 @@ static int format(struct luks *x, const struct layer_vol *v, const struct key *k
         if (err >= 0)
                 err = crypt_keyslot_add_by_volume_key(
                         x->cd, CRYPT_ANY_SLOT, NULL, 0, (const char *)k->p, k->n);
+        if (err >= 0) err = luks_note_key(x->cd, k->id);
         inject_point(INJECT_LUKS_MADE);
         return err < 0 ? fail_with(x, v, err, t, "its device cannot be encrypted") : 0;
 }
@@ -334,18 +328,37 @@ static int luks_make(const struct layer_vol *v, struct trouble *t)
 
 /* ---- up and down ---- */
 
-static int activate(struct luks *x, const struct layer_vol *v, uint32_t flags, struct trouble *t)
+/* What one of the calls of luks_keys.h came back with, as a trouble. */
+static int key_result(struct luks *x, const struct layer_vol *v, int err, struct trouble *t, const char *what)
 {
         struct key k;
-        int err = need_key(v, &k, t);
-        if (err != 0) return err;
-        err = crypt_load(x->cd, CRYPT_LUKS, NULL);
-        if (err == 0)
-                err = crypt_activate_by_passphrase(
-                        x->cd, x->name, CRYPT_ANY_SLOT, (const char *)k.p, k.n, flags);
-        key_done(&k);
-        if (err == -EPERM) return wrong_key(v, t);
-        return err < 0 ? fail_with(x, v, err, t, "its encrypted device does not open") : 0;
+        if (err >= 0) return 0;
+        if (err == -ENOKEY) {
+                err = need_key(v, &k, t); /* it may have come meanwhile */
+                key_done(&k);
+                return err != 0 ? err : fail_with(x, v, -ENOKEY, t, what);
+        }
+        return err == -EPERM ? wrong_key(v, t) : fail_with(x, v, err, t, what);
+}
+
+/* Brings the header to the present key. It is open, or about to be: what is in use stays in use. */
+static int rekey(struct luks *x, const struct layer_vol *v, struct trouble *t)
+{
+        struct luks_format o;
+        struct fail f = { 0 };
+        if (!luks_key_lags(x->cd, v->dev->vlm_uuid)) return 0;
+        if (luks_parse_format(prop(v, "StorDriver/LuksFormatOptions"), &o, &f) != 0)
+                return bad_options(v, "StorDriver/LuksFormatOptions", &f, t);
+        return key_result(x, v, luks_rekey(x->cd, v->dev->vlm_uuid, &o), t, "its key cannot be changed");
+}
+
+static int activate(struct luks *x, const struct layer_vol *v, uint32_t flags, struct trouble *t)
+{
+        int err = crypt_load(x->cd, CRYPT_LUKS, NULL);
+        if (err == 0) err = luks_unlock(x->cd, v->dev->vlm_uuid, x->name, flags);
+        err = key_result(x, v, err, t, "its encrypted device does not open");
+        inject_point(INJECT_LUKS_OPENED);
+        return err != 0 ? err : rekey(x, v, t);
 }
 
 static int luks_up(const struct layer_vol *v, struct trouble *t)
@@ -363,38 +376,41 @@ static int luks_up(const struct layer_vol *v, struct trouble *t)
                         err = fail_with(&x, v, E_EXISTS, t,
                                 "the name of its encrypted device is taken by another one");
                 else err = activate(&x, v, flags, t);
-                inject_point(INJECT_LUKS_OPENED);
         }
         luks_close(&x);
         return err;
 }
 
-/* The kernel may have the key in the keyring of a thread that is gone: it is shown ours once more. */
+/* The kernel may have the key in the keyring of a thread that is gone: it is shown ours once more. Without one it is tried. */
 static int show_key(struct luks *x, const struct layer_vol *v)
 {
-        struct key k;
-        if (!keyring_get(v->dev->vlm_uuid, &k)) return 0;
-        int slot = crypt_activate_by_passphrase(
-                x->cd, NULL, CRYPT_ANY_SLOT, (const char *)k.p, k.n, CRYPT_ACTIVATE_KEYRING_KEY);
+        int slot = luks_unlock(x->cd, v->dev->vlm_uuid, NULL, CRYPT_ACTIVATE_KEYRING_KEY);
+        return slot < 0 && slot != -ENOKEY ? slot : 0;
+}
+
+static int stretch(struct luks *x, const struct layer_vol *v, struct trouble *t)
+{
+        struct key k = { 0 };
+        int err = show_key(x, v);
+        if (err == 0) err = crypt_resize(x->cd, x->name, 0);
+        inject_point(INJECT_LUKS_RESIZED);
+        if (err == -EPERM) err = need_key(v, &k, t) != 0 ? E_LOCKED : wrong_key(v, t);
+        else if (err < 0) err = fail_with(x, v, err, t, "its encrypted device cannot be resized");
         key_done(&k);
-        return slot < 0 ? slot : 0;
+        return err;
 }
 
 static int luks_grow(const struct layer_vol *v, struct trouble *t)
 {
         struct luks x;
-        struct key k = { 0 };
         int err = luks_open(&x, v, t);
         if (err == 0) {
                 err = crypt_load(x.cd, CRYPT_LUKS, NULL);
-                if (err == 0) err = show_key(&x, v);
-                if (err == 0) err = crypt_resize(x.cd, x.name, 0);
-                inject_point(INJECT_LUKS_RESIZED);
-                if (err == -EPERM) err = need_key(v, &k, t) != 0 ? E_LOCKED : wrong_key(v, t);
-                else if (err < 0) err = fail_with(&x, v, err, t, "its encrypted device cannot be resized");
+                if (err < 0) err = fail_with(&x, v, err, t, "its LUKS header cannot be read");
+                if (err == 0) err = rekey(&x, v, t);
+                if (err == 0) err = stretch(&x, v, t);
         }
         luks_close(&x);
-        key_done(&k);
         return err;
 }
 

@@ -11,6 +11,7 @@ import tempfile
 from lib_e2e import BUILD, Cluster, Suite, enter, wait_for
 
 FIRST, SECOND = 'correct horse battery staple', 'Zweitschl\u00fcssel mit Umlaut'
+VOLUME, OTHER = 'words for one volume', 'other words for one volume'
 PATH = '/v1/encryption/passphrase'
 
 
@@ -91,6 +92,37 @@ def cli(c):
     assert shown.returncode != 0 and FIRST not in shown.stdout + shown.stderr, shown
 
 
+def of_a_volume(c):
+    """Given when the volume is made, and changed: by the CLI from standard input, never shown again."""
+    def run(text, *words):
+        return subprocess.run([str(BUILD / 'outrigger'), '--controllers', c.address('c2'), *words],
+                              input=text, capture_output=True, text=True, timeout=60)
+    done = run(f'{VOLUME}\n', 'volume-definition', 'create', 'rsc', '1M', '--passphrase')
+    assert done.returncode == 0, done
+    assert run('', 'vd', 'create', 'rsc', '1M', '--passphrase').returncode != 0
+    done = run(f'{OTHER}\n', 'vd', 'mp', 'rsc', '1')
+    assert done.returncode == 0 and 'is changed' in done.stdout + done.stderr, done
+    again = run(f'{OTHER}\n', 'volume-definition', 'modify-passphrase', 'rsc', '1')
+    assert again.returncode == 0 and 'already' in again.stdout + again.stderr, again
+    shown = run(f'{OTHER}\n', '--curl', 'vd', 'mp', 'rsc', '1')
+    assert shown.returncode != 0 and OTHER not in shown.stdout + shown.stderr, shown
+    path = '/v1/resource-definitions/rsc/volume-definitions/{}/encryption-passphrase'
+    rest = c.rest('c3')
+    assert rest.call('PUT', path.format(1), {}).status == 500
+    assert rest.call('PUT', path.format(9), {'new_passphrase': 'x'}).status == 404
+    rest.call('PUT', path.format(0), {'new_passphrase': VOLUME}).ok()  # that had a random key
+    rest.call('POST', '/v1/resource-definitions', {'resource_definition': {'name': 'bare', 'layer_data': [{'type': 'STORAGE'}]}}).ok()
+    volumes = '/v1/resource-definitions/bare/volume-definitions'
+    refused = rest.call('POST', volumes, {'volume_definition': {'size_kib': 1024}, 'passphrase': VOLUME})
+    assert refused.status == 500 and 'LUKS' in refused.text, refused.text
+    rest.call('POST', volumes, {'volume_definition': {'size_kib': 1024}}).ok()
+    refused = rest.call('PUT', volumes + '/0/encryption-passphrase', {'new_passphrase': VOLUME})
+    assert refused.status == 500 and 'not encrypted' in refused.text, refused.text
+    for name in c.controllers:
+        text = c.rest(name).get('/v1/resource-definitions/rsc/volume-definitions').text
+        assert VOLUME not in text and 'luks' not in text, text
+
+
 def left_for_the_start(c):
     """In the environment of one member, then in a file of another: the cluster comes up unlocked. A wrong one is logged, and nothing more."""
     def restart(env=None):
@@ -129,7 +161,7 @@ def left_for_the_start(c):
 
 
 def no_traces(c):
-    for text in (FIRST, SECOND):
+    for text in (FIRST, SECOND, VOLUME, OTHER):
         found = [p for p in c.dir.rglob('*') if p.is_file() and text.encode() in p.read_bytes()]
         assert not found, found
 
@@ -144,6 +176,7 @@ def main():
         suite.check('members one at a time', one_at_a_time, c)
         suite.check('all down', all_down, c)
         suite.check('the CLI', cli, c)
+        suite.check('the passphrase of a volume', of_a_volume, c)
         suite.check('left for the start', left_for_the_start, c)
         suite.check('no traces', no_traces, c)
         suite.check('the same state on all members', c.same_state)

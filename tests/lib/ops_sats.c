@@ -56,7 +56,17 @@ static bool has_data(struct tx *observed, const char *rsc, struct arena *a)
         return found;
 }
 
-static void carry_out(struct ops_world *w, struct tx *observed, const struct rsc *r, bool drbd)
+/* A header has the present key as soon as its device is up. */
+static void take_key(struct ops_world *w, struct tx *wanted, const struct rsc *r, struct obs_vlm *v)
+{
+        struct vlm_dfn vd, key = { .rsc_name = r->rsc_name, .volume_number = v->volume_number };
+        if ((r->flags & (rsc_flag_DISKLESS | rsc_flag_INACTIVE)) != 0) return;
+        if (row_get(wanted, &vlm_dfn_type, &key, &w->arena, &vd) == 0 && HAS(&vd, vlm_dfn, luks_key))
+                SET(v, obs_vlm, key_id, vd.luks_key_id);
+}
+
+static void carry_out(
+        struct ops_world *w, struct tx *wanted, struct tx *observed, const struct rsc *r, bool drbd)
 {
         struct obs_rsc old = { 0 }, o = { 0 }, key = { .node_name = r->node_name, .rsc_name = r->rsc_name };
         struct arena *a = &w->arena;
@@ -79,6 +89,7 @@ static void carry_out(struct ops_world *w, struct tx *observed, const struct rsc
                 bool lost = stays_lost(&old, r, r->volumes[i].volume_number);
                 SET(&vlms[i], obs_vlm, disk_state, diskless || lost ? "Diskless" : had ? before : fresh);
                 if (lost && !diskless) SET(&vlms[i], obs_vlm, disk_lost, true);
+                take_key(w, wanted, r, &vlms[i]);
                 for (uint32_t k = 0; k < old.volumes_n && !diskless; k++)
                         if (HAS(&old.volumes[k], obs_vlm, discard_bytes))
                                 SET(&vlms[i], obs_vlm, discard_bytes, old.volumes[k].discard_bytes);
@@ -127,7 +138,7 @@ void ops_sats_work(struct ops_world *w)
         row_scan_open(&s, wanted, &rsc_type, NULL, 0);
         while (row_scan_next(&s, &w->arena, &r))
                 if (is_online(observed, r.node_name, &w->arena))
-                        carry_out(w, observed, &r, is_drbd(wanted, r.rsc_name, &w->arena));
+                        carry_out(w, wanted, observed, &r, is_drbd(wanted, r.rsc_name, &w->arena));
         row_scan_close(&s);
         struct tombstone t;
         row_scan_open(&s, wanted, &tombstone_type, NULL, 0);

@@ -359,11 +359,120 @@ static void test_failed_disk_pool(void **state)
         ops_world_close(&w);
 }
 
+/* ---- the passphrase of one volume ---- */
+
+#define VD0 "/v1/resource-definitions/src/volume-definitions/0"
+
+static unsigned olds_of(struct ops_world *w, const char *rsc, uint64_t *ret_id)
+{
+        struct arena a = { 0 };
+        struct tx *tx = kv_mem_read(w->wanted);
+        struct vlm_dfn vd, key = { .rsc_name = rsc, .volume_number = 0 };
+        assert_int_equal(row_get(tx, &vlm_dfn_type, &key, &a, &vd), 0);
+        unsigned n = HAS(&vd, vlm_dfn, luks_olds) ? vd.luks_olds_n : 0;
+        *ret_id = vd.luks_key_id;
+        kv_mem_end(tx);
+        arena_done(&a);
+        return n;
+}
+
+/* What the answer has to hold; NULL: anything. */
+static void rekey(struct ops_world *w, const char *text, unsigned status, const char *words)
+{
+        char body[700];
+        snprintf(body, sizeof body, "{\"new_passphrase\":\"%s\"}", text);
+        (void)ops_world_call(w, "PUT", VD0 "/encryption-passphrase", body);
+        if (w->status != status) fail_msg("%u: %.*s", w->status, (int)w->body.n, (char *)w->body.p);
+        if (words != NULL) assert_non_null(memmem(w->body.p, w->body.n, words, strlen(words)));
+        assert_int_equal(ops_world_check(w), 0);
+}
+
+static void add_n2(struct ops_world *w)
+{
+        post(w, "/v1/nodes",
+                "{\"name\":\"n2\",\"type\":\"Satellite\",\"net_interfaces\":[{\"name\":\"default\","
+                "\"address\":\"10.0.0.2\"}]}",
+                201);
+        assert_true(ops_world_observe(w, "NODE", "n2", "STORAGE,LUKS"));
+        post(w, "/v1/nodes/n2/storage-pools",
+                "{\"storage_pool_name\":\"thin\",\"provider_kind\":\"FILE_THIN\",\"props\":{\"StorDriver/"
+                "FileDir\":\"/p\"}}",
+                201);
+        assert_true(ops_world_observe(w, "POOL", "n2/thin", "1000000/1000000"));
+        post(w, "/v1/resource-definitions/src/resources/n2",
+                "{\"resource\":{\"props\":{\"StorPoolName\":\"thin\"}}}", 201);
+        assert_true(ops_world_observe(w, "WORK", "", ""));
+}
+
+/* Keys of before stay until every node has said that it has the present one, however many there are by then, and whoever leads. */
+static void test_passphrase(void **state)
+{
+        struct ops_world w;
+        uint64_t first, id;
+        uint8_t before[256], after[256];
+        char longest[600] = { 0 }, text[16];
+        (void)state;
+        ops_world_open(&w);
+        make_encrypted(&w);
+        add_n2(&w);
+        (void)ops_world_call(&w, "PUT",
+                "/v1/resource-definitions/plain/volume-definitions/0/encryption-passphrase",
+                "{\"new_passphrase\":\"x\"}");
+        assert_true(w.status == 500 && memmem(w.body.p, w.body.n, "is not encrypted", 16) != NULL);
+        memset(longest, 'x', 513);
+        rekey(&w, "", 500, "1 to 512 bytes");
+        rekey(&w, longest, 500, "1 to 512 bytes");
+        size_t n = key_of(&w, "src", before);
+        rekey(&w, "alpha", 200, "is changed");
+        assert_true(key_of(&w, "src", after) != n || memcmp(before, after, n) != 0);
+        assert_int_equal(olds_of(&w, "src", &first), 1);
+        assert_true(ops_world_observe(&w, "TEND", "", "twice"));
+        assert_int_equal(olds_of(&w, "src", &id), 1);
+        assert_true(ops_world_observe(&w, "WORK", "", ""));
+        assert_true(ops_world_observe(&w, "FORGET", "", "")); /* a new leader has heard of nothing yet */
+        assert_true(ops_world_observe(&w, "TEND", "", ""));
+        assert_int_equal(olds_of(&w, "src", &id), 1);
+        assert_true(ops_world_observe(&w, "WORK", "", ""));
+        assert_true(ops_world_observe(&w, "TEND", "", "twice"));
+        assert_int_equal(olds_of(&w, "src", &id), 0);
+        assert_true(id == first && id != 0);
+        rekey(&w, "alpha", 200, "already");
+        assert_true(ops_world_observe(&w, "OFFLINE", "n2", ""));
+        for (unsigned i = 1; i <= 8; i++) {
+                snprintf(text, sizeof text, "beta%u", i);
+                rekey(&w, text, 200, "cannot be reached now: its volume keeps the old passphrase");
+                assert_true(ops_world_observe(&w, "WORK", "", ""));
+                assert_true(ops_world_observe(&w, "TEND", "", ""));
+                assert_int_equal(olds_of(&w, "src", &id), i);
+        }
+        rekey(&w, "gamma", 500, "8 earlier passphrases");
+        rekey(&w, "beta3", 200, "is changed"); /* one of before: it is not kept twice */
+        assert_int_equal(olds_of(&w, "src", &id), 8);
+        assert_true(ops_world_observe(&w, "NODE", "n2", "STORAGE,LUKS"));
+        post(&w, "/v1/resource-definitions/src/snapshots", "{\"name\":\"s1\"}", 201);
+        rekey(&w, "beta9", 500, "is busy");
+        sagas_end(&w, 3);
+        assert_true(ops_world_observe(&w, "WORK", "", ""));
+        assert_true(ops_world_observe(&w, "TEND", "", "twice"));
+        assert_int_equal(olds_of(&w, "src", &id), 0);
+        /* Some volumes of then open with older ones: what is made from the snapshot gets those, too. */
+        post(&w, "/v1/resource-definitions/src/snapshot-restore-resource/s1", "{\"to_resource\":\"other\"}",
+                200);
+        assert_int_equal(olds_of(&w, "other", &first), 8);
+        assert_int_equal(first, id);
+        assert_true(ops_world_observe(&w, "WORK", "", ""));
+        assert_true(ops_world_observe(&w, "TEND", "", ""));
+        assert_int_equal(olds_of(&w, "other", &id), 0);
+        assert_int_equal(ops_world_check(&w), 0);
+        ops_world_close(&w);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = { cmocka_unit_test(test_codes), cmocka_unit_test(test_routes),
                 cmocka_unit_test(test_routes_unique), cmocka_unit_test(test_cases),
                 cmocka_unit_test(test_torn_bodies), cmocka_unit_test(test_untried),
-                cmocka_unit_test(test_keys_of_snapshots), cmocka_unit_test(test_failed_disk_pool) };
+                cmocka_unit_test(test_keys_of_snapshots), cmocka_unit_test(test_failed_disk_pool),
+                cmocka_unit_test(test_passphrase) };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -435,15 +435,60 @@ static void test_options(void **state)
         assert_int_equal(luks_parse_open("--allow-discards=1", &flags, &f), E_INVALID);
 }
 
+static int put_key(const char *uuid, const char *text, size_t n, bool weak, bool *ret_new)
+{
+        struct sat_key k = { 0 };
+        if (uuid != NULL) SET(&k, sat_key, vlm_uuid, uuid);
+        SET(&k, sat_key, key, BLOB(text, n));
+        if (weak) SET(&k, sat_key, weak, true);
+        return keyring_put(&k, ret_new);
+}
+
+/* Those of before come and go with the present one. */
+static void test_old_keys(void **state)
+{
+        struct old_key olds[KEY_OLDS_MAX + 1] = { 0 };
+        struct sat_key k = { 0 };
+        struct key got;
+        bool is_new;
+        for (size_t i = 0; i < ARRAY_LEN(olds); i++) SET(&olds[i], old_key, key, BLOB("abcdefghi" + i, 1));
+        SET(&k, sat_key, vlm_uuid, "w");
+        SET(&k, sat_key, key, BLOB("new", 3));
+        SET(&k, sat_key, key_id, 7);
+        SET_N(&k, sat_key, olds, olds, 2);
+        assert_int_equal(keyring_put(&k, &is_new), 0);
+        assert_true(is_new);
+        assert_true(keyring_get("w", &got) && got.id == 7 && got.n == 3);
+        key_done(&got);
+        assert_true(keyring_get_old("w", 1, &got) && got.n == 1 && got.p[0] == 'b');
+        key_done(&got);
+        assert_false(keyring_get_old("w", 2, &got));
+        k.olds_n = (uint32_t)ARRAY_LEN(olds);
+        assert_int_equal(keyring_put(&k, &is_new), E_INVALID);
+        assert_false(is_new);
+        k.olds_n = 1;
+        assert_int_equal(keyring_put(&k, &is_new), 0);
+        assert_false(is_new);
+        assert_true(keyring_get_old("w", 0, &got) && got.p[0] == 'a');
+        key_done(&got);
+        assert_false(keyring_get_old("w", 1, &got));
+        SET(&k, sat_key, key_id, 8);
+        assert_int_equal(keyring_put(&k, &is_new), 0);
+        assert_true(is_new);
+        keyring_drop("w");
+        assert_false(keyring_get("w", &got) || keyring_get_old("w", 0, &got));
+        assert_false(keyring_get_old("w", KEY_OLDS_MAX, &got) || keyring_get_old(NULL, 0, &got));
+}
+
 static void test_keyring(void **state)
 {
         struct key k;
         bool is_new;
         char uuid[KEY_UUID_SIZE + 1];
         assert_false(keyring_get("u", &k));
-        assert_int_equal(keyring_put("u", BLOB("secret", 6), false, &is_new), 0);
+        assert_int_equal(put_key("u", "secret", 6, false, &is_new), 0);
         assert_true(is_new);
-        assert_int_equal(keyring_put("U", BLOB("secret", 6), true, &is_new), 0);
+        assert_int_equal(put_key("U", "secret", 6, true, &is_new), 0);
         assert_false(is_new);
         assert_true(keyring_get("u", &k));
         assert_int_equal(k.n, 6);
@@ -452,7 +497,7 @@ static void test_keyring(void **state)
         key_done(&k);
         for (unsigned i = 0; i < 100; i++) {
                 snprintf(uuid, sizeof uuid, "v-%u", i);
-                assert_int_equal(keyring_put(uuid, BLOB(uuid, strlen(uuid)), false, &is_new), 0);
+                assert_int_equal(put_key(uuid, uuid, strlen(uuid), false, &is_new), 0);
         }
         assert_true(keyring_get("v-57", &k));
         assert_memory_equal(k.p, "v-57", 4);
@@ -461,12 +506,12 @@ static void test_keyring(void **state)
         assert_false(keyring_get("v-57", &k));
         assert_true(keyring_get("u", &k));
         key_done(&k);
-        assert_int_equal(keyring_put("", BLOB("x", 1), false, &is_new), E_INVALID);
-        assert_int_equal(keyring_put(NULL, BLOB("x", 1), false, &is_new), E_INVALID);
-        assert_int_equal(keyring_put("u", BLOB("x", 0), false, &is_new), E_INVALID);
+        assert_int_equal(put_key("", "x", 1, false, &is_new), E_INVALID);
+        assert_int_equal(put_key(NULL, "x", 1, false, &is_new), E_INVALID);
+        assert_int_equal(put_key("u", "x", 0, false, &is_new), E_INVALID);
         memset(uuid, 'x', sizeof uuid - 1);
         uuid[sizeof uuid - 1] = '\0';
-        assert_int_equal(keyring_put(uuid, BLOB("x", 1), false, &is_new), E_INVALID);
+        assert_int_equal(put_key(uuid, "x", 1, false, &is_new), E_INVALID);
 }
 
 static void test_erase(void **state)
@@ -502,6 +547,6 @@ int main(void)
 {
         const struct CMUnitTest tests[] = { cmocka_unit_test(test_sizes), cmocka_unit_test(test_rows),
                 cmocka_unit_test(test_random), cmocka_unit_test(test_options), cmocka_unit_test(test_keyring),
-                cmocka_unit_test(test_erase) };
+                cmocka_unit_test(test_old_keys), cmocka_unit_test(test_erase) };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }

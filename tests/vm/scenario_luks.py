@@ -8,6 +8,9 @@ from storage import MIB, killed, points, power
 
 POINTS = points('LUKS')
 POINTS.remove('LUKS_HELD')  # of snapshots: scenario_snap.py
+KEY_POINTS = [p for p in POINTS if p.startswith('LUKS_KEY_')]
+POINTS = [p for p in POINTS if p not in KEY_POINTS]
+VOLUME = ['first words of a volume', 'other words of a volume']
 FIRST, SECOND = 'correct horse battery staple', 'another passphrase'
 HEADER = 16 * MIB
 
@@ -137,10 +140,68 @@ def killed_at(bed, point):
     bed.nothing_left()
 
 
+def opens(bed, name, text):
+    """Does the header open with it? Whether its device is open does not matter."""
+    done = bed.guest.run(f'printf %s "{text}" | cryptsetup open --test-passphrase --key-file - /dev/vg0/{name}_00000 && echo yes || echo no')
+    return done.split()[-1] == 'yes'
+
+
+def modify(bed, name, text):
+    return bed.rest.call('PUT', f'/v1/resource-definitions/{name}/volume-definitions/0/encryption-passphrase', {'new_passphrase': text})
+
+
+def has_only(bed, name, text, *others):
+    wait_for(f'{name} to open with "{text}"', lambda: opens(bed, name, text), 600, 2)
+    for other in others:
+        wait_for(f'{name} not to open with "{other}"', lambda other=other: not opens(bed, name, other), 600, 2)
+
+
+def own_passphrase(bed):
+    """One volume's passphrase: given when it is made, changed while it is in use, while its satellite is away, while its device is down, and
+    while the satellite dies at each step."""
+    if status(bed) == 'unset':
+        bed.rest.call('POST', '/v1/encryption/passphrase', {'new_passphrase': FIRST}).ok()
+    quick = {'StorDriver/LuksFormatOptions': '--pbkdf pbkdf2 --pbkdf-force-iterations 1000'}  # argon2id takes its time in a guest
+    bed.rest.call('POST', '/v1/resource-definitions', {'resource_definition': {
+        'name': 'own', 'props': quick, 'layer_data': [{'type': 'LUKS'}, {'type': 'STORAGE'}]}}).ok()
+    bed.rest.call('POST', '/v1/resource-definitions/own/volume-definitions', {
+        'volume_definition': {'size_kib': 30 * MIB}, 'passphrase': VOLUME[0]}).ok()
+    place(bed, 'own')
+    path = bed.device('own', 30 * MIB)
+    assert opens(bed, 'own', VOLUME[0]) and not opens(bed, 'own', VOLUME[1])
+    bed.guest.run(f'head -c 20M /dev/urandom >/run/own; dd if=/run/own of={path} bs=1M oflag=direct 2>/dev/null')
+    assert modify(bed, 'own', '').status == 500
+    bed.guest.run(f'(exec 9<{path}; sleep 1000) >/dev/null 2>&1 & echo $! >/run/holder')
+    modify(bed, 'own', VOLUME[1]).ok()
+    has_only(bed, 'own', VOLUME[1], VOLUME[0])
+    bed.guest.run('kill $(cat /run/holder)')
+    bed.satellite.stop('TERM')  # away: the header stays as it is until it is back, though the words change twice
+    assert 'keeps the old passphrase' in modify(bed, 'own', VOLUME[0]).ok().text
+    modify(bed, 'own', VOLUME[0] + '!').ok()
+    assert opens(bed, 'own', VOLUME[1])
+    bed.satellite.start()
+    bed.wait_online()
+    has_only(bed, 'own', VOLUME[0] + '!', *VOLUME)
+    for i, point in enumerate(KEY_POINTS):
+        killed(bed, point.lower(), lambda i=i: modify(bed, 'own', VOLUME[i % 2]))
+        has_only(bed, 'own', VOLUME[i % 2], VOLUME[(i + 1) % 2], VOLUME[0] + '!')
+    bed.satellite.stop('TERM')
+    bed.guest.run(f'cryptsetup close {path.rsplit("/", 1)[1]} && lvchange -an vg0/own_00000')
+    modify(bed, 'own', VOLUME[1]).ok()
+    bed.satellite.start()
+    bed.wait_online()
+    bed.device('own', 30 * MIB)
+    has_only(bed, 'own', VOLUME[1], VOLUME[0])
+    bed.guest.run(f'cmp -n $((20 << 20)) /run/own {path}')
+    bed.guest.run(f'grep -rq "words of a volume" {bed.satellite.DIR} /run/satellite.log && exit 1; true')
+    bed.delete('own')
+    bed.gone('own')
+
+
 def no_traces(bed):
     """Neither the passphrases nor a volume's key are in the files or logs of controller and satellite."""
     bed.guest.run(f'grep -rq "{FIRST}" {bed.satellite.DIR} /run/satellite.log && exit 1; true')
-    for text in (FIRST, SECOND):
+    for text in (FIRST, SECOND, *VOLUME):
         found = [p for p in bed.cluster.dir.rglob('*') if p.is_file() and text.encode() in p.read_bytes()]
         assert not found, found
 
@@ -156,4 +217,5 @@ def run(suite, work, image, everything):
         (True, 'an emptied device', emptied),
         *((point == POINTS[0], f'killed at {point}', killed_at, point) for point in POINTS),
         (True, 'a node that loses power', power, 'thick', ('LUKS', 'STORAGE'), False),
+        (True, 'the passphrase of one volume', own_passphrase),
         (True, 'no traces', no_traces)])
