@@ -97,6 +97,8 @@ int cli_put_renames(struct cli_call *call, const char *target);
 /* Waits after the answer (cli/wait.c): until a clone is complete, until all replicas are up to date. */
 int after_clone(struct cli_call *call, struct http *http, struct http_answer *answer);
 int after_wait_sync(struct cli_call *call, struct http *http, struct http_answer *answer);
+/* Until the other cluster has said what of a shipment it needs. */
+int after_backup_ship(struct cli_call *call, struct http *http, struct http_answer *answer);
 
 /* Verbs of snapshots (cli/verbs_snap.c). */
 extern const struct cli_verb cli_move_verbs[];

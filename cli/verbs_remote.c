@@ -87,9 +87,15 @@ static json_t *rows_info(json_t *answer, struct cli_call *call)
 
 static int before_backup_restore(struct cli_call *call) { return cli_put_renames(call, "/stor_pool_map"); }
 
-static int before_backup_ship(struct cli_call *call) { return cli_put_renames(call, "/stor_pool_rename"); }
-
 /* Only what has changed, unless --full. */
+static int before_backup_ship(struct cli_call *call)
+{
+        int err = cli_put_renames(call, "/stor_pool_rename");
+        bool full = json_object_get(call->values, "--full") != NULL;
+        return err != 0 ? err : json_object_set_new(call->body, "allow_incremental", json_boolean(!full));
+}
+
+/* The same. */
 static int before_backup_create(struct cli_call *call)
 {
         bool full = json_object_get(call->values, "--full") != NULL;
@@ -151,14 +157,16 @@ const struct cli_verb cli_backup_verbs[] = {
                         OPT(0, "--target-snapshot", "/dst_snap_name", "its name there"),
                         FLAG(0, "--download-only", "/download_only", "no resource is made of it"),
                         OPT(0, "--target-resource-group", "/dst_rsc_grp", "group of the new resource"),
-                        FLAG(0, "--full", "", "for LINSTOR's clients: all of it is shipped here"), ASYNC },
-                { { 0 } } },
+                        FLAG(0, "--full", "",
+                                "all of it, not only what has changed since a snapshot of both"),
+                        FLAG(0, "--async", "?async", "do not wait for what the other cluster says") },
+                { { 0 } }, .after = after_backup_ship },
         { "backup", "b", "shipments", "shipments", "GET", "/v1/shipments", "list what is on its way", NULL,
                 NULL, { { 0 } },
                 { COL("Resource", "rsc_name"), COL("Snapshot", "snap_name"), COL("Remote", "remote_name"),
                         COL("Node", "node_name"), COL("Kind", "kind"), COL("Phase", "phase"),
-                        COL_RIGHT("DoneKiB", "done_kib"), COL_RIGHT("SizeKiB", "size_kib"),
-                        COL("Reason", "reason") } },
+                        COL("BasedOn", "base_snapshot"), COL_RIGHT("DoneKiB", "done_kib"),
+                        COL_RIGHT("SizeKiB", "size_kib"), COL("Reason", "reason"), COL("Note", "note") } },
         { "backup", "b", "abort", "a", "POST", BACKUPS "/abort", "stop what is on its way", NULL, NULL,
                 { REMOTE_ARG, POS("resource", "/rsc_name", "resource"),
                         FLAG(0, "--create", "/create", "backups only"),

@@ -98,3 +98,61 @@ int after_wait_sync(struct cli_call *call, struct http *http, struct http_answer
         }
         return rc;
 }
+
+#define RC_INFO INT64_C(0x4000000000000000)
+#define RC_WARN INT64_MIN
+
+static const char *text_of(const json_t *o, const char *key)
+{
+        const char *s = json_string_value(json_object_get(o, key));
+        return s != NULL ? s : "";
+}
+
+/* The other cluster has said on what base it can receive, or that it will not. */
+static int ship_asked(const json_t *answer)
+{
+        const char *phase = text_of(answer, "phase");
+        return strcmp(phase, "WAIT") == 0 || strcmp(phase, "ASK") == 0 ? 0 : 1;
+}
+
+static const char *shipment_of(const json_t *answer)
+{
+        size_t i;
+        const json_t *rc;
+        json_array_foreach(answer, i, rc)
+        {
+                const char *uuid = text_of(json_object_get(rc, "obj_refs"), "Shipment");
+                if (uuid[0] != '\0') return uuid;
+        }
+        return NULL;
+}
+
+static void tell(json_t *list, json_int_t code, const char *before, const char *text, const char *after)
+{
+        char *message = xasprintf("%s%s%s", before, text, after);
+        (void)json_array_append_new(list, json_pack("{sI ss}", "ret_code", code, "message", message));
+        free(message);
+}
+
+/* How much is sent is known when the other cluster has said what it has. */
+int after_backup_ship(struct cli_call *call, struct http *http, struct http_answer *answer)
+{
+        const char *uuid = answer->status < 400 ? shipment_of(answer->json) : NULL;
+        if (uuid == NULL || json_object_get(call->values, "--async") != NULL) return EXIT_OK;
+        char *path = xasprintf("/v1/shipments/%s", uuid);
+        struct http_answer last = { 0 };
+        int rc = ask_until(call, http, path, "asking the other cluster", ship_asked, &last);
+        if (rc == EXIT_OK && last.status < 400) {
+                const char *base = text_of(last.json, "base_snapshot"), *note = text_of(last.json, "note"),
+                           *why = text_of(last.json, "reason");
+                if (base[0] != '\0')
+                        tell(answer->json, RC_INFO, "Only what has changed since snapshot '", base,
+                                "' is sent.");
+                if (note[0] != '\0') tell(answer->json, RC_INFO, "", note, "");
+                if (why[0] != '\0') tell(answer->json, RC_WARN, "It failed: ", why, "");
+        }
+        json_decref(last.json);
+        free(last.text);
+        free(path);
+        return rc;
+}

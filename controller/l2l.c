@@ -6,6 +6,7 @@
 #include <strings.h>
 
 #include "controller/op/ship.h"
+#include "controller/op/ship_base.h"
 #include "wire/base/list.h"
 #include "wire/base/log.h"
 #include "wire/codec/codec.h"
@@ -111,6 +112,8 @@ static bool take(struct call *c, struct buf *text)
                 SET(&c->answer, ship_answer, peer_key, v.key);
                 SET(&c->answer, ship_answer, address, v.address);
                 SET(&c->answer, ship_answer, port, v.port);
+                if (v.base_id != NULL) SET(&c->answer, ship_answer, base_id, v.base_id);
+                if (v.note != NULL) SET(&c->answer, ship_answer, note, v.note);
         }
         return c->outcome != O_NOTHING;
 }
@@ -269,6 +272,11 @@ static bool compose(struct call *c, struct tx *wanted, const struct ship *s)
         SET(&b, shipment_body, snap_uuid, s->snap_uuid);
         SET(&b, shipment_body, target, s->target);
         SET_N(&b, shipment_body, volumes, vlms, s->volumes_n);
+        if (s->incremental) {
+                const char **bases;
+                uint32_t n = ship_bases(wanted, s, a, &bases);
+                SET_N(&b, shipment_body, bases, bases, n);
+        }
         buf_reset(&c->body);
         enc_json(&shipment_body_type, &b, JSON_DUMP, &c->body);
         return c->body.err == 0;

@@ -408,6 +408,14 @@ static bool plan_down_first(struct planner *p)
         return up;
 }
 
+/* Made for a snapshot that is wanted, while that is shipped (satellite/ship/ship_dev.h). */
+static bool is_of_snapshot(const struct plan_input *in, const struct dev *d)
+{
+        for (uint32_t i = 0; i < in->snaps_n; i++)
+                if (uuid_same(in->snaps[i].uuid, d->uuid)) return true;
+        return false;
+}
+
 static void find_orphans(struct planner *p)
 {
         const struct plan_input *in = p->in;
@@ -415,6 +423,7 @@ static void find_orphans(struct planner *p)
                 const struct dev *d = &in->devs[i];
                 if (d->uuid == NULL || d->snap_name != NULL || is_gone_uuid(in, d->uuid)) continue;
                 if (in->want != NULL && uuid_same(d->uuid, in->want->uuid)) continue;
+                if (is_of_snapshot(in, d)) continue;
                 if (d->rsc_name != NULL && strcasecmp(d->rsc_name, in->rsc_name) != 0) continue;
                 if (!d->exists && !d->attached) continue;
                 p->out->orphan = true;

@@ -43,7 +43,8 @@ bool op_backup_source(struct op *op, const struct rsc_dfn *rd, const char *asked
         struct api_rc *rc = op_rc(
                 op, RC_FAIL_INVLD_BACKUP_CONFIG, "No node can send a backup of resource '%s'.", rd->name);
         op_rc_explain(op, rc,
-                "A node is needed that is connected and has all volumes in pools of kind FILE or FILE_THIN.",
+                "A node is needed that is connected and has all volumes in pools of kinds that take "
+                "snapshots: " OP_BACKUP_KINDS ".",
                 NULL, NULL);
         return false;
 }
@@ -83,6 +84,33 @@ static void describe_volume(const struct ship_vlm *v, const struct snap_vlm_dfn 
 
 static const char *const marks[] = { "\"@FINISHED@\"", "\"@BASED_ON@\"" };
 
+static const char *replace_all(struct op *op, const char *text, const char *what, const char *with)
+{
+        struct buf out = { 0 };
+        size_t n = strlen(what);
+        for (const char *at; (at = strstr(text, what)) != NULL; text = at + n) {
+                buf_put(&out, text, (size_t)(at - text));
+                buf_put_str(&out, with);
+        }
+        buf_put_str(&out, text);
+        const char *ret = arena_strndup(op->arena, (const char *)out.p, out.n);
+        buf_done(&out);
+        return ret;
+}
+
+/* Takes the description; the marks in it lose their quotes. */
+static const char *dump_meta(struct op *op, json_t *meta)
+{
+        char *text = json_dumps(meta, JSON_COMPACT | JSON_SORT_KEYS);
+        const char *ret = op_text(text);
+        for (size_t i = 0; i < ARRAY_LEN(marks); i++)
+                ret = replace_all(
+                        op, ret, marks[i], arena_strndup(op->arena, marks[i] + 1, strlen(marks[i]) - 2));
+        json_decref(meta);
+        free(text);
+        return ret;
+}
+
 /* The names are LINSTOR's. Numbers (and what it is based on: the node looks whether that is still there) that are not known yet stand as marks, without quotes in the end. */
 static const char *describe(
         struct op *op, const struct ship *s, const struct snap_dfn *d, const struct rsc *r)
@@ -101,21 +129,27 @@ static const char *describe(
         for (uint32_t i = 0; i < s->volumes_n; i++)
                 describe_volume(&s->volumes[i], &d->volumes[i], op_text(r->volumes[i].storage_pool_name),
                         s->node_name, meta);
-        char *text = json_dumps(meta, JSON_COMPACT | JSON_SORT_KEYS);
-        json_decref(meta);
-        struct buf out = { 0 };
-        for (const char *p = op_text(text); *p != '\0';) {
-                size_t n = 0;
-                for (size_t i = 0; i < ARRAY_LEN(marks) && n == 0; i++)
-                        if (strncmp(p, marks[i], strlen(marks[i])) == 0) n = strlen(marks[i]);
-                if (n != 0) buf_put(&out, p + 1, n - 2);
-                else buf_put_u8(&out, (unsigned char)*p);
-                p += n != 0 ? n : 1;
+        return dump_meta(op, meta);
+}
+
+const char *op_backup_sizes(struct op *op, const struct ship *s)
+{
+        const char *text = s->meta;
+        for (size_t i = 0; i < ARRAY_LEN(marks); i++) {
+                const char *bare = arena_strndup(op->arena, marks[i] + 1, strlen(marks[i]) - 2);
+                text = replace_all(op, text, bare, marks[i]);
         }
-        free(text);
-        const char *ret = arena_strndup(op->arena, (const char *)out.p, out.n);
-        buf_done(&out);
-        return ret;
+        json_error_t e;
+        json_t *meta = json_loads(text, 0, &e);
+        if (meta == NULL) return s->meta;
+        json_t *vlms = json_object_get(json_object_get(meta, "rscDfn"), "vlmDfns");
+        for (uint32_t i = 0; i < s->volumes_n; i++) {
+                const char *number =
+                        arena_printf(op->arena, "%llu", (unsigned long long)s->volumes[i].volume_number);
+                (void)json_object_set_new(json_object_get(vlms, number), "size",
+                        json_integer((json_int_t)s->volumes[i].size_kib));
+        }
+        return dump_meta(op, meta);
 }
 
 static void fill_volumes(struct op *op, struct ship *s, const struct snap_dfn *d, const char *tail)
@@ -264,12 +298,32 @@ bool op_backup_pool(struct op *op, const char *node, const char *name, struct st
         }
         if (op_backup_kind(ret->provider_kind)) return true;
         op_rc(op, RC_FAIL_INVLD_BACKUP_CONFIG,
-                "Storage pool '%s' on node '%s' is of kind %s: FILE or FILE_THIN is needed.", name, node,
+                "Storage pool '%s' on node '%s' is of kind %s: " OP_BACKUP_KINDS " is needed.", name, node,
                 enum_name(&provider_kind_enum, ret->provider_kind));
         return false;
 }
 
-static bool make_volumes(struct op *op, const struct backup_restore_body *b, struct rsc_dfn *rd,
+/* The volume definition: a new one, or (into) the one that is there. */
+static bool volume_for(
+        struct op *op, struct rsc_dfn *rd, bool into, const struct backup_vlm *v, struct vlm_dfn *ret)
+{
+        struct vd_args args = { .has_number = true,
+                .number = (int64_t)v->volume_number,
+                .size_kib = (int64_t)v->size_kib,
+                .minor = -1 };
+        if (!into) return op_make_vd(op, rd, &args, ret);
+        if (op_find_vd(op, rd->name, v->volume_number, ret) && ret->size_kib == v->size_kib) return true;
+        struct api_rc *rc =
+                op_rc(op, RC_FAIL_INVLD_VLM_SIZES, "Resource definition '%s' has no volume %llu of %llu KiB.",
+                        rd->name, (unsigned long long)v->volume_number, (unsigned long long)v->size_kib);
+        op_rc_explain(op, rc, "What is shipped to a resource definition that is there must have its volumes.",
+                NULL,
+                "Ship it under another name, or give the volume definition that size ('outrigger "
+                "volume-definition set-size').");
+        return false;
+}
+
+static bool make_volumes(struct op *op, const struct backup_restore_body *b, struct rsc_dfn *rd, bool into,
         struct ship *s, struct snap_dfn *d, struct snap *x)
 {
         uint32_t n = b->volumes_n;
@@ -278,14 +332,10 @@ static bool make_volumes(struct op *op, const struct backup_restore_body *b, str
         struct snap_vlm *vlms = arena_alloc(op->arena, (n + 1) * sizeof *vlms);
         for (uint32_t i = 0; i < n; i++) {
                 const struct backup_vlm *v = &b->volumes[i];
-                struct vd_args args = { .has_number = true,
-                        .number = (int64_t)v->volume_number,
-                        .size_kib = (int64_t)v->size_kib,
-                        .minor = -1 };
                 struct vlm_dfn vd;
                 struct stor_pool p;
                 const char *pool = op_backup_pool_name(b, v);
-                if (!op_backup_pool(op, x->node_name, pool, &p) || !op_make_vd(op, rd, &args, &vd))
+                if (!op_backup_pool(op, x->node_name, pool, &p) || !volume_for(op, rd, into, v, &vd))
                         return false;
                 SET(&ship[i], ship_vlm, volume_number, vd.volume_number);
                 SET(&ship[i], ship_vlm, size_kib, vd.size_kib);
@@ -307,8 +357,25 @@ static bool make_volumes(struct op *op, const struct backup_restore_body *b, str
         return true;
 }
 
-bool op_backup_target(
-        struct op *op, const struct backup_restore_body *b, const struct node *node, struct ship *s)
+/* May a snapshot that comes from elsewhere be added to it? */
+static bool may_add(struct op *op, const struct backup_restore_body *b, const struct rsc_dfn *rd)
+{
+        struct snap_dfn old;
+        struct vlm_dfn *vds;
+        if (!op_backup_stack(op, rd) || !op_saga_free(op, rd->name)) return false;
+        if (op_find_snap_dfn(op, rd->name, b->snap_name, &old)) {
+                op_rc(op, RC_FAIL_EXISTS_SNAPSHOT_DFN, "Resource '%s' has a snapshot '%s' already.", rd->name,
+                        old.snap_name);
+                return false;
+        }
+        if (op_list_vds(op, rd->name, &vds) == b->volumes_n) return true;
+        op_rc(op, RC_FAIL_INVLD_VLM_COUNT,
+                "Resource definition '%s' has not the %u volumes that are shipped.", rd->name, b->volumes_n);
+        return false;
+}
+
+bool op_backup_target(struct op *op, const struct backup_restore_body *b, const struct node *node,
+        struct rsc_dfn *into, struct ship *s)
 {
         static const char *storage[] = { "STORAGE" };
         struct rd_args args = { .name = b->target_rsc_name,
@@ -318,7 +385,8 @@ bool op_backup_target(
         struct rsc_dfn rd;
         struct snap_dfn d = { 0 };
         struct snap x = { 0 };
-        if (!op_make_rd(op, &args, &rd)) return false;
+        if (into != NULL ? !may_add(op, b, into) : !op_make_rd(op, &args, &rd)) return false;
+        if (into != NULL) rd = *into;
         SET(&d, snap_dfn, rsc_name, rd.name);
         SET(&d, snap_dfn, snap_name, b->snap_name);
         SET(&d, snap_dfn, uuid, op_uuid(op));
@@ -330,13 +398,13 @@ bool op_backup_target(
         SET(&x, snap, uuid, op_uuid(op));
         SET(&x, snap, create_timestamp, op->req->wall_ms);
         SET(&x, snap, revision, op->index);
-        if (!make_volumes(op, b, &rd, s, &d, &x)) return false;
+        if (!make_volumes(op, b, &rd, into != NULL, s, &d, &x)) return false;
         row_put(op->tx, &snap_dfn_type, &d);
         row_put(op->tx, &snap_type, &x);
         SET(s, ship, rsc_name, rd.name);
         SET(s, ship, snap_name, d.snap_name);
         SET(s, ship, snap_uuid, d.uuid);
-        SET(s, ship, made_rd, true);
+        SET(s, ship, made_rd, into == NULL);
         return true;
 }
 
@@ -367,7 +435,7 @@ void op_backup_restore(struct op *op)
         struct node node;
         struct ship s = { 0 };
         if (!op_need_remote(op, op->params[0], remote_kind_S3, &r) || !restore_ok(op, b, &node)) return;
-        if (!op_backup_target(op, b, &node, &s)) return;
+        if (!op_backup_target(op, b, &node, NULL, &s)) return;
         SET(&s, ship, uuid, op_uuid(op));
         SET(&s, ship, kind, ship_kind_DOWNLOAD);
         SET(&s, ship, phase, ship_phase_RUN);

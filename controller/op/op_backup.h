@@ -6,6 +6,7 @@
 
 #include "controller/op/op_internal.h"
 
+#define OP_BACKUP_KINDS "FILE or FILE_THIN"
 /* Can volumes in pools of that kind be shipped? */
 bool op_backup_kind(enum provider_kind k);
 /* An entry about a resource and its snapshot. */
@@ -18,11 +19,14 @@ bool op_backup_same_volumes(const struct snap_dfn *a, const struct snap_dfn *b);
 const char *op_backup_stamp(struct op *op);
 /* Are its layers such that it can be shipped? */
 bool op_backup_stack(struct op *op, const struct rsc_dfn *rd);
+/* The description of s, with the sizes of its volumes as they are by now. */
+const char *op_backup_sizes(struct op *op, const struct ship *s);
 /* The pool that the volume goes to. */
 const char *op_backup_pool_name(const struct backup_restore_body *b, const struct backup_vlm *v);
 bool op_backup_pool(struct op *op, const char *node, const char *name, struct stor_pool *ret);
-/* Makes the snapshot that is to be received, and what it is of; fills in s. */
-bool op_backup_target(
-        struct op *op, const struct backup_restore_body *b, const struct node *node, struct ship *s);
+/* Makes the snapshot that is to be received, and what it is of; fills in s. into: the resource definition that it is added to; NULL: a
+ * new one. */
+bool op_backup_target(struct op *op, const struct backup_restore_body *b, const struct node *node,
+        struct rsc_dfn *into, struct ship *s);
 
 #endif

@@ -6,6 +6,7 @@
 #include "controller/op/op_remote.h"
 #include "controller/op/saga.h"
 #include "controller/op/ship.h"
+#include "controller/op/ship_base.h"
 
 #define VOLUMES_MAX 4096u
 
@@ -24,8 +25,30 @@ static void fill_target(const struct backup_ship_body *b, const char *snap, stru
         SET(t, ship_target, force_restore, HAS(b, backup_ship_body, force_restore) && b->force_restore);
 }
 
+/* Says what is known by now about how much is sent. The snapshot may not have been taken yet: what is there is compared with its volumes. */
+static void note_bases(struct op *op, struct ship *s)
+{
+        const char **ids;
+        if (!s->incremental) return;
+        if (ship_bases(op->tx, s, op->arena, &ids) == 0) {
+                SET(s, ship, note,
+                        arena_printf(op->arena,
+                                "Everything is sent: node '%s' has no other snapshot of these volumes.",
+                                s->node_name));
+                return;
+        }
+        struct snap_dfn d;
+        if (!ship_base_find(op->tx, s, ids[0], op->arena, &d)) return;
+        op_rc(op, RC_INFO_NOOP,
+                "Only what has changed is sent if the other cluster still has snapshot '%s' or an earlier "
+                "one, "
+                "else "
+                "everything: 'outrigger backup shipments' says which.",
+                d.snap_name);
+}
+
 static void put_send(struct op *op, const struct remote *r, const struct snap_dfn *d, const char *node,
-        struct ship_target *target)
+        struct ship_target *target, bool incremental, struct ship *ret)
 {
         struct ship s = { 0 };
         struct ship_vlm *vlms = arena_alloc(op->arena, (d->volumes_n + 1) * sizeof *vlms);
@@ -48,7 +71,8 @@ static void put_send(struct op *op, const struct remote *r, const struct snap_df
         SET(&s, ship, begun_ms, op->req->wall_ms);
         SET(&s, ship, round, 0);
         SET(&s, ship, target, target);
-        row_put(op->tx, &ship_type, &s);
+        SET(&s, ship, incremental, incremental);
+        *ret = s;
 }
 
 /* The snapshot: one that is there already, on a node that can send it, or a new one. *ret_new: its saga is to be begun. */
@@ -88,6 +112,7 @@ void op_backup_ship(struct op *op)
         struct rsc from;
         struct snap_dfn d;
         struct ship_target target = { 0 };
+        struct ship s;
         bool is_new;
         const char *snap = op_given(b->src_snap_name) ? b->src_snap_name : op_backup_stamp(op);
         if (!op_need_remote(op, op->params[0], remote_kind_LINSTOR, &r) ||
@@ -105,22 +130,45 @@ void op_backup_ship(struct op *op)
                         why);
                 return;
         }
-        put_send(op, &r, &d, from.node_name, &target);
+        bool incremental = !HAS(b, backup_ship_body, allow_incremental) || b->allow_incremental;
+        put_send(op, &r, &d, from.node_name, &target, incremental, &s);
         if (is_new) {
                 struct saga_item item = { 0 };
                 SET(&item, saga_item, rsc_name, rd.name);
                 SET(&item, saga_item, snap_name, d.snap_name);
                 op_saga_begin(op, saga_kind_SNAPSHOT, &item, 1, NULL, true);
         }
-        op_backup_rc(op, RC_CREATED, rd.name, d.snap_name,
-                arena_printf(op->arena,
-                        "Shipping of resource '%s' to resource '%s' of remote '%s' begins: snapshot '%s', "
-                        "sent by "
-                        "node '%s'.",
-                        rd.name, target.rsc_name, r.name, d.snap_name, from.node_name));
-        if (!HAS(b, backup_ship_body, allow_incremental) || b->allow_incremental)
-                op_rc(op, RC_INFO_NOOP,
-                        "All of it is sent: shipping only what has changed is not implemented yet.");
+        struct api_rc *rc = op_rc(op, RC_CREATED,
+                "Shipping of resource '%s' to resource '%s' of remote '%s' begins: snapshot '%s', sent by "
+                "node '%s'.",
+                rd.name, target.rsc_name, r.name, d.snap_name, from.node_name);
+        op_rc_ref(op, rc, "RscDfn", rd.name);
+        op_rc_ref(op, rc, "Snapshot", d.snap_name);
+        op_rc_ref(op, rc, "Shipment", s.uuid);
+        note_bases(op, &s);
+        if (s.note != NULL) op_rc(op, RC_INFO_NOOP, "%s", s.note);
+        row_put(op->tx, &ship_type, &s);
+}
+
+/* The other cluster has made ready, and has named the base that it has, if any. One that has gone here meanwhile is not offered again. */
+static void go_on(struct op *op, const struct ship_answer *b, struct ship *s)
+{
+        struct snap_dfn base;
+        if (b->base_id != NULL) {
+                if (!ship_base_find(op->tx, s, b->base_id, op->arena, &base)) {
+                        if (s->round < SHIP_ROUNDS) op_ship_again(op, s);
+                        else op_ship_fail(op, s, "The snapshot that it was to be based on is gone.");
+                        return;
+                }
+                SET(s, ship, base_id, b->base_id);
+                SET(s, ship, base_snap, base.snap_name);
+        }
+        if (b->note != NULL) SET(s, ship, note, b->note);
+        SET(s, ship, own_key, b->own_key);
+        SET(s, ship, peer_key, b->peer_key);
+        SET(s, ship, address, b->address);
+        SET(s, ship, port, b->port);
+        op_ship_enter(op, s, ship_phase_RUN);
 }
 
 void op_int_ship_answer(struct op *op)
@@ -137,16 +185,8 @@ void op_int_ship_answer(struct op *op)
         }
         if (s.phase != ship_phase_ASK) return;
         if (b->reason != NULL) op_ship_fail(op, &s, b->reason);
-        else if (HAS(b, ship_answer, done)) {
-                op_ship_touch(op, &s);
-                op_ship_drop(op, &s);
-        } else if (b->own_key != NULL && b->peer_key != NULL && b->address != NULL) {
-                SET(&s, ship, own_key, b->own_key);
-                SET(&s, ship, peer_key, b->peer_key);
-                SET(&s, ship, address, b->address);
-                SET(&s, ship, port, b->port);
-                op_ship_enter(op, &s, ship_phase_RUN);
-        }
+        else if (HAS(b, ship_answer, done)) op_ship_sent(op, &s);
+        else if (b->own_key != NULL && b->peer_key != NULL && b->address != NULL) go_on(op, b, &s);
 }
 
 /* ---- receiver ---- */
@@ -220,6 +260,57 @@ static int64_t room_on(struct op *op, const char *node, const struct backup_rest
         return room;
 }
 
+/* What a base on one of our nodes must be. */
+static void wanted_shape(struct op *op, const struct backup_restore_body *want, struct ship_shape *ret)
+{
+        ret->n = want->volumes_n;
+        ret->volumes = arena_alloc(op->arena, (want->volumes_n + 1) * sizeof *ret->volumes);
+        for (uint32_t i = 0; i < want->volumes_n; i++)
+                ret->volumes[i] = (struct ship_shape_vlm){ .number = want->volumes[i].volume_number,
+                        .size_kib = want->volumes[i].size_kib,
+                        .pool = op_backup_pool_name(want, &want->volumes[i]) };
+}
+
+/* A node that has the snapshot with that id. */
+static bool base_on_node(struct op *op, const struct shipment_body *b, const struct ship_shape *shape,
+        const char *id, struct snap_dfn *ret, struct node *ret_node)
+{
+        struct row_scan scan;
+        struct snap_dfn key = { .rsc_name = b->target->rsc_name };
+        bool found = false;
+        row_scan_open(&scan, op->tx, &snap_dfn_type, &key, 1);
+        while (!found && row_scan_next(&scan, op->arena, ret)) {
+                struct snap *snaps;
+                uint32_t n =
+                        ship_base_is(ret, id) ? op_list_snaps(op, ret->rsc_name, ret->snap_name, &snaps) : 0;
+                for (uint32_t i = 0; i < n && !found; i++) {
+                        const char *name = snaps[i].node_name;
+                        if (op_given(b->target->node_name) && !op_same(b->target->node_name, name)) continue;
+                        found = op_node_surely_online(op, name) && op_find_node(op, name, ret_node) &&
+                                (ret_node->flags & (node_flag_EVICTED | node_flag_EVACUATE)) == 0 &&
+                                ship_base_fits(op->tx, ret, name, shape, op->arena);
+                }
+        }
+        row_scan_close(&scan);
+        return found;
+}
+
+/* The first of the sender's bases that is here, and the node that has it. */
+static bool pick_base(struct op *op, const struct shipment_body *b, const struct backup_restore_body *want,
+        struct ship *s, struct node *ret_node)
+{
+        struct ship_shape shape;
+        wanted_shape(op, want, &shape);
+        for (uint32_t i = 0; i < b->bases_n && i < SHIP_BASES_MAX; i++) {
+                struct snap_dfn d;
+                if (!base_on_node(op, b, &shape, b->bases[i], &d, ret_node)) continue;
+                SET(s, ship, base_id, b->bases[i]);
+                SET(s, ship, base_snap, d.snap_name);
+                return true;
+        }
+        return false;
+}
+
 static bool pick_target(struct op *op, const struct shipment_body *b, const struct backup_restore_body *want,
         struct node *ret)
 {
@@ -246,7 +337,7 @@ static bool pick_target(struct op *op, const struct shipment_body *b, const stru
         struct api_rc *rc = op_rc(op, RC_FAIL_NOT_ENOUGH_NODES,
                 "No node of this cluster can receive it: none that is connected has storage pool '%s'.",
                 pool);
-        op_rc_explain(op, rc, "A pool of kind FILE or FILE_THIN is needed.", NULL,
+        op_rc_explain(op, rc, "A pool of kind " OP_BACKUP_KINDS " is needed.", NULL,
                 "Name another one: '--target-storage-pool', or '--storpool-rename OLD=NEW'.");
         return false;
 }
@@ -266,6 +357,27 @@ static bool address_of(struct op *op, const struct node *n, const char *wanted, 
         return false;
 }
 
+/* What the sender's user has to know. A resource that is there stays as it is. */
+static const char *note_of(
+        struct op *op, const struct shipment_body *b, const struct ship *s, bool *download_only)
+{
+        struct rsc key = { .rsc_name = s->rsc_name };
+        const char *note = "";
+        if (s->base_id == NULL && b->bases_n > 0)
+                note = arena_printf(op->arena,
+                        "Everything is sent: resource definition '%s' of the other cluster has none of the "
+                        "snapshots "
+                        "that the changes could be based on.",
+                        s->rsc_name);
+        if (*download_only || row_count(op->tx, &rsc_type, &key, 1) == 0) return note;
+        *download_only = true;
+        return arena_printf(op->arena,
+                "%s%sResource '%s' is there already in the other cluster: it gets the snapshot, and stays as "
+                "it "
+                "is.",
+                note, note[0] != '\0' ? " " : "", s->rsc_name);
+}
+
 static void put_receive(struct op *op, const struct shipment_body *b)
 {
         struct remote r;
@@ -273,6 +385,7 @@ static void put_receive(struct op *op, const struct shipment_body *b)
         struct ship s = { 0 };
         struct backup_restore_body want;
         struct snap_dfn d;
+        struct rsc_dfn rd;
         const char *address;
         if (!trusted(op, b->cluster_id, &r)) return;
         if (HAS(b->target, ship_target, force_restore) && b->target->force_restore) {
@@ -281,9 +394,14 @@ static void put_receive(struct op *op, const struct shipment_body *b)
                 return;
         }
         as_restore(op, b, &want);
-        if (!pick_target(op, b, &want, &node) || !address_of(op, &node, b->target->net_if_name, &address) ||
-                !op_backup_target(op, &want, &node, &s))
+        bool into = op_find_rd(op, op_text(b->target->rsc_name), &rd);
+        if (!pick_base(op, b, &want, &s, &node) && !pick_target(op, b, &want, &node)) return;
+        if (!address_of(op, &node, b->target->net_if_name, &address) ||
+                !op_backup_target(op, &want, &node, into ? &rd : NULL, &s))
                 return;
+        bool download_only = HAS(b->target, ship_target, download_only) && b->target->download_only;
+        const char *note = note_of(op, b, &s, &download_only);
+        if (note[0] != '\0') SET(&s, ship, note, note);
         if (op_find_snap_dfn(op, s.rsc_name, s.snap_name, &d)) {
                 SET(&d, snap_dfn, origin, b->snap_uuid);
                 row_put(op->tx, &snap_dfn_type, &d);
@@ -299,11 +417,20 @@ static void put_receive(struct op *op, const struct shipment_body *b)
         SET(&s, ship, peer_key, b->key);
         SET(&s, ship, since_ms, op->req->wall_ms);
         SET(&s, ship, begun_ms, op->req->wall_ms);
-        SET(&s, ship, download_only, HAS(b->target, ship_target, download_only) && b->target->download_only);
+        SET(&s, ship, download_only, download_only);
         row_put(op->tx, &ship_type, &s);
         op_backup_rc(op, RC_CREATED, s.rsc_name, s.snap_name,
                 arena_printf(op->arena, "Node '%s' prepares to receive snapshot '%s' of resource '%s'.",
                         node.name, s.snap_name, s.rsc_name));
+        if (download_only)
+                op_rc(op, RC_WARN_BACKUP_DL_ONLY, "The snapshot is received; no resource is made of it.");
+}
+
+static bool is_offered(const struct shipment_body *b, const char *id)
+{
+        bool yes = false;
+        for (uint32_t i = 0; i < b->bases_n; i++) yes = yes || strcmp(b->bases[i], id) == 0;
+        return yes;
 }
 
 void op_shipment_ask(struct op *op)
@@ -320,6 +447,11 @@ void op_shipment_ask(struct op *op)
                 return;
         }
         if (ship_is_live(&s) && b->round > s.round) {
+                if (s.base_id != NULL && !is_offered(b, s.base_id)) {
+                        s.base_id = s.base_snap = NULL;
+                        UNSET(&s, ship, base_id);
+                        UNSET(&s, ship, base_snap);
+                }
                 SET(&s, ship, round, b->round);
                 SET(&s, ship, peer_key, b->key);
                 op_ship_enter(op, &s, ship_phase_RUN);

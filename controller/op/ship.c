@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "controller/base/observed_rows.h"
+#include "controller/op/op_backup.h"
 #include "controller/op/saga.h"
 
 /* ---- looking ---- */
@@ -161,20 +162,36 @@ void op_ship_undo(struct op *op, const struct ship *s)
                 op_remove_rd(op, &rd);
 }
 
+static bool remote_goes(struct op *op, const struct ship *s, struct remote *ret)
+{
+        struct remote key = { .name = s->remote_name };
+        return row_get(op->tx, &remote_type, &key, op->arena, ret) == 0 &&
+               (ret->flags & remote_flag_MARK_DELETED) != 0;
+}
+
 void op_ship_drop(struct op *op, const struct ship *s)
 {
-        struct remote r, key = { .name = s->remote_name };
-        (void)row_del(op->tx, &ship_type, s);
-        if (row_get(op->tx, &remote_type, &key, op->arena, &r) != 0 ||
-                (r.flags & remote_flag_MARK_DELETED) == 0)
-                return;
+        struct remote r;
         struct row_scan scan;
         struct ship x;
         bool used = false;
+        (void)row_del(op->tx, &ship_type, s);
+        if (!remote_goes(op, s, &r)) return;
         row_scan_open(&scan, op->tx, &ship_type, NULL, 0);
         while (!used && row_scan_next(&scan, op->arena, &x)) used = op_same(x.remote_name, r.name);
         row_scan_close(&scan);
         if (!used) (void)row_del(op->tx, &remote_type, &r);
+}
+
+void op_ship_sent(struct op *op, struct ship *s)
+{
+        struct remote r;
+        if (!remote_goes(op, s, &r)) {
+                op_ship_enter(op, s, ship_phase_DONE);
+                return;
+        }
+        op_ship_touch(op, s);
+        op_ship_drop(op, s);
 }
 
 void op_ship_enter(struct op *op, struct ship *s, enum ship_phase phase)
@@ -223,12 +240,14 @@ static void end_download(struct op *op, struct ship *s)
         }
 }
 
-static void ask_again(struct op *op, struct ship *s)
+void op_ship_again(struct op *op, struct ship *s)
 {
-        s->own_key = s->peer_key = s->address = NULL;
+        s->own_key = s->peer_key = s->address = s->base_snap = s->base_id = NULL;
         UNSET(s, ship, own_key);
         UNSET(s, ship, peer_key);
         UNSET(s, ship, address);
+        UNSET(s, ship, base_snap);
+        UNSET(s, ship, base_id);
         SET(s, ship, round, s->round + 1);
         op_ship_enter(op, s, ship_phase_ASK);
 }
@@ -251,13 +270,47 @@ static void note_backup(struct op *op, const struct ship *s)
 
 static void end_run(struct op *op, struct ship *s, bool again)
 {
-        if (again) ask_again(op, s);
+        if (again) op_ship_again(op, s);
         else if (ship_is_incoming(s)) end_download(op, s);
+        else if (s->kind == ship_kind_SEND) op_ship_sent(op, s);
         else {
                 note_backup(op, s);
                 op_ship_touch(op, s);
                 op_ship_drop(op, s);
         }
+}
+
+static const struct obs_snap *seen_snap(const struct obs_rsc *o, const char *name)
+{
+        for (uint32_t i = 0; i < o->snapshots_n; i++)
+                if (op_same(o->snapshots[i].snap_name, name)) return &o->snapshots[i];
+        return NULL;
+}
+
+/* What is shipped is as large as the storage made it, which may be more than was asked for: all of it may be in use. */
+static void take_sizes(struct op *op, struct ship *s)
+{
+        struct obs_rsc o;
+        if (!op_observed_rsc(op, s->rsc_name, s->node_name, &o)) return;
+        const struct obs_snap *x = seen_snap(&o, s->snap_name);
+        struct ship_vlm *vlms = arena_alloc(op->arena, (s->volumes_n + 1) * sizeof *vlms);
+        for (uint32_t i = 0; i < s->volumes_n; i++) {
+                vlms[i] = s->volumes[i];
+                for (uint32_t k = 0; x != NULL && k < x->volumes_n; k++)
+                        if (x->volumes[k].volume_number == vlms[i].volume_number)
+                                SET(&vlms[i], ship_vlm, size_kib,
+                                        MAX(vlms[i].size_kib, x->volumes[k].usable_kib));
+        }
+        SET_N(s, ship, volumes, vlms, s->volumes_n);
+        if (s->meta != NULL) SET(s, ship, meta, op_backup_sizes(op, s));
+}
+
+/* Its snapshot has been taken. */
+static void begin(struct op *op, struct ship *s)
+{
+        take_sizes(op, s);
+        if (s->kind == ship_kind_SEND) op_ship_again(op, s);
+        else op_ship_enter(op, s, ship_phase_RUN);
 }
 
 void op_int_ship_step(struct op *op)
@@ -271,8 +324,7 @@ void op_int_ship_step(struct op *op)
         }
         if (!ship_is_live(&s)) op_ship_drop(op, &s);
         else if (HAS(b, ship_step, failed) && b->failed) op_ship_fail(op, &s, op_text(b->reason));
-        else if (s.phase == ship_phase_WAIT && s.kind == ship_kind_SEND) ask_again(op, &s);
-        else if (s.phase == ship_phase_WAIT) op_ship_enter(op, &s, ship_phase_RUN);
+        else if (s.phase == ship_phase_WAIT) begin(op, &s);
         else end_run(op, &s, HAS(b, ship_step, again) && b->again);
         if (!op_failed(op)) op_rc(op, RC_MODIFIED, "The backup goes on.");
 }

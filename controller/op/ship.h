@@ -2,9 +2,11 @@
  *
  *   UPLOAD    WAIT (the snapshot is being taken) -> RUN (its node sends it) -> gone: the backup is in the bucket
  *   DOWNLOAD  RUN (its node makes the snapshot out of the objects) -> gone: the resource was made of it
- *   SEND      WAIT -> ASK (its node has made a key; the other cluster is asked to receive, controller/l2l.h) -> RUN (its node sends it)
- *             -> gone: the other cluster has it; a lost connection, or a satellite that was restarted: RUN -> ASK, in the next round
- *   RECEIVE   RUN (its node listens and makes the snapshot) -> DONE, which stays for a while, so that the sender can ask
+ *   SEND      WAIT -> ASK (its node has made a key; the other cluster is asked to receive, controller/l2l.h, and on which base,
+ *             ship_base.h) -> RUN (its node sends it) -> DONE: the other cluster has it; a lost connection, or a satellite that was
+ *             restarted: RUN -> ASK, in the next round
+ *   RECEIVE   RUN (its node listens and makes the snapshot) -> DONE, so that the sender can ask
+ *   DONE      stays for a while, so that the list says how it was
  *   any       -> FAILED, which stays for a while, so that the list says why; an error report is kept
  *
  * The satellite is told of ASK and RUN (controller/sat/sat_ships.h) and reports how it ended; the leader's reconciler proposes the next step,
@@ -53,6 +55,10 @@ void op_ship_undo(struct op *op, const struct ship *s);
 void op_ship_enter(struct op *op, struct ship *s, enum ship_phase phase);
 /* It cannot be: takes back what was made, and keeps an error report. */
 void op_ship_fail(struct op *op, struct ship *s, const char *why);
+/* SEND: from the beginning, in the next round. */
+void op_ship_again(struct op *op, struct ship *s);
+/* The other cluster has it: shown for a while, unless its remote is to go. */
+void op_ship_sent(struct op *op, struct ship *s);
 /* It is over. The last shipment of a remote that is to go takes it along. */
 void op_ship_drop(struct op *op, const struct ship *s);
 

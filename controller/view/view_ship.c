@@ -27,6 +27,9 @@ static void fill(struct view *v, const struct ship *s, struct arena *a, struct s
         SET(ret, shipment_view, begun_ms, s->begun_ms);
         SET(ret, shipment_view, size_kib, kib);
         if (s->reason != NULL) SET(ret, shipment_view, reason, s->reason);
+        if (s->base_id != NULL) SET(ret, shipment_view, base_id, s->base_id);
+        if (s->base_snap != NULL) SET(ret, shipment_view, base_snap, s->base_snap);
+        if (s->note != NULL) SET(ret, shipment_view, note, s->note);
         if (HAS(s, ship, round)) SET(ret, shipment_view, round, s->round);
         if (o == NULL || o->round != s->round) return;
         SET(ret, shipment_view, done_kib, o->done_kib);

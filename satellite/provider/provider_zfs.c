@@ -499,7 +499,16 @@ static int clear_new(struct target *g, const char *id, const struct dev *d, stru
 
 /* ---- what is to go ---- */
 
-/* A clone of the snapshot that is not to go itself; NULL. */
+/* Does it hold a snapshot that is not to go? What was received has no other volume. */
+static bool holds_snapshot(const struct target *g, const char *volume)
+{
+        for (uint32_t i = 0; i < g->n; i++)
+                if (is_snapshot_of(&g->rows[i], volume) && !is_to_go(zfs_snapshot_of(&g->rows[i])))
+                        return true;
+        return false;
+}
+
+/* A clone of the snapshot that is not to go itself, nor all that it holds; NULL. */
 static const char *living_clone(struct target *g, const struct zfs_row *s)
 {
         for (const char *p = s->clones; *p != '\0'; p += *p == ',') {
@@ -507,7 +516,7 @@ static const char *living_clone(struct target *g, const struct zfs_row *s)
                 const char *name = arena_strndup(&g->a, p, n);
                 const struct zfs_row *v = volume_named(g, name);
                 const char *id = v != NULL ? zfs_child_of(v, g->place) : NULL;
-                if (id != NULL && !is_hidden(id)) return name;
+                if (id != NULL && (!is_hidden(id) || holds_snapshot(g, name))) return name;
                 p += n;
         }
         return NULL;

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "satellite/ship/ship_dev.h"
 #include "satellite/ship/ship_stream.h"
 #include "wire/base/env.h"
 
@@ -62,26 +63,35 @@ int ship_volume_open(struct ship_work *w, uint32_t i, struct ship_volume *v, str
         if (v->provider == NULL)
                 return ship_volume_failed(t, v, E_NOT_FOUND, "its storage pool cannot be used");
         open_base(v);
-        if (v->provider->read == NULL || v->provider->receive == NULL || !backing_id_valid(x->backing_id))
+        if (!ship_dev_can(v->provider) || !backing_id_valid(x->backing_id))
                 return ship_volume_failed(t, v, E_UNSUPPORTED, "storage pools of its kind cannot be shipped");
         return 0;
 }
 
+/* Why it cannot be read, for what is said about the volume. */
+static int keep_why(struct ship_volume *v, int err, const struct trouble *t)
+{
+        return err == 0 ? 0 : fail_set(&v->fail, err, "%s %s", t->message, t->cause);
+}
+
 int ship_volume_read(struct ship_volume *v, ship_put_fn *put, void *arg, struct trouble *t)
 {
-        uint64_t kib = 0, base_kib = 0;
         const struct dev *base = ship_volume_base(v);
-        int fd = v->provider->read(&v->dev, &kib, t), from = -1;
-        if (fd < 0) return fd;
-        if (base != NULL) from = v->provider->read(base, &base_kib, t);
-        int err = base != NULL ? MIN(from, 0) : 0;
-        if (err == 0 && base != NULL && kib != base_kib)
-                err = fail_set(&v->fail, E_INVALID, "its base has another size");
-        if (err == 0)
-                err = base != NULL ? ship_stream_diff(fd, from, kib * 1024, put, arg)
-                                   : ship_stream_write(fd, kib * 1024, put, arg);
-        if (from >= 0) close(from);
-        close(fd);
+        struct ship_source now, then;
+        int err = ship_source_open(v, &v->dev, false, &now, t);
+        if (err != 0) return keep_why(v, err, t);
+        if (now.kib != v->vlm->size_kib)
+                err = fail_set(&v->fail, E_INVALID, "it has %llu KiB, and was announced with %llu",
+                        (unsigned long long)now.kib, (unsigned long long)v->vlm->size_kib);
+        if (err == 0 && base == NULL) err = ship_stream_write(now.fd, now.kib * 1024, put, arg);
+        if (err == 0 && base != NULL) {
+                err = keep_why(v, ship_source_open(v, base, true, &then, t), t);
+                if (err == 0 && now.kib != then.kib)
+                        err = fail_set(&v->fail, E_INVALID, "its base has another size");
+                if (err == 0) err = ship_stream_diff(now.fd, then.fd, now.kib * 1024, put, arg);
+                ship_source_close(&then);
+        }
+        ship_source_close(&now);
         return err;
 }
 
@@ -145,12 +155,9 @@ static bool base_usable(struct ship_work *w)
         bool usable = s->base_meta != NULL && s->base_snap != NULL;
         for (uint32_t i = 0; i < s->volumes_n && usable; i++) {
                 uint64_t kib = 0, base_kib = 0;
-                usable = ship_volume_open(w, i, &v, &ignored) == 0 && ship_volume_base(&v) != NULL;
-                int fd = usable ? v.provider->read(&v.dev, &kib, &ignored) : -1;
-                int from = usable ? v.provider->read(&v.base, &base_kib, &ignored) : -1;
-                usable = fd >= 0 && from >= 0 && kib == base_kib;
-                if (fd >= 0) close(fd);
-                if (from >= 0) close(from);
+                usable = ship_volume_open(w, i, &v, &ignored) == 0 && ship_volume_base(&v) != NULL &&
+                         ship_source_size(&v, &v.dev, &kib, &ignored) == 0 &&
+                         ship_source_size(&v, &v.base, &base_kib, &ignored) == 0 && kib == base_kib;
                 if (usable && i == 0) usable = s3_get(&v.target, s->base_meta, META_MAX, &meta, &v.fail) == 0;
                 buf_done(&meta);
         }
@@ -223,9 +230,7 @@ int ship_job_run(struct ship_work *w, struct trouble *t)
         for (uint32_t i = 0; i < s->volumes_n && err == 0; i++) {
                 err = ship_volume_open(w, i, &v, t);
                 if (err != 0) break;
-                err = s->kind == ship_kind_UPLOAD
-                              ? upload_volume(&v, t)
-                              : v.provider->receive(&v.dev, NULL, v.vlm->size_kib, fill, &v, t);
+                err = s->kind == ship_kind_UPLOAD ? upload_volume(&v, t) : ship_receive(&v, fill, &v, t);
         }
         if (err == 0 && s->volumes_n == 0) {
                 trouble_set(t, E_INVALID, TROUBLE_UNKNOWN, "The backup has no volumes.");

@@ -7,7 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "satellite/ship/ship_job.h"
+#include "satellite/ship/ship_dev.h"
 #include "satellite/ship/ship_stream.h"
 
 #define LISTEN_MS 300000u
@@ -203,9 +203,7 @@ static int receive_all(struct receiver *r, struct trouble *t)
         for (uint32_t i = 0; i < s->volumes_n; i++) {
                 int err = ship_volume_open(r->work, i, &r->v, t);
                 r->taken = false;
-                if (err == 0)
-                        err = r->v.provider->receive(
-                                &r->v.dev, ship_volume_base(&r->v), r->v.vlm->size_kib, fill, r, t);
+                if (err == 0) err = ship_receive(&r->v, fill, r, t);
                 if (err == 0 && !r->taken) err = skip(r);
                 if (err != 0) return err;
         }

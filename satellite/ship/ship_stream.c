@@ -71,13 +71,26 @@ static int next_data(int fd, uint64_t at, uint64_t size, uint64_t *ret_begin, ui
         return 0;
 }
 
+/* Of n bytes the blocks that are not all zeros; those side by side become one record. */
+static int emit_filled(struct out *o, uint64_t offset, const uint8_t *p, size_t n)
+{
+        size_t from = 0;
+        int err = 0;
+        for (size_t at = 0; at < n && err == 0; at += BLOCK) {
+                if (!sodium_is_zero(p + at, MIN(n - at, (size_t)BLOCK))) continue;
+                if (at > from) err = emit_run(o, offset + from, p + from, at - from);
+                from = MIN(at + BLOCK, n);
+        }
+        return err != 0 || from == n ? err : emit_run(o, offset + from, p + from, n - from);
+}
+
 static int emit_data(struct out *o, int fd, uint8_t *p, uint64_t begin, uint64_t end)
 {
         int err = 0;
         while (begin < end && err == 0) {
                 size_t n = (size_t)MIN(end - begin, (uint64_t)SHIP_RUN_MAX);
                 err = read_run(fd, p, n, begin);
-                if (err == 0 && !sodium_is_zero(p, n)) err = emit_run(o, begin, p, n);
+                if (err == 0) err = emit_filled(o, begin, p, n);
                 begin += n;
         }
         return err;

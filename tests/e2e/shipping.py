@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Shipping between two clusters (three members and two satellites, and one of each) that share no certificate authority: refused to those
 that are not known, shipped and compared, into other pools and under other names; nothing readable on the wire; refusals of the other
-cluster come back; leaders of both sides and both satellites killed while it is on its way; stopped on either side, nothing stays.
+cluster come back; leaders of both sides and both satellites killed while it is on its way; stopped on either side, nothing stays; only what has
+changed, with what passed counted, through the same deaths, and everything again when the base is gone.
 
 usage: OUTRIGGER_BUILD=BUILD_DIR tests/e2e/shipping.py [CHECK...]"""
 import hashlib
@@ -162,7 +163,7 @@ class Tests:
         # one that nobody answers at comes first
         a.cli('remote', 'create', 'linstor', 'other', f'http://127.0.0.81:3370,http://{self.pipe.ADDRESS}:3370')
         a.call('POST', '/v1/resource-definitions', {'resource_definition': {
-            'name': 'data', 'layer_data': [{'type': 'STORAGE'}], 'volume_definitions': [{'size_kib': SIZE_KIB}, {'size_kib': SIZE_KIB}]}}).ok()
+            'name': 'data', 'layer_data': [{'type': 'STORAGE'}], 'volume_definitions': [{'size_kib': SIZE_KIB}, {'size_kib': SIZE_KIB - 3}]}})  # images are of whole blocks.ok()
         a.call('POST', '/v1/resource-definitions/data/resources/s1', {'resource': {'props': {'StorPoolName': 'pool1'}}}).ok()
         a.write('data', MARK)
         a.write('data', b'second volume ' + MARK, 1)
@@ -170,7 +171,8 @@ class Tests:
         b.call('POST', '/v1/controller/properties', {'override_props': {'SnapshotShipping/TcpPortRange': '12345-12349'}}).ok()
 
     def ship(self, to, *more):
-        return self.a.cli('backup', 'ship', 'other', 'data', to, *more)
+        """All of it; what has changed only: below."""
+        return self.a.cli('backup', 'ship', '--full', 'other', 'data', to, *more)
 
     def unknown(self):
         """The other cluster takes nothing from one that it has no remote of."""
@@ -183,7 +185,7 @@ class Tests:
 
     def over(self, rsc):
         wait_for(f'{rsc}', lambda: self.b.has(rsc))
-        wait_for('the end', lambda: not [p for p in self.a.phases() if p != 'FAILED'])
+        wait_for('the end', lambda: not [p for p in self.a.phases() if p not in ('FAILED', 'DONE')])
         assert (self.b.digest(rsc), self.b.digest(rsc, 1)) == (self.a.digest('data'), self.a.digest('data', 1))
 
     def whole(self):
@@ -212,7 +214,7 @@ class Tests:
 
     def refused(self):
         """What the other cluster says against it stands in the list and in a report of the sender."""
-        for more, words in ((['copy'], 'already'), (['x1', '--target-node', 's9'], 's9'),
+        for more, words in ((['copy', '--target-snapshot', 'mine'], 'already'), (['x1', '--target-node', 's9'], 's9'),
                             (['x2', '--target-storage-pool', 'nopool'], 'nopool'), (['x3', '--target-net-if', 'none'], 'none')):
             self.ship(*more)
             wait_for(f'a refusal of {more}', lambda: any(words in s.get('reason', '') for s in self.a.shipments()))
@@ -280,6 +282,107 @@ class Tests:
             assert self.b.rest().get('/v1/resource-definitions/stop').status == 404
         assert any('stopped by' in s.get('reason', '') for s in self.a.shipments())
 
+    # ---- only what has changed ----
+
+    def change(self, text):
+        """A part of the first volume, and zeros where something was."""
+        fd = os.open(self.a.device('data'), os.O_WRONLY)
+        os.pwrite(fd, (text * 10000)[:65536], 8 << 20)
+        os.pwrite(fd, bytes(4096), 1 << 20)
+        os.fsync(fd)
+        os.close(fd)
+
+    def incremental(self, snap, *more):
+        return self.a.cli('backup', 'ship', 'other', 'data', 'chain', '--source-snapshot', snap, '--target-node', 's1', '--target-net-if',
+                          'ship', *more)
+
+    def arrived(self, snap):
+        """The snapshot is there, and holds what the resource holds."""
+        def there():
+            got = self.b.rest().get(f'/v1/resource-definitions/chain/snapshots/{snap}')
+            return got.status == 200 and got.json['flags'] == ['SUCCESSFUL']
+        wait_for(snap, there)
+        wait_for('the end', lambda: not [p for p in self.a.phases() if p not in ('FAILED', 'DONE')])
+        self.restored(self.b, 'chain', snap)
+        for volume in (0, 1):
+            assert self.b.digest(f'from-{snap}', volume) == self.a.digest('data', volume), (snap, volume)
+
+    def restored(self, side, rsc, snap):
+        args = '--from-resource', rsc, '--from-snapshot', snap, '--to-resource', f'from-{snap}'
+        side.cli('resource-definition', 'create', f'from-{snap}', '--layer-list', 'storage')
+        side.cli('snapshot', 'volume-definition', 'restore', *args)
+        side.cli('snapshot', 'resource', 'restore', *args)
+        wait_for('the resource', lambda: side.has(f'from-{snap}'))
+
+    def differences(self):
+        said = self.a.cli('backup', 'ship', '--full', 'other', 'data', 'chain', '--source-snapshot', 'd1', '--download-only', '--target-node', 's1')
+        assert 'changed' not in said, said
+        self.arrived('d1')
+        self.change(b'first change ')
+        seen = len(self.pipe.seen)
+        said = self.incremental('d2', '--download-only')
+        assert "since snapshot 'd1'" in said, said
+        self.arrived('d2')
+        sent = len(self.pipe.seen) - seen
+        assert 65536 <= sent < 200000, sent
+        (shown,) = [s for s in self.a.shipments() if s['snap_name'] == 'd2']
+        assert shown['phase'] == 'DONE' and shown['base_snapshot'] == 'd1', shown
+        print(f'        {sent} bytes for 64 KiB that changed, of {2 * SIZE_KIB} KiB')
+
+    def differences_killed(self):
+        """On d2, while both leaders, then either satellite, die."""
+        self.change(b'second change ')
+        self.pipe.gate.clear()
+        self.incremental('d3', '--download-only')
+        wait_for('both run', lambda: 'RUN' in self.a.phases() and 'RUN' in self.b.phases())
+        for side in (self.a, self.b):
+            leader = side.c.leader()
+            side.c.kill(leader)
+            side.c.start(leader)
+            side.c.leader()
+        self.pipe.gate.set()
+        self.arrived('d3')
+        for i, victim in enumerate((self.a, self.b)):
+            self.change(f'change {i} '.encode())
+            self.pipe.gate.clear()
+            self.incremental(f'k{i}', '--download-only')
+            wait_for('both run', lambda: 'RUN' in self.a.phases() and 'RUN' in self.b.phases())
+            assert all(s.get('base_snapshot') for s in self.a.shipments() + self.b.shipments() if s['phase'] == 'RUN')
+            victim.c.kill('s1')
+            victim.c.start('s1')
+            self.pipe.gate.set()
+            self.arrived(f'k{i}')
+
+    def base_gone(self):
+        """Nothing that both have is left there: everything is sent, and the answer says so. The resource that is there stays as it is."""
+        for name in [s['name'] for s in self.b.rest().get('/v1/resource-definitions/chain/snapshots').ok().json]:
+            wait_for(f'{name} deleted', lambda: self.b.call('DELETE', f'/v1/resource-definitions/chain/snapshots/{name}').status == 200)
+        said = self.incremental('e1')
+        assert 'Everything is sent' in said and "'chain'" in said, said
+        wait_for('the resource', lambda: self.b.has('chain'))
+        self.arrived('e1')
+        before = self.b.digest('chain')
+        self.change(b'last change ')
+        said = self.incremental('e2')
+        assert "since snapshot 'e1'" in said and 'stays as it is' in said, said
+        self.arrived('e2')
+        assert self.b.digest('chain') == before != self.a.digest('data')
+
+    def back(self):
+        """The other way: what came from there is a base there."""
+        self.b.cli('remote', 'modify', 'linstor', 'friend', '--url', 'http://127.0.0.11:3370')
+        self.a.cli('remote', 'modify', 'linstor', 'other', '--cluster-id', self.b.uuid())
+        fd = os.open(self.b.device('chain'), os.O_WRONLY)
+        os.pwrite(fd, b'written there', 4 << 20)
+        os.fsync(fd)
+        os.close(fd)
+        said = self.b.cli('backup', 'ship', 'friend', 'chain', 'data', '--source-snapshot', 'home')
+        assert "since snapshot 'e2'" in said, said
+        wait_for('the snapshot', lambda: self.a.rest().get('/v1/resource-definitions/data/snapshots/home').status == 200 and
+                 self.a.rest().get('/v1/resource-definitions/data/snapshots/home').json['flags'] == ['SUCCESSFUL'])
+        self.restored(self.a, 'data', 'home')
+        assert self.a.digest('from-home') == self.b.digest('chain') != self.a.digest('data')
+
 
 def main():
     enter()
@@ -289,7 +392,8 @@ def main():
         clusters.append(Cluster(3, 2))
         clusters.append(Cluster(3, 1, net=1))
         tests = Tests(*clusters)
-        for name in ('prepare', 'unknown', 'whole', 'secret', 'again', 'refused', 'stranger', 'killed', 'cut', 'stopped'):
+        for name in ('prepare', 'unknown', 'whole', 'secret', 'again', 'refused', 'stranger', 'killed', 'cut', 'stopped',
+                     'differences', 'differences_killed', 'base_gone', 'back'):
             if sys.argv[1:] and name not in ('prepare', 'unknown', *sys.argv[1:]):
                 continue
             suite.check(name, getattr(tests, name))

@@ -319,6 +319,22 @@ static bool observe_work(
         return true;
 }
 
+#define READY "\"own_key\":\"" KEY_A "\",\"peer_key\":\"" KEY_B "\",\"address\":\"10.9.0.1\",\"port\":12001"
+#define BASED "based on "
+#define READY_NOTE "ready: "
+static const char *answer_of(struct tx *wanted, const struct ship *x, const char *what, struct arena *a)
+{
+        if (strcmp(what, "refused") == 0) return "\"reason\":\"it is full there\"";
+        if (strcmp(what, "told") == 0) return "\"told\":true";
+        if (strcmp(what, "done") == 0) return "\"done\":true";
+        if (strncmp(what, READY_NOTE, strlen(READY_NOTE)) == 0)
+                return arena_printf(a, READY ",\"note\":\"%s\"", what + strlen(READY_NOTE));
+        if (strncmp(what, BASED, strlen(BASED)) != 0) return READY;
+        struct snap_dfn d, key = { .rsc_name = x->rsc_name, .snap_name = what + strlen(BASED) };
+        bool here = row_get(wanted, &snap_dfn_type, &key, a, &d) == 0;
+        return arena_printf(a, READY ",\"base_id\":\"%s\"", here ? d.uuid : "unknown");
+}
+
 /* What the other cluster says to all shipments that it is asked about; it is heard twice. */
 static void answer_ships(struct ops_world *w, const char *what)
 {
@@ -331,13 +347,8 @@ static void answer_ships(struct ops_world *w, const char *what)
         row_scan_open(&s, wanted, &ship_type, NULL, 0);
         while (n < ARRAY_LEN(bodies) && row_scan_next(&s, &a, &x)) {
                 if (x.kind != ship_kind_SEND) continue;
-                bodies[n++] =
-                        arena_printf(&a, "{\"uuid\":\"%s\",\"round\":%lld,%s}", x.uuid, (long long)x.round,
-                                strcmp(what, "ready") == 0 ? "\"own_key\":\"" KEY_A "\",\"peer_key\":\"" KEY_B
-                                                             "\",\"address\":\"10.9.0.1\",\"port\":12001"
-                                : strcmp(what, "refused") == 0 ? "\"reason\":\"it is full there\""
-                                : strcmp(what, "told") == 0    ? "\"told\":true"
-                                                               : "\"done\":true");
+                bodies[n++] = arena_printf(&a, "{\"uuid\":\"%s\",\"round\":%lld,%s}", x.uuid,
+                        (long long)x.round, answer_of(wanted, &x, what, &a));
         }
         row_scan_close(&s);
         kv_mem_end(wanted);

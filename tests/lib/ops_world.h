@@ -42,7 +42,7 @@ int ops_world_call(struct ops_world *w, const char *method, const char *path, co
  *   RSC      "rsc/n1"   "created" | "in_use"   is there
  *   CONFIRM  "n1"       ""                     has removed everything that it was to remove
  *   SHIP     "n1"       "done" | "failed" | "lost" | "on" the backups that it carries out
- *   OTHER    ""         "ready" | "refused" | "done" | "told" another cluster, to all shipments that go there
+ *   OTHER    ""         "ready" | "ready: note" | "based on s1" | "refused" | "done" | "told" another cluster, to all shipments that go there
  *   SAGA     ""         "over" | "fails"       the phase of every long operation
  *   WORK     ""         ""                     whoever is online has carried out everything; new DRBD disks beside others' are Inconsistent
  *   SYNC     ""         ""                     every resync has ended
