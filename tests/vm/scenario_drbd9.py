@@ -1,8 +1,8 @@
 """DRBD 9 on three kernels, asked for by REST and CLI only; its modules are built by hand (tests/vm/run --drbd-module DIR). Two replicas and a
 tie breaker by the default layers, two volumes beside a second resource, written all the time by a program whose writes depend on each
 other (tests/vm/writer.c). Nodes lose power, come back while no controller is there, the tie breaker is lost and made anew, a third replica
-joins later, disks are removed, added and migrated, volumes grow, snapshots of both resources are taken under the writes, satellites and
-the controller die while I/O is suspended, a rollback, split brain. After each part the API says what the nodes say."""
+joins later, a lost one is replaced, a disk fails, disks are removed, added and migrated, volumes grow, snapshots of both resources are
+taken under the writes, satellites and the controller die while I/O is suspended, a rollback, split brain. After each part the API says what the nodes say."""
 import concurrent.futures
 import functools
 import json
@@ -322,22 +322,24 @@ def secondary_lost(bed):
 def primary_lost(bed):
     """The node that writes loses power: everything that was acknowledged is on the other one, which goes on."""
     one, two, _ = bed.guests
-    acked = bed.acked(one)[0]
+    written = bed.acked(one)[0]
     one.kill()
     began = time.monotonic()
     wait_for('the other one to be promoted', lambda: two.try_run(f'for d in {" ".join(bed.devices)}; do exec 9<>$d || exit 1; done')[0] == 0,
              WAIT_S, 0.5)
     print(f'  {two.name} may write {time.monotonic() - began:.0f} s after {one.name} died')
     last = bed.check(two)
-    assert min(last) >= acked, (last, acked)
+    assert min(last) >= written, (last, written)
     bed.write(two)
-    bed.goes_on(two, 50)
+    acked, worst = bed.goes_on(two, 50)
+    print(f'  {acked} blocks more written by {two.name} {time.monotonic() - began:.0f} s after {one.name} died, the slowest took {worst} ms')
     bed.boot(one)
     bed.online(one)
+    print(f'  {one.name} online again after {time.monotonic() - began:.0f} s')
     for name in bed.names:
         bed.agree(name)
     bed.guests[0], bed.guests[1] = two, one
-    print(f'  {last} on {two.name}, at least {acked} acknowledged by {one.name}')
+    print(f'  {last} on {two.name}, at least {written} acknowledged by {one.name}')
 
 
 def breaker_lost(bed):
@@ -352,21 +354,117 @@ def breaker_lost(bed):
     for name in bed.names:
         bed.agree(name)
         assert bed.rest.get(f'/v1/resource-definitions/{name}').ok().json['props']['DrbdOptions/Resource/quorum'] == 'off'
-    for disk in three.disks:
-        size = disk.stat().st_size
-        disk.unlink()
-        with open(disk, 'wb') as f:
-            f.truncate(size)
-    three.start()
-    three.wait_ready()
-    bed.fresh(three)
-    bed.join(three)
+    renewed(bed, three)
     for name in bed.names:
         bed.place(name)  # there are two: what is missing is made
         wait_for('a tie breaker', lambda name=name: 'TIE_BREAKER' in bed.flags(name).get(three.name, ()), WAIT_S, 0.5)
         bed.agree(name)
         assert bed.rest.get(f'/v1/resource-definitions/{name}').ok().json['props']['DrbdOptions/Resource/quorum'] == 'majority'
     bed.goes_on(one)
+
+
+def renewed(bed, guest):
+    """Another machine in the place of the guest: its disks are empty."""
+    for disk in guest.disks:
+        size = disk.stat().st_size
+        disk.unlink()
+        with open(disk, 'wb') as f:
+            f.truncate(size)
+    guest.start()
+    guest.wait_ready()
+    bed.fresh(guest)
+    bed.join(guest)
+
+
+def replaced(bed):
+    """The other replica's node is lost for good: forgotten, its slot goes to the one that takes its place, which gets everything."""
+    one, two, three = bed.guests
+    two.kill()
+    bed.goes_on(one, 50)
+    bed.online(two, 'OFFLINE')
+    bed.rest.call('DELETE', f'/v1/nodes/{two.name}/lost').ok()
+    wait_for('it to be out of the resources', lambda: two.name not in bed.view('data'), WAIT_S, 0.5)
+    wait_for(f'{one.name} to forget it', lambda: two.name not in bed.told(one, 'data')[2], WAIT_S, 0.5)
+    bed.agree('data')
+    renewed(bed, two)
+    began = time.monotonic()
+    bed.place('data', [one.name, two.name])
+    wait_for('its disk', lambda: bed.told(two, 'data') and bed.told(two, 'data')[1] == ['UpToDate'] * 2, WAIT_S, 0.5)
+    bed.agree('data')
+    print(f'  a new {two.name} up to date after {time.monotonic() - began:.0f} s, {bed.received(two)} KiB received')
+    ids = {g.name: [c['peer-node-id'] for c in bed.status(one, 'data')['connections'] if c['name'] == g.name] for g in (two, three)}
+    print(f'  node ids: {ids}')
+    bed.stop_writing(one)
+    wait_for('nobody to use it', lambda: bed.role(one) == 'Secondary', WAIT_S, 0.5)
+    sums = [g.run('sync; for n in 0 1; do dd if=/dev/vg0/data_0000$n bs=64k count=%d iflag=direct 2>/dev/null | sha256sum; done'
+                  % (SIZE // 64)) for g in (one, two)]
+    assert sums[0] == sums[1], sums
+    bed.write(one)
+    bed.adjusted()
+
+
+def remaining(bed):
+    """Placed by a request that wants it on all other nodes as well, without disks: one of them writes."""
+    bed.define('wide', (16 * MIB,))
+    bed.rest.call('POST', '/v1/resource-definitions/wide/autoplace', {'diskless_on_remaining': True, 'select_filter': {
+        'place_count': 2, 'storage_pool': 'thin'}}).ok()
+    bed.agree('wide')
+    flags = bed.flags('wide')
+    client = [g for g in bed.guests if 'DISKLESS' in flags[g.name]]
+    print(f'  {flags}')
+    assert len(flags) == 3 and len(client) == 1 and 'TIE_BREAKER' not in flags[client[0].name], flags
+    device = bed.view('wide')[client[0].name]['volumes'][0]['device_path']
+    client[0].run(f'echo "from afar" | dd of={device} bs=4k conv=sync,notrunc,fsync 2>/dev/null; udevadm settle')
+    wait_for('nobody to use it', lambda: bed.role(client[0], 'wide') == 'Secondary', WAIT_S, 0.5)
+    for guest in bed.guests:
+        assert 'from afar' in guest.run(f'dd if={device} bs=4k count=1 iflag=direct 2>/dev/null | tr -d "\\0"; udevadm settle'), guest.name
+    bed.rest.call('DELETE', '/v1/resource-definitions/wide').ok()
+    wait_for('nothing of it to be left', lambda: not any(bed.status(g, 'wide') for g in bed.guests), WAIT_S, 0.5)
+
+
+def disk_fails(bed):
+    """A disk fails below DRBD on the other replica: it is given up and skipped, the writes go on; mended, it gets what it lacks."""
+    one, two, _ = bed.guests
+    path = f'/v1/resource-definitions/data/resources/{two.name}'
+    two.run('set -e; d=vg0-data_00000; s=$(blockdev --getsz /dev/mapper/$d); dmsetup suspend --noflush --nolockfs $d;'
+            'dmsetup load $d --table "0 $s error"; dmsetup resume $d')
+    began = time.monotonic()
+    wait_for('DRBD to give it up', lambda: bed.told(two, 'data')[1] == ['Diskless', 'UpToDate'], WAIT_S, 0.5)
+    acked, worst = bed.goes_on(one)
+    wait_for('it to be skipped', lambda: bed.rest.get(path).ok().json.get('props', {}).get('DrbdOptions/SkipDisk') == 'True', WAIT_S, 0.5)
+    print(f'  given up and skipped after {time.monotonic() - began:.0f} s; {acked} blocks written, the slowest took {worst} ms')
+    bed.agree('data', settled=False)
+    reports = [x['message'] for v in bed.view('data')[two.name]['volumes'] for x in v.get('reports', [])]
+    print(f'  reports of {two.name}: {reports}')
+    satellite = bed.satellites[two.name]
+    satellite.stop('KILL')  # one that starts leaves the disk alone, too
+    satellite.start()
+    bed.online(two)
+    bed.goes_on(one)
+    assert bed.told(two, 'data')[1] == ['Diskless', 'UpToDate'], bed.told(two, 'data')
+    two.run('lvchange --refresh vg0/data_00000')
+    bed.rest.call('PUT', path, {'delete_props': ['DrbdOptions/SkipDisk']}).ok()
+    wait_for('its disk to be back', lambda: bed.told(two, 'data')[1] == ['UpToDate'] * 2, WAIT_S, 0.5)
+    bed.agree('data')
+    got = bed.received(two)
+    print(f'  mended: {got} KiB received')
+    bed.goes_on(one)
+
+
+def deleted(bed):
+    """While it is written it is not deleted; then nothing of it is left on any node."""
+    one = bed.guests[0]
+    answer = bed.rest.call('DELETE', '/v1/resource-definitions/data')
+    assert answer.status >= 400 and 'in use' in answer.text, answer.text
+    bed.goes_on(one)
+    bed.stop_writing(one)
+    for name in bed.names:
+        wait_for('nobody to use it', lambda name=name: not any(r.get('state', {}).get('in_use') for r in bed.view(name).values()), WAIT_S, 0.5)
+        bed.rest.call('DELETE', f'/v1/resource-definitions/{name}').ok()
+    for guest in bed.guests:
+        wait_for(f'nothing to be left on {guest.name}', lambda guest=guest: guest.run(
+            'drbdsetup status 2>&1 | grep -v "^# No currently configured DRBD found."; lvs --noheadings -o lv_name vg0 | grep -v " thin$";'
+            'ls /run/outrigger/satellite/drbd/res/; true').split() == [], WAIT_S, 1)
 
 
 def joined_later(bed):
@@ -426,9 +524,8 @@ def grown(bed):
 
 
 def take(bed, snap):
-    """Of both resources at one moment."""
-    return bed.rest.call('POST', '/v1/actions/snapshot/multi', {'snapshots': [
-        {'resource_name': 'data', 'name': snap}, {'resource_name': 'more', 'name': snap}]})
+    """Of all resources at one moment."""
+    return bed.rest.call('POST', '/v1/actions/snapshot/multi', {'snapshots': [{'resource_name': n, 'name': snap} for n in bed.names]})
 
 
 def snapshot(bed):
@@ -493,17 +590,19 @@ def satellite_dies(bed, point):
     answer = take(bed, snap)
     print(f'  {answer.status}: {answer.text[:600]}')
     wait_for(f'death at {point}', lambda: not satellite.running(), WAIT_S, 0.5)
+    began = time.monotonic()
+    not_held(bed)  # and nobody starts it again
+    bed.goes_on(one)
+    print(f'  died at {point}: status {answer.status}; without a satellite it went on within {time.monotonic() - began:.0f} s')
     satellite.start()
     bed.online(one)
-    bed.goes_on(one)
     not_held(bed)
-    print(f'  died at {point}: status {answer.status}')
     clean_up(bed, snap)
 
 
 def clean_up(bed, snap):
     """Whatever became of a snapshot goes, and a new one can be taken."""
-    for name in ('data', 'more'):
+    for name in bed.names:
         def gone(name=name):
             bed.rest.call('DELETE', f'/v1/resource-definitions/{name}/snapshots/{snap}')
             return bed.rest.get(f'/v1/resource-definitions/{name}/snapshots/{snap}').status == 404
@@ -624,11 +723,15 @@ STEPS = (('made: two volumes, tie breaker, quorum, no initial sync', made, None)
          *((f'a satellite dies at {p}', functools.partial(satellite_dies, point=p), made) for p in HELD),
          ('the controller dies while I/O is suspended', controller_dies, made),
          ('rolled back', rolled_back, snapshot),
+         ('the node that writes lost, its writes kept', primary_lost, made),
+         ('diskless on remaining', remaining, made),
+         ('a disk fails, is skipped and mended', disk_fails, made),
          ('disks toggled and migrated under writes', toggled, joined_later),
          ('grown online', grown, made),
          ('split brain, resolved by the CLI', split, made),
-         ('the node that writes lost, its writes kept', primary_lost, made),
-         ('tie breaker lost and made anew', breaker_lost, made))
+         ('tie breaker lost and made anew', breaker_lost, made),
+         ('a replica lost for good, another in its place', replaced, made),
+         ('deleted', deleted, made))
 
 
 def chosen(only):
@@ -641,9 +744,8 @@ def chosen(only):
 
 
 def names_for(steps):
-    """The second resource is needed by steps with snapshots, and takes time."""
-    without = {made, secondary_lost, joined_later, toggled, grown, split, primary_lost, breaker_lost}
-    return ('data',) if steps <= without else ('data', 'more')
+    """The second resource is for snapshots that are looked at, and takes time."""
+    return ('data', 'more') if steps & {snapshot, restored, rolled_back} else ('data',)
 
 
 def step_and_look(bed, step):
