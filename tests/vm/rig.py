@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 TOP = pathlib.Path(__file__).resolve().parents[2]
@@ -63,9 +64,11 @@ class Guest:
         self.extra = [self.image / name for name in extra]
         self.dir.mkdir(parents=True, exist_ok=True)
         self.process, self.channel, self.requests, self.pending, self.started = None, None, 0, b'', 0.0
+        self.lock = threading.Lock()
         self.disks = []
         for i, size in enumerate(disks):
             path = self.dir / f'disk{i}'
+            path.unlink(missing_ok=True)  # of an earlier scenario
             subprocess.run(['truncate', '-s', size, str(path)], check=True)
             self.disks.append(path)
         self.tap = f'tap{number}'
@@ -167,18 +170,20 @@ class Guest:
             self.pending += data
 
     def try_run(self, script, timeout_s=COMMAND_S):
-        """Status and output (both streams) of a bash script."""
-        if self.channel is None:
-            self.connect()
-        self.requests += 1
-        try:
-            self.channel.settimeout(timeout_s)
-            self.channel.sendall(f'{self.requests} {base64.b64encode(script.encode()).decode()}\n'.encode())
-            return self.answer(self.requests, time.monotonic() + timeout_s)
-        except (OSError, TimeoutError):
-            self.channel.close()
-            self.channel = None
-            raise
+        """Status and output (both streams) of a bash script. One at a time: several threads share the channel."""
+        with self.lock:
+            if self.channel is None:
+                self.connect()
+            self.requests += 1
+            try:
+                self.channel.settimeout(timeout_s)
+                self.channel.sendall(f'{self.requests} {base64.b64encode(script.encode()).decode()}\n'.encode())
+                return self.answer(self.requests, time.monotonic() + timeout_s)
+            except (OSError, TimeoutError):
+                if self.channel is not None:  # kill() closes it, too
+                    self.channel.close()
+                    self.channel = None
+                raise
 
     def run(self, script, timeout_s=COMMAND_S):
         status, output = self.try_run(script, timeout_s)

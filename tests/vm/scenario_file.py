@@ -164,7 +164,7 @@ assert {point.split(':')[0] for _, point in KILLS} == {p.lower() for p in points
 
 
 def run(suite, work, image, everything):
-    bed = suite.check('a guest, a satellite, three pools', Bed, work, image)
+    bed = storage.bed_for(suite, 'a guest, a satellite, three pools', Bed, work, image)
     if bed is None:
         return
     storage.run_checks(suite, bed, everything, [

@@ -207,7 +207,7 @@ def no_traces(bed):
 
 
 def run(suite, work, image, everything):
-    bed = suite.check('a guest, a satellite, two pools', Bed, work, image)
+    bed = storage.bed_for(suite, 'a guest, a satellite, two pools', Bed, work, image, lambda bed: status(bed) == 'unset')
     if bed is None:
         return
     storage.run_checks(suite, bed, everything, [
@@ -215,7 +215,7 @@ def run(suite, work, image, everything):
         *((pool == 'thick', f'create, write, grow, read, delete an encrypted volume in pool {pool}', life, pool) for pool in ('thick', 'thin')),
         (True, 'locked after a restart', locked),
         (True, 'an emptied device', emptied),
-        *((point == POINTS[0], f'killed at {point}', killed_at, point) for point in POINTS),
-        (True, 'a node that loses power', power, 'thick', ('LUKS', 'STORAGE'), False),
+        *((False, f'killed at {point}', killed_at, point) for point in POINTS),
+        (False, 'a node that loses power, of encrypted thick LVM', power, 'thick', ('LUKS', 'STORAGE'), False),
         (True, 'the passphrase of one volume', own_passphrase),
         (True, 'no traces', no_traces)])

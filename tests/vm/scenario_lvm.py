@@ -226,11 +226,11 @@ def killed_at(bed, point):
 
 
 def run(suite, work, image, everything):
-    bed = suite.check('a guest with a kernel of its own, a satellite in it, two pools', Bed, work, image)
+    bed = storage.bed_for(suite, 'a guest with a kernel of its own, a satellite in it, two pools', Bed, work, image)
     if bed is None:
         return
     storage.run_checks(suite, bed, everything, [
-        *((True, f'create, write, grow, read, delete in pool {pool}', life, pool) for pool in ('thick', 'thin')),
+        *((pool == 'thick', f'create, write, grow, read, delete in pool {pool}', life, pool) for pool in ('thick', 'thin')),
         (False, 'disks that nobody uses', disks),
         (True, 'disks that become pools', device_pools),
         *((False, f'a disk that becomes a pool, killed at {point}', device_pool_killed, point) for point in points('DISK_POOL')),
@@ -240,4 +240,4 @@ def run(suite, work, image, everything):
         (True, 'a full group', full),
         (False, 'a group that vanishes', group_lost),
         *((point == 'LVM_CREATED', f'killed at {point}', killed_at, point) for point in POINTS),
-        (False, 'a node that loses power', power, 'thick', ('STORAGE',), False)])
+        (False, 'a node that loses power, of thick LVM', power, 'thick', ('STORAGE',), False)])

@@ -180,11 +180,11 @@ def lost(bed):
     bed.nothing_left()
 
 
-def suspended(bed):
+def suspended(bed, failmode):
     """A pool on a disk that fails altogether: the pool's error, not the node's; other pools work meanwhile."""
     sectors = 512 * 2048
     bed.guest.run(f'truncate -s 512M /run/disk && losetup /dev/loop7 /run/disk && dmsetup create weak --table "0 {sectors} linear /dev/loop7 0" && '
-                  'zpool create -f -m none weak /dev/mapper/weak', WAIT_S)
+                  'zpool create -f -m none -o failmode=' + failmode + ' weak /dev/mapper/weak', WAIT_S)
     bed.add_pool('weak', 'ZFS_THIN', 'weak')
     make(bed, 'ill', 'weak')
     fill(bed, 'ill', 'first')
@@ -193,12 +193,15 @@ def suspended(bed):
     def swap(table):
         bed.guest.run(f'dmsetup suspend --nolockfs --noflush weak && dmsetup load weak --table "{table}" && dmsetup resume weak')
     swap(f'0 {sectors} error')
-    bed.guest.run('(dd if=/dev/urandom of=/dev/zvol/weak/ill_00000 bs=64k count=1 conv=fsync >/dev/null 2>&1 &) ; sleep 1')
+    bed.guest.run('(dd if=/dev/urandom of=/dev/zvol/weak/ill_00000 bs=64k count=1 conv=fsync >/run/dd 2>&1; echo "ended $?" >>/run/dd) & sleep 1')
     told = bed.trouble('weak')
     assert 'suspended' in told.lower(), told
     assert bed.online()
     make(bed, 'well', 'thin')
     bed.delete('well')
+    ended = bed.guest.run('cat /run/dd')
+    print(f'        failmode={failmode}: a write {"has ended: " + ended if ended else "waits"}')
+    assert 'ended 0' not in ended, ended
     swap(f'0 {sectors} linear /dev/loop7 0')
     bed.guest.run('zpool clear weak', WAIT_S)
     bed.well('weak')
@@ -223,7 +226,7 @@ def run(suite, work, image, everything):
         print('skipped ZFS: the image has none (tests/vm/image_zfs DIR makes it from Debian\'s contrib)')
         suite.skipped += 1
         return
-    bed = suite.check('a guest that lacks ZFS and gets it, a satellite, two pools', Bed, work, image)
+    bed = storage.bed_for(suite, 'a guest that lacks ZFS and gets it, a satellite, two pools', Bed, work, image)
     if bed is None:
         return
     storage.run_checks(suite, bed, everything, [
@@ -235,6 +238,6 @@ def run(suite, work, image, everything):
         *((True, f'a full pool: {pool}', full, pool) for pool in ('thick', 'thin')),
         (True, 'a degraded pool', degraded),
         (True, 'a pool that vanishes', lost),
-        (True, 'a pool whose disk fails', suspended),
-        *(((what, point) == KILLS[-1], f'{what}, killed at {point}', killed_in, 'thick', ('STORAGE',), what, point) for what, point in KILLS),
-        *((True, f'a node that loses power: {pool}', power, pool) for pool in ('thick', 'thin'))])
+        *((failmode == 'wait', f'a pool whose disk fails, failmode={failmode}', suspended, failmode) for failmode in ('wait', 'continue')),
+        *((True, f'a node that loses power: {pool}', power, pool) for pool in ('thick', 'thin')),
+        *(((what, point) == KILLS[-1], f'{what}, killed at {point}', killed_in, 'thick', ('STORAGE',), what, point) for what, point in KILLS)])

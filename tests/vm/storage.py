@@ -4,11 +4,12 @@ import concurrent.futures
 import re
 import time
 
-from lib_e2e import Cluster, wait_for
+from lib_e2e import Cluster, Suite, wait_for
 from rig import TOP, Guest, Satellite
 
 MIB = 1024  # KiB
 SIZE = 24 * MIB
+EARLY_S = 30
 WAIT_S = 600  # a step of the product may take long on a busy machine; how long is not judged here
 
 
@@ -42,6 +43,8 @@ class Bed:
     """One guest with a satellite. Subclasses say which disks it has, and make the storage and the pools."""
     DISKS, MEMORY_MIB, EXTRA = ('2G', '2G'), 640, ()
     POOLS = ()  # name, kind, place
+    hurt = None  # pool and layers of the volume that killed_in() keeps
+    in_order = False  # another scenario may go on with it
 
     def __init__(self, work, image):
         self.guest = Guest(work, image, 1, disks=(*self.DISKS, '64M'), memory_mib=self.MEMORY_MIB, extra=self.EXTRA)
@@ -177,6 +180,7 @@ class Bed:
     def clean(self):
         """After a check that failed: what it left would be found by the next ones."""
         self.guest.try_run('for f in /run/writer /run/holder; do [ ! -e $f ] || kill $(cat $f); rm -f $f; done 2>/dev/null; sleep 0.5; umount /run/mnt /run/mnt2')
+        self.hurt = None
         if self.satellite.running():  # perhaps it is to die at some point that has not come
             self.satellite.stop('KILL')
         self.satellite.start()
@@ -357,9 +361,21 @@ def killed(bed, point, action):
     bed.wait_online()
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         done = pool.submit(action)
+        failed = []  # when the action failed: a death may still come
+
+        def dead():
+            if done.done() and done.exception() is not None:
+                failed.append(time.monotonic())
+            if not bed.satellite.running():
+                return True
+            if failed and time.monotonic() - failed[0] > EARLY_S:
+                done.result()
+            return False
         try:
-            wait_for(f'death at {point}', lambda: not bed.satellite.running(), WAIT_S, 0.3)
+            wait_for(f'death at {point}', dead, WAIT_S, 0.3)
         finally:
+            if bed.satellite.running():  # it is to die at a point that has not come
+                bed.satellite.stop('KILL')
             bed.satellite.start()
         try:
             done.result()
@@ -368,14 +384,35 @@ def killed(bed, point, action):
     bed.wait_online()
 
 
-def killed_in(bed, pool, layers, what, point):
-    """The satellite dies in the midst of a step: what was begun is ended, or undone and can be repeated."""
-    if what != 'create':
+def hurt(bed, pool, layers, what):
+    """What the satellite is to die at: 'hurt', new or as an earlier death left it, which may have snapshot s1. What is in the storage then."""
+    if bed.hurt != (pool, layers) or what == 'create':
+        put_away(bed)
+    if what == 'create':
+        return []
+    if bed.hurt is None:
         make(bed, 'hurt', pool, layers)
+        bed.hurt = pool, layers
+    if what not in ('grow', 'delete') and not snapshots(bed, 'hurt'):
         fill(bed, 'hurt', 'first')
-    if what not in ('create', 'grow', 'delete'):
         take(bed, 'hurt', 's1')
-        fill(bed, 'hurt', 'second')
+    if what == 'delete':
+        for snap in snapshots(bed, 'hurt'):
+            forget(bed, 'hurt', snap)
+    fill(bed, 'hurt', 'first' if what in ('grow', 'delete') else 'second')
+    return sorted(bed.left())
+
+
+def put_away(bed):
+    if bed.hurt is not None:
+        bed.hurt = None
+        dropped(bed, 'hurt')
+        bed.nothing_left()
+
+
+def killed_in(bed, pool, layers, what, point):
+    """The satellite dies in the midst of a step: what was begun is ended, or undone and can be repeated. Nothing is left over of it."""
+    before = hurt(bed, pool, layers, what)
     if what == 'unsnap':
         restored(bed, 'hurt', 's1', 'copy')
     killed(bed, point, {
@@ -392,8 +429,18 @@ def killed_in(bed, pool, layers, what, point):
         after_kill(bed, what)
     else:
         assert what == 'delete', 'it is gone'
-    dropped(bed, 'copy', 'hurt')
-    bed.nothing_left()
+    dropped(bed, 'copy')
+    if what in ('create', 'delete'):
+        bed.hurt = None
+        dropped(bed, 'hurt')
+        return bed.nothing_left()
+    if what == 'snapshot':
+        forget(bed, 'hurt', 's2')
+    if what == 'unsnap':
+        fill(bed, 'hurt', 'first')
+        take(bed, 'hurt', 's1')
+    wait_for('nothing but what was there', lambda: sorted(bed.left()) == before, WAIT_S, 1)
+    return None
 
 
 def after_kill(bed, what):
@@ -428,14 +475,35 @@ def after_kill(bed, what):
 
 # ---- scenarios ----
 
+def bed_for(suite, name, kind, work, image, fits=lambda bed: True):
+    """The bed that the scenario before left, when it is of that kind, fits and nothing failed on it; else a new one, or None."""
+    bed = suite.bed
+    if bed is not None and type(bed) is kind and bed.in_order and fits(bed):
+        return bed
+    close_bed(suite)
+    suite.bed = suite.check(name, kind, work, image)
+    return suite.bed
+
+
+def close_bed(suite):
+    if suite.bed is not None:
+        suite.bed.close()
+    suite.bed = None
+
+
 def run_checks(suite, bed, everything, checks):
-    """checks: (in the selection?, name, function, what it is called with after the bed...). The bed is closed."""
-    suite.clean = bed.clean
-    try:
-        for chosen, name, fn, *args in checks:
-            if chosen or everything:
-                suite.check(name, fn, bed, *args)
-        if suite.failed:
-            print(bed.satellite.log()[-6000:])
-    finally:
-        bed.close()
+    """checks: (in the selection?, name, function, what it is called with after the bed...). The bed stays, for the next scenario."""
+    suite.clean, before = bed.clean, suite.failed
+
+    def alone(fn, *args):
+        if fn is not killed_in:
+            put_away(bed)
+        fn(bed, *args)
+    for chosen, name, *call_of in checks:
+        if chosen or everything:
+            suite.check(name, alone, *call_of)
+    if bed.hurt is not None:
+        Suite.check(suite, 'deleted, and nothing is left', put_away, bed)
+    if suite.failed > before:
+        print(bed.satellite.log()[-6000:])
+    bed.in_order = suite.failed == before and suite.unable is None
