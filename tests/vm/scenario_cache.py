@@ -246,7 +246,7 @@ def run(suite, work, image, everything):
         suite.check('the node loses power', rebooted, bed, single)
         suite.check('refused', refusals, bed)
         suite.check('a volume of the same name', foreign, bed)
-        for layer in ('CACHE', 'BCACHE'):
+        for layer in ('BCACHE', 'CACHE'):
             points = [p for p in POINTS if p.startswith(layer + '_')]
             points.sort(key=lambda p: p == 'CACHE_OPENED')  # what is made is open: that point comes when it is activated
             points = points if everything else points[:1]
