@@ -127,8 +127,12 @@ static int refuse(const struct nvme_use *u, int err, struct trouble *t)
         trouble_set(t, -err, TROUBLE_UNKNOWN,
                 "Resource %s: the NVMe target on node %s cannot be reached at %s, port %llu, by %s.",
                 u->rsc_name, u->target, u->address, (unsigned long long)u->port, u->transport);
-        trouble_cause(t, "%s.%s", strerror(err),
-                rdma ? " RDMA needs a device on both nodes, and its kernel modules." : "");
+        if (err == EIO)
+                trouble_cause(t, "%s: something listens there, but does not offer the resource (yet).",
+                        strerror(err));
+        else
+                trouble_cause(t, "%s.%s", strerror(err),
+                        rdma ? " RDMA needs a device on both nodes, and its kernel modules." : "");
         if (rdma) trouble_fix(t, "Without RDMA set the property NVMe/TRType to tcp.");
         else
                 trouble_fix(t,
@@ -158,8 +162,9 @@ static int ask(const struct nvme_use *u, struct arena *a, struct trouble *t)
                 u->rsc_name, u->transport, u->address, (unsigned long long)u->port, u->host_nqn,
                 host_id(u->host_nqn, a));
         int err = nvme_ask(line);
-        /* The target may be about to come up: its node was told at the same time. */
-        for (unsigned ms = 0; err == ECONNREFUSED && ms < nvme_world.wait_ms; ms += 10 * PAUSE_MS) {
+        /* The target may be about to come up: its node was told at the same time. Where others are offered at that port, it says EIO. */
+        for (unsigned ms = 0; (err == ECONNREFUSED || err == EIO) && ms < nvme_world.wait_ms;
+                ms += 10 * PAUSE_MS) {
                 for (unsigned i = 0; i < 10; i++) nvme_pause();
                 err = nvme_ask(line);
         }

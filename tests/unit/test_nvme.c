@@ -23,6 +23,7 @@
 static char top[64], configfs[80], block[80], hosts[80];
 
 static int connect_err;
+static unsigned connect_fails; /* the first attempts alone; 0: all of them */
 static uint64_t disk_sectors;
 static char asked[512];
 static const char *state = "live";
@@ -151,7 +152,8 @@ static void make_connection(const char *host, const char *address, const char *p
 static int connect_to(const char *line)
 {
         snprintf(asked, sizeof asked, "%s", line);
-        if (connect_err != 0) return connect_err;
+        if (connect_err != 0 && (connect_fails == 0 || --connect_fails > 0)) return connect_err;
+        connect_err = 0;
         make_connection("n2\n", "10.0.0.1", "4420");
         make_disk(1);
         return 0;
@@ -180,6 +182,7 @@ static int setup(void **state_)
                 .connect = connect_to };
         nvme_layer_init(top);
         connect_err = 0;
+        connect_fails = 0;
         disk_sectors = 2048;
         state = "live";
         return 0;
@@ -366,6 +369,20 @@ static void test_initiator(void **state_)
         arena_done(&a);
 }
 
+/* Nothing listens there yet, or others are offered at that port already, this one not yet. */
+static void test_target_comes_late(void **state_)
+{
+        static const int errs[] = { ECONNREFUSED, EIO };
+        const uint64_t ids[] = { 1 }, sizes[] = { 1 };
+        for (size_t i = 0; i < ARRAY_LEN(errs); i++) {
+                struct trouble t;
+                connect_err = errs[i];
+                connect_fails = 2;
+                assert_ok(nvme_host_connect(&use, ids, sizes, 1, &t));
+                assert_ok(nvme_host_disconnect(&use, &t));
+        }
+}
+
 static void test_initiator_fails(void **state_)
 {
         static const struct {
@@ -373,6 +390,7 @@ static void test_initiator_fails(void **state_)
                 const char *transport, *text, *fix;
         } rows[] = { { ECONNREFUSED, "tcp", "refused", "firewall" },
                 { EHOSTUNREACH, "tcp", "route", "node n1" }, { ETIMEDOUT, "tcp", "timed out", "again" },
+                { EIO, "tcp", "does not offer the resource", "again" },
                 { EINVAL, "rdma", "RDMA needs a device", "NVMe/TRType" } };
         struct trouble t;
         const uint64_t ids[] = { 1 }, sizes[] = { 1 };
@@ -515,7 +533,7 @@ static void test_volume(void **state_)
 int main(void)
 {
         const struct CMUnitTest tests[] = { TEST(test_target), TEST(test_foreign_port), TEST(test_half_made),
-                TEST(test_target_fails), TEST(test_initiator), TEST(test_initiator_fails), TEST(test_layer),
-                TEST(test_not_ours), TEST(test_volume) };
+                TEST(test_target_fails), TEST(test_initiator), TEST(test_target_comes_late),
+                TEST(test_initiator_fails), TEST(test_layer), TEST(test_not_ours), TEST(test_volume) };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }

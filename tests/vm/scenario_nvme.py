@@ -32,6 +32,12 @@ class Bed(scenario_replica.Bed):
         return self.rest.call('POST', f'/v1/resource-definitions/{name}/resources', [
             {'resource': {'name': name, 'node_name': node, 'flags': ['NVME_INITIATOR']}}])
 
+    def clean(self):
+        """After a check that failed: what it left would be found by the next ones."""
+        for name in [d['name'] for d in self.rest.get('/v1/resource-definitions').ok().json]:
+            self.rest.call('DELETE', f'/v1/resource-definitions/{name}')
+        wait_for('nothing of ours to be left', lambda: not left_over(self), 60, 1)
+
     def resource(self, name, node):
         return next((r for r in self.rest.get(f'/v1/view/resources?resources={name}').ok().json if r['node_name'] == node), {})
 
@@ -162,6 +168,8 @@ def encrypted(bed):
     bed.target('plain').ok()
     bed.define('luks', 30 * MIB)
     bed.target('luks', ('NVME', 'LUKS', 'STORAGE')).ok()
+    wait_for('the target', lambda: bed.volume('luks', 'n1').get('device_path') and bed.guests[0].run(
+        'ls /sys/kernel/config/nvmet/ports/*/subsystems').count('NVMe_luks'), LONG_S, 1)  # LUKS takes longer than the request waits
     bed.initiator('luks').ok()
     path = bed.device('luks', 30 * MIB)
     bed.guests[1].run(f'echo precious | dd of={path} conv=sync oflag=direct bs=4096 2>/dev/null')
@@ -240,6 +248,7 @@ def run(suite, work, image, everything):
         suite.check('nvme: the initiator loses power', initiator_lost, bed)
         suite.check('nvme: the target loses power', target_lost, bed)
         suite.check('nvme: deleted', gone, bed, 'nv')
+        suite.clean = bed.clean
         suite.check('nvme: refused', refusals, bed)
         suite.check('nvme: over LUKS', encrypted, bed)
         suite.check('nvme: another address', moved, bed)
@@ -250,4 +259,5 @@ def run(suite, work, image, everything):
             for guest in bed.guests:
                 print(guest.name, bed.satellites[guest.name].log()[-4000:], guest.try_run('dmesg | tail -n 25')[1])
     finally:
+        suite.clean = None
         bed.close()
