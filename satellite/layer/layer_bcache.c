@@ -174,9 +174,9 @@ static int make_super(const struct layer_vol *v, bool cache, struct trouble *t)
         if (err == 0) err = layer_prop_number(v, "BCache/Blocksize", 0, 1 << 20, &block, t);
         if (err == 0) err = layer_prop_number(v, "BCache/DataOffset", offset, offset, &offset, t);
         argv[n++] = cache ? "-C" : "-B";
+        argv[n++] = "--cset-uuid"; /* of the data device, too: else it would get a random one */
+        argv[n++] = v->dev->vlm_uuid;
         if (cache) {
-                argv[n++] = "--cset-uuid";
-                argv[n++] = v->dev->vlm_uuid;
                 if (strcasecmp(layer_prop(v, "BCache/Discard"), "true") == 0) argv[n++] = "--discard";
                 const char *policy = layer_prop(v, "BCache/CacheReplacementPolicy");
                 if (policy[0] != '\0') argv[n++] = arena_printf(&a, "--cache_replacement_policy=%s", policy);

@@ -1,5 +1,6 @@
 /* Taking a device back from bcache, in a sysfs of the test's own with hooks that do what the kernel and udev would: it lets go some time
- * after it was told to, udev registers what still has a superblock again, a cache goes by its set, somebody else keeps it. */
+ * after it was told to, udev registers what still has a superblock again, a cache goes by its set, somebody else keeps it. The layer's
+ * superblocks, by a make-bcache of the test's own: made, made half, another volume's. */
 #include "tests/lib/test.h"
 
 #include <errno.h>
@@ -10,6 +11,11 @@
 #include <unistd.h>
 
 #include "satellite/base/bcache_sys.h"
+#include "satellite/base/exec.h"
+#include "satellite/layer/layer.h"
+
+#define UUID_1 "11111111-2222-4000-8000-000000000001"
+#define UUID_2 "99999999-2222-4000-8000-000000000001"
 
 static char top[64], dir[128];
 static struct {
@@ -168,6 +174,87 @@ static void test_in_use(void **state)
         assert_int_equal(kernel.opened, 11);
 }
 
+/* ---- superblocks ---- */
+
+/* As make-bcache does it: a set's uuid of its own unless it is given one. */
+static const char program[] =
+        "#!/usr/bin/python3\n"
+        "import os, sys, uuid\n"
+        "args = sys.argv[1:]\n"
+        "if '-C' in args and os.path.exists(os.path.dirname(sys.argv[0]) + '/no-cache'): sys.exit('no')\n"
+        "of = uuid.UUID(args[args.index('--cset-uuid') + 1]) if '--cset-uuid' in args else uuid.uuid4()\n"
+        "magic = bytes.fromhex('c68573f64e1a45ca8265f57f48ba6d81')\n"
+        "with open(args[-1], 'r+b') as f:\n"
+        "    f.seek(4096 + 24)\n"
+        "    f.write(magic + bytes(16) + of.bytes)\n";
+
+static const char *in_top(const char *name, char out[128])
+{
+        snprintf(out, 128, "%s/%s", top, name);
+        return out;
+}
+
+static void put_file(const char *name, const char *text, size_t size)
+{
+        char path[128];
+        int fd = open(in_top(name, path), O_WRONLY | O_CREAT | O_TRUNC, 0700);
+        assert_true(fd >= 0);
+        assert_int_equal(write(fd, text, strlen(text)), (ssize_t)strlen(text));
+        if (size > 0) assert_int_equal(ftruncate(fd, (off_t)size), 0);
+        close(fd);
+}
+
+static struct layer_dev probe(const struct layer_vol *v, struct arena *a)
+{
+        struct layer_dev l = { .type = layer_type_BCACHE };
+        struct trouble t;
+        assert_int_equal(layer_bcache.probe(v, a, &l, &t), 0);
+        assert_true(l.looked);
+        return l;
+}
+
+static void test_superblocks(void **state)
+{
+        (void)state;
+        struct arena a = { 0 };
+        struct trouble t;
+        char data[128], cache[128], refusing[128];
+        struct strmap props = { 0 };
+        struct dev extra = { .exists = true, .attached = true, .device_path = in_top("cache", cache) };
+        struct dev d = { .rsc_name = "r", .vlm_uuid = UUID_1, .extras = { [EXTRA_BCACHE] = &extra } };
+        struct layer_vol v = { .dev = &d, .below_path = in_top("data", data), .props = &props };
+        exec_set_path(top);
+        put_file("make-bcache", program, 0);
+        put_file("data", "", 1 << 20);
+        put_file("cache", "", 1 << 20);
+        struct layer_dev l = probe(&v, &a);
+        assert_false(l.exists || l.raw || l.foreign);
+        /* only the first of the two is made: that is seen, and the second attempt goes on with it */
+        put_file("no-cache", "", 0);
+        assert_int_not_equal(layer_bcache.make(&v, &t), 0);
+        l = probe(&v, &a);
+        assert_true(l.raw);
+        assert_false(l.exists || l.foreign);
+        assert_int_equal(unlink(in_top("no-cache", refusing)), 0);
+        assert_int_equal(layer_bcache.make(&v, &t), 0);
+        l = probe(&v, &a);
+        assert_true(l.exists);
+        assert_false(l.raw || l.foreign);
+        assert_int_equal(layer_bcache.make(&v, &t), 0);
+        /* it is another volume's */
+        d.vlm_uuid = UUID_2;
+        assert_true(probe(&v, &a).foreign);
+        assert_int_not_equal(layer_bcache.make(&v, &t), 0);
+        /* a cache that was there once is not made again */
+        d.vlm_uuid = UUID_1;
+        put_file("cache", "", 1 << 20);
+        v.made = true;
+        assert_int_not_equal(layer_bcache.make(&v, &t), 0);
+        assert_false(probe(&v, &a).exists);
+        exec_set_path(NULL);
+        arena_done(&a);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
@@ -177,6 +264,7 @@ int main(void)
                 cmocka_unit_test_setup_teardown(test_slow, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_registered_again, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_in_use, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_superblocks, setup, teardown),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }
