@@ -13,7 +13,7 @@ PROPS = {'Writecache/PoolName': 'fast', 'Writecache/Size': '20%', 'Cache/CachePo
          'Cache/OpMode': 'writeback', 'Cache/Blocksize': '128', 'BCache/PoolName': 'fast', 'BCache/Writeback': 'true'}
 PREFIX = {'WRITECACHE': 'linstor_writecache_', 'CACHE': 'linstor_cache_', 'LUKS': 'Linstor-Crypt-'}
 EXTRAS = {'BCACHE': ['.bcache'], 'WRITECACHE': ['.cache'], 'CACHE': ['.dmcache_cache', '.dmcache_meta']}
-MODULES = 'for m in dm-writecache dm-cache dm-cache-smq dm-crypt bcache; do modprobe $m; done'
+MODULES = 'for m in dm-writecache dm-cache dm-cache-smq dm-crypt bcache drbd; do modprobe $m; done'
 FAST_DISK = ('dmsetup create fastdisk --table "0 $(($(blockdev --getsz /dev/disk/by-id/virtio-data1) - 2048)) linear '
              '/dev/disk/by-id/virtio-data1 2048"')
 
@@ -49,7 +49,8 @@ def left_over(bed):
     mapped = bed.guest.run('dmsetup ls')
     listed = bed.guest.run('ls /sys/fs/bcache 2>/dev/null; true')
     return ([x for x in lvs if '_0000' in x] + [x for x in mapped.split() if x.lower().startswith('linstor')] +
-            [x for x in listed.split() if x.count('-') == 4])
+            [x for x in listed.split() if x.count('-') == 4] +
+            bed.guest.run('ls /run/outrigger/satellite/drbd/res 2>/dev/null; true').split())
 
 
 def delete(bed, name):
@@ -135,6 +136,30 @@ def rebooted(bed, stacks):
     for name in sums:
         delete(bed, name)
     wait_for('all to be gone', lambda: not left_over(bed), 600, 1)
+
+
+def under_drbd(bed, stack):
+    """One replica, DRBD on top: a file system written, grown while mounted, read after the node has lost power, deleted."""
+    name, guest = 'd-' + '-'.join(x.lower() for x in stack[1:-1]), bed.guest
+    adm = f'drbdadm -c /run/outrigger/satellite/drbd/{name}.conf'
+    secondary = f'for try in $(seq 40); do {adm} secondary {name} && break; [ $try != 40 ] && sleep 0.5; done'
+    wait_for('DRBD', lambda: 'DRBD' in bed.rest.get('/v1/nodes/n1').ok().json['resource_layers'], 600, 0.5)
+    bed.define(name, 40 * MIB)
+    place(bed, name, stack)
+    path = bed.device(name, 40 * MIB)
+    guest.run(f'{adm} primary {name} && mkfs.ext4 -q {path} && mkdir -p /run/mnt && mount {path} /run/mnt && head -c 20M /dev/urandom >/run/mnt/f && '
+              'sha256sum </run/mnt/f >/run/mnt/f.sum && sync')
+    began = time.monotonic()
+    bed.rest.call('PUT', f'/v1/resource-definitions/{name}/volume-definitions/0', {'size_kib': 64 * MIB}).ok()
+    bed.device(name, 64 * MIB)
+    print(f'    grown while mounted, within {time.monotonic() - began:.0f} s')
+    guest.run(f'resize2fs {path} 2>&1 && head -c 25M /dev/urandom >/run/mnt/g && sha256sum </run/mnt/g >/run/mnt/g.sum && umount /run/mnt; {secondary}')
+    bed.lose_power()
+    path = bed.device(name, 64 * MIB)
+    same = ' && '.join(f'test "$(sha256sum </run/mnt/{x})" = "$(cat /run/mnt/{x}.sum)"' for x in 'fg')
+    guest.run(f'{adm} primary {name} && mkdir -p /run/mnt && mount {path} /run/mnt && {same} && umount /run/mnt && {secondary}')
+    delete(bed, name)
+    wait_for(f'{name} to be gone', lambda: not left_over(bed), 600, 0.5)
 
 
 def refusals(bed):
@@ -243,6 +268,8 @@ def run(suite, work, image, everything):
             suite.check(f'create, write, grow, read, delete {",".join(stack)}', whole_life, bed, stack)
         for stack in single if everything else []:
             suite.check(f'down and up again, {",".join(stack)}', restarted, bed, stack)
+        for stack in [['CACHE', 'LUKS'], ['WRITECACHE', 'LUKS'], ['CACHE', 'WRITECACHE']] if everything else []:
+            suite.check(f'one replica, DRBD,{",".join(stack)},STORAGE', under_drbd, bed, ['DRBD', *stack, 'STORAGE'])
         suite.check('the node loses power', rebooted, bed, single)
         suite.check('refused', refusals, bed)
         suite.check('a volume of the same name', foreign, bed)
