@@ -278,7 +278,8 @@ uint32_t waits_count(const struct waits *w) { return w->count; }
 static uint64_t item_deadline(const struct waiter *x, uint32_t i)
 {
         const struct wait_item *item = &x->items[i];
-        uint64_t at = item->rsc_name != NULL && !item->gone ? x->ready_ms : x->deadline_ms;
+        bool soon = item->rsc_name != NULL && !item->gone && !item->slow;
+        uint64_t at = soon ? x->ready_ms : x->deadline_ms;
         if (x->states[i].offline_ms != 0) at = MIN(at, x->states[i].offline_ms);
         return at;
 }

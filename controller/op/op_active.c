@@ -86,7 +86,7 @@ void op_rsc_deactivate(struct op *op)
                 return;
         }
         if (op_in_use(op, &r)) {
-                active_rc(op, RC_FAIL_IN_USE, &r, "is in use");
+                op_explain_use(op, active_rc(op, RC_FAIL_IN_USE, &r, "is in use"), &r);
                 return;
         }
         if ((r.flags & (RSC_ADDING | RSC_REMOVING)) != 0) {

@@ -221,6 +221,24 @@ bool op_in_use(struct op *op, const struct rsc *r)
         return o.in_use && (o.uuid == NULL || r->uuid == NULL || strcmp(o.uuid, r->uuid) == 0);
 }
 
+void op_explain_use(struct op *op, struct api_rc *rc, const struct rsc *r)
+{
+        struct obs_rsc o;
+        const char *path = "its device";
+        if (op_observed_rsc(op, r->rsc_name, r->node_name, &o))
+                for (uint32_t i = o.volumes_n; i-- > 0;)
+                        if (op_given(o.volumes[i].device_path)) path = o.volumes[i].device_path;
+        op_rc_explain(op, rc,
+                arena_printf(op->arena, "On node '%s' %s is mounted, or something has it open.", r->node_name,
+                        path),
+                NULL,
+                arena_printf(op->arena,
+                        "On that node 'findmnt %s', 'fuser -v %s' and 'lsblk %s' show what it is. End that, "
+                        "and "
+                        "repeat this.",
+                        path, path, path));
+}
+
 const char *op_prop_chain(const char *key, ...)
 {
         va_list args;

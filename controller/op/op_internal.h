@@ -67,6 +67,8 @@ bool op_node_surely_online(struct op *op, const char *node);
 bool op_observed_pool(struct op *op, const char *node, const char *pool, struct obs_pool *ret);
 bool op_observed_rsc(struct op *op, const char *rsc, const char *node, struct obs_rsc *ret);
 bool op_in_use(struct op *op, const struct rsc *r);
+/* The node says that somebody uses it, not who: how that is found out there. */
+void op_explain_use(struct op *op, struct api_rc *rc, const struct rsc *r);
 
 /* ---- layers, providers ---- */
 bool op_has_layer(const char *const *stack, uint32_t n, const char *layer);

@@ -283,6 +283,7 @@ void op_rd_delete(struct op *op)
                 if (!op_in_use(op, &rscs[i])) continue;
                 struct api_rc *rc = op_rc(op, RC_FAIL_IN_USE, "Resource '%s' is in use on node '%s'.",
                         rd.name, rscs[i].node_name);
+                op_explain_use(op, rc, &rscs[i]);
                 op_rc_ref(op, rc, "RscDfn", rd.name);
                 op_rc_ref(op, rc, "Node", rscs[i].node_name);
                 return;

@@ -112,6 +112,13 @@ static void mark(struct op *op, struct rsc *r, const struct rsc *keep)
         row_put(op->tx, &rsc_type, r);
 }
 
+/* DRBD is watched for some seconds until it is joined, and only after other work on that node: longer than resources usually take. */
+static void wait_for_it(struct op *op, const struct rsc_dfn *rd)
+{
+        op_touch_rd(op, rd->name);
+        for (uint32_t i = 0; i < op->reply->waits_n; i++) SET(&op->reply->waits[i], wait_item, slow, true);
+}
+
 static void try_again(struct op *op, const struct rsc_dfn *rd, struct side *m, uint32_t n)
 {
         uint32_t given_up = 0;
@@ -121,7 +128,7 @@ static void try_again(struct op *op, const struct rsc_dfn *rd, struct side *m, u
                 return;
         }
         for (uint32_t i = 0; i < n; i++) mark(op, m[i].r, NULL);
-        op_touch_rd(op, rd->name);
+        wait_for_it(op, rd);
         struct api_rc *rc =
                 op_rc(op, RC_MODIFIED, "Connections of resource '%s' are tried once more.", rd->name);
         op_rc_explain(op, rc, NULL, NULL,
@@ -148,7 +155,7 @@ static void keep_one(struct op *op, const struct rsc_dfn *rd, struct side *m, ui
         for (uint32_t i = 0; i < n; i++)
                 if (!HAS(m[i].r, rsc, drbd_resolve) || m[i].r->drbd_resolve != op->index)
                         mark(op, m[i].r, NULL);
-        op_touch_rd(op, rd->name);
+        wait_for_it(op, rd);
 }
 
 void op_rd_resolve(struct op *op)

@@ -229,6 +229,7 @@ static bool may_roll_back(struct op *op, const struct snap_dfn *d)
                 if (op_in_use(op, r)) {
                         struct api_rc *rc = op_rc(op, RC_FAIL_IN_USE, "Resource '%s' is in use on node '%s'.",
                                 r->rsc_name, r->node_name);
+                        op_explain_use(op, rc, r);
                         op_rc_ref(op, rc, "Node", r->node_name);
                         return false;
                 }

@@ -452,7 +452,8 @@ void op_rsc_delete(struct op *op)
                 return;
         }
         if (op_in_use(op, &r)) {
-                rsc_rc(op, RC_FAIL_IN_USE, RC_OP_DELETE, r.rsc_name, r.node_name, "is in use");
+                op_explain_use(op,
+                        rsc_rc(op, RC_FAIL_IN_USE, RC_OP_DELETE, r.rsc_name, r.node_name, "is in use"), &r);
                 return;
         }
         if (!op_saga_free(op, rd.name)) return;

@@ -312,8 +312,10 @@ void op_vd_delete(struct op *op)
         uint32_t n = op_list_rscs(op, rd.name, &rscs);
         for (uint32_t i = 0; i < n; i++) {
                 if (!op_in_use(op, &rscs[i])) continue;
-                op_rc(op, RC_FAIL_IN_USE, "Resource '%s' is in use on node '%s'.", rd.name,
-                        rscs[i].node_name);
+                op_explain_use(op,
+                        op_rc(op, RC_FAIL_IN_USE, "Resource '%s' is in use on node '%s'.", rd.name,
+                                rscs[i].node_name),
+                        &rscs[i]);
                 return;
         }
         for (uint32_t i = 0; i < n; i++) {

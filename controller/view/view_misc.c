@@ -171,6 +171,39 @@ void view_space_report(struct view *v)
         buf_done(&text);
 }
 
+/* ---- operations in phases ---- */
+
+static void put_operation(struct view_list *l, const struct saga *s)
+{
+        struct operation_row row = { 0 };
+        const char **resources = arena_alloc(l->v->arena, (s->items_n + 1) * sizeof *resources);
+        const char **snapshots = arena_alloc(l->v->arena, (s->items_n + 1) * sizeof *snapshots);
+        for (uint32_t i = 0; i < s->items_n; i++) {
+                resources[i] = view_text(s->items[i].rsc_name);
+                snapshots[i] = view_text(s->items[i].snap_name);
+        }
+        SET(&row, operation_row, uuid, view_text(s->uuid));
+        SET(&row, operation_row, kind, enum_name(&saga_kind_enum, s->kind));
+        SET(&row, operation_row, phase, enum_name(&saga_phase_enum, s->phase));
+        SET_N(&row, operation_row, resources, resources, s->items_n);
+        SET_N(&row, operation_row, snapshots, snapshots, s->items_n);
+        SET_N(&row, operation_row, nodes, s->nodes, s->nodes_n);
+        SET(&row, operation_row, since, s->since_ms);
+        if (view_given(s->target)) SET(&row, operation_row, target, s->target);
+        if (view_given(s->reason)) SET(&row, operation_row, reason, s->reason);
+        list_put(l, &operation_row_type, &row);
+}
+
+void view_operation_list(struct view *v)
+{
+        struct view_list l;
+        struct saga s = { 0 };
+        list_open(&l, v, &saga_type, &s, 0);
+        while (list_next(&l, &s))
+                if (list_admits(&l)) put_operation(&l, &s);
+        list_close(&l);
+}
+
 /* ---- what does not exist yet: nothing to list ---- */
 
 void view_passphrase_status(struct view *v)
@@ -189,4 +222,3 @@ void view_backup_queue(struct view *v) { view_raw(v, "{\"node_queues\":[],\"snap
 void view_schedule_list(struct view *v) { view_raw(v, "{\"data\":[]}"); }
 void view_schedule_by_rsc(struct view *v) { view_raw(v, "{\"data\":[]}"); }
 void view_schedule_by_rsc_one(struct view *v) { view_raw(v, "{\"data\":[]}"); }
-void view_operation_list(struct view *v) { view_raw(v, "[]"); }

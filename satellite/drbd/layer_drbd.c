@@ -16,7 +16,6 @@
 #include "satellite/drbd/layer_drbd.h"
 
 #include <dirent.h>
-#include <pthread.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,6 +25,7 @@
 #include <unistd.h>
 
 #include "satellite/base/inject.h"
+#include "satellite/base/memo.h"
 #include "satellite/base/put_file.h"
 #include "satellite/base/queue.h"
 #include "satellite/base/wanted.h"
@@ -35,7 +35,6 @@
 #include "satellite/drbd/drbd_take.h"
 #include "satellite/layer/hold.h"
 #include "satellite/layer/layer.h"
-#include "wire/base/list.h"
 #include "wire/base/log.h"
 #include "wire/codec/codec.h"
 
@@ -44,67 +43,11 @@
 
 /* ---- what this process remembers ---- */
 
-struct memo {
-        struct list at;
-        char *name;
-        uint64_t
-                volume; /* of a resize; or SETTLING, FORGETTING, RESOLVING (requests to try connections once more) */
-        uint64_t a, b;
-};
-static struct list memos = { &memos, &memos };
-static pthread_mutex_t memo_lock = PTHREAD_MUTEX_INITIALIZER;
+/* Of a resize, under the volume's number; or: */
 #define SETTLING UINT64_MAX
 #define FORGETTING (UINT64_MAX - 2)
-#define RESOLVING (UINT64_MAX - 1)
-
-static struct memo *memo_find(const char *name, uint64_t volume)
-{
-        LIST_FOREACH(i, &memos)
-        {
-                struct memo *m = container_of(i, struct memo, at);
-                if (m->volume == volume && strcmp(m->name, name) == 0) return m;
-        }
-        return NULL;
-}
-
-static void memo_set(const char *name, uint64_t volume, uint64_t a, uint64_t b)
-{
-        pthread_mutex_lock(&memo_lock);
-        struct memo *m = memo_find(name, volume);
-        if (m == NULL) {
-                m = xnew(struct memo);
-                m->name = xstrdup(name);
-                m->volume = volume;
-                list_push_back(&memos, &m->at);
-        }
-        m->a = a;
-        m->b = b;
-        pthread_mutex_unlock(&memo_lock);
-}
-
-static bool memo_is(const char *name, uint64_t volume, uint64_t a, uint64_t b)
-{
-        pthread_mutex_lock(&memo_lock);
-        const struct memo *m = memo_find(name, volume);
-        bool is = m != NULL && m->a == a && m->b == b;
-        pthread_mutex_unlock(&memo_lock);
-        return is;
-}
-
-/* Everything of the resource. */
-static void memo_drop(const char *name)
-{
-        pthread_mutex_lock(&memo_lock);
-        LIST_FOREACH_SAFE(i, next, &memos)
-        {
-                struct memo *m = container_of(i, struct memo, at);
-                if (strcmp(m->name, name) != 0) continue;
-                list_remove(&m->at);
-                free(m->name);
-                free(m);
-        }
-        pthread_mutex_unlock(&memo_lock);
-}
+#define RESOLVING (UINT64_MAX - 1) /* requests to try connections once more */
+static struct memos memos = MEMOS_INIT(memos);
 
 /* ---- what the kernel has ---- */
 
@@ -181,7 +124,7 @@ static int drbd_probe(const struct layer_vol *v, struct arena *a, struct layer_d
                 d->device_path = arena_printf(a, "/dev/drbd%u", dev->minor);
                 d->in_use = is_primary(r);
                 d->lags = has_disk(dev) && d->size_kib > 0 && d->size_kib < drbd_md_usable_kib(v) &&
-                          !memo_is(r->name, dev->volume, v->below_kib, connected(r));
+                          !memo_is(&memos, r->name, dev->volume, v->below_kib, connected(r));
         }
         drbd_events_done(&e);
         return err;
@@ -295,7 +238,7 @@ static const char *owner_of(const char *conf_path, struct arena *a)
 static bool is_resolved(const struct layer_rsc *r)
 {
         const struct sat_drbd *d = r->want->drbd;
-        return !HAS(d, sat_drbd, resolve) || memo_is(r->want->rsc_name, RESOLVING, d->resolve, 0);
+        return !HAS(d, sat_drbd, resolve) || memo_is(&memos, r->want->rsc_name, RESOLVING, d->resolve, 0);
 }
 
 /* Are exactly the volumes there, and does the file say what it said then? */
@@ -311,7 +254,7 @@ static bool is_settled(const struct layer_rsc *r, const struct drbd_resource *no
                 if (drbd_device_find(now, (uint32_t)r->seats[i].vlm->volume_number) == NULL) return false;
         }
         bool same = is_resolved(r) && write_texts(r, res_path, &res, &conf, &t) == 0 &&
-                    memo_is(r->want->rsc_name, SETTLING, hash_of(&res), beside_file(r, &conf));
+                    memo_is(&memos, r->want->rsc_name, SETTLING, hash_of(&res), beside_file(r, &conf));
         buf_done(&res);
         buf_done(&conf);
         return same;
@@ -377,12 +320,12 @@ static void forget_former(const struct layer_rsc *r)
                                 .p = (uint8_t *)v->source_uuid, .n = strlen(v->source_uuid) }) +
                         v->volume_number;
         }
-        if (seen == 0 || memo_is(r->want->rsc_name, FORGETTING, seen, 0)) return;
+        if (seen == 0 || memo_is(&memos, r->want->rsc_name, FORGETTING, seen, 0)) return;
         for (uint32_t i = 0; i < r->want->drbd->peers_n; i++)
                 known |= UINT32_C(1) << (r->want->drbd->peers[i].node_id & 31);
         for (unsigned id = 0; id < DRBD_NODE_IDS; id++)
                 if ((known >> id & 1) == 0) forget_peer(r->want->rsc_name, id, true);
-        memo_set(r->want->rsc_name, FORGETTING, seen, 0);
+        memo_set(&memos, r->want->rsc_name, FORGETTING, seen, 0);
 }
 
 /* Disks that are taken away on purpose. drbdadm would do that, too, but leave the device as one that lost its disk. */
@@ -441,7 +384,8 @@ static int leave_84(const char *name, struct trouble *t)
 static int resolve(const struct layer_rsc *r, const char *conf, struct trouble *t)
 {
         int err = drbd_resolve(r->want, conf, t);
-        memo_set(r->want->rsc_name, RESOLVING, r->want->drbd->resolve, 0); /* one answer to one request */
+        memo_set(&memos, r->want->rsc_name, RESOLVING, r->want->drbd->resolve,
+                0); /* one answer to one request */
         return err;
 }
 
@@ -485,7 +429,7 @@ static int drbd_settle(const struct layer_rsc *r, struct trouble *t)
         if (err == 0) {
                 if (!wanted_skips_disk(r->want)) forget_peers(r);
                 if (!wanted_skips_disk(r->want)) forget_former(r);
-                memo_set(r->want->rsc_name, SETTLING, hash_of(&res), beside_file(r, &conf));
+                memo_set(&memos, r->want->rsc_name, SETTLING, hash_of(&res), beside_file(r, &conf));
         }
         buf_done(&res);
         buf_done(&conf);
@@ -515,7 +459,7 @@ static int drbd_dissolve(const struct layer_rsc *r, struct trouble *t)
         int err = take_down(r->rsc_name, t);
         inject_point(INJECT_DRBD_DOWN);
         if (err != 0) return err;
-        memo_drop(r->rsc_name);
+        memo_drop(&memos, r->rsc_name);
         drbd_take_forget(r->rsc_name);
         if (unlink(res) != 0 && errno != ENOENT) return trouble_errno(t, errno, "%s cannot be removed", res);
         if (unlink(conf) != 0 && errno != ENOENT)
@@ -563,7 +507,7 @@ static int drbd_grow(const struct layer_vol *v, struct trouble *t)
         else if (now->peers_n == connected(now))
                 err = drbd_node_run(t, "drbdadm", "-c", conf, "resize", what, NULL);
         inject_point(INJECT_DRBD_RESIZED);
-        if (err == 0 && now != NULL) memo_set(name, volume, v->below_kib, connected(now));
+        if (err == 0 && now != NULL) memo_set(&memos, name, volume, v->below_kib, connected(now));
         drbd_events_done(&e);
         return err;
 }

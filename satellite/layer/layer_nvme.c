@@ -9,7 +9,6 @@
 #include "satellite/layer/layer_nvme.h"
 
 #include <errno.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,12 +16,12 @@
 #include <unistd.h>
 
 #include "satellite/base/inject.h"
+#include "satellite/base/memo.h"
 #include "satellite/base/put_file.h"
 #include "satellite/layer/dm.h"
 #include "satellite/layer/layer.h"
 #include "satellite/layer/nvme_host.h"
 #include "satellite/layer/nvme_target.h"
-#include "wire/base/list.h"
 #include "wire/codec/codec.h"
 
 #define PATH_SIZE 4096
@@ -33,60 +32,7 @@ void nvme_layer_init(const char *dir) { (void)snprintf(own_dir, sizeof own_dir, 
 
 /* ---- sizes that namespaces were given ---- */
 
-struct memo {
-        struct list at;
-        char *name;
-        uint64_t id, kib;
-};
-static struct list memos = { &memos, &memos };
-static pthread_mutex_t memo_lock = PTHREAD_MUTEX_INITIALIZER;
-
-static struct memo *memo_find(const char *name, uint64_t id)
-{
-        LIST_FOREACH(i, &memos)
-        {
-                struct memo *m = container_of(i, struct memo, at);
-                if (m->id == id && strcmp(m->name, name) == 0) return m;
-        }
-        return NULL;
-}
-
-static void memo_set(const char *name, uint64_t id, uint64_t kib)
-{
-        pthread_mutex_lock(&memo_lock);
-        struct memo *m = memo_find(name, id);
-        if (m == NULL) {
-                m = xnew(struct memo);
-                m->name = xstrdup(name);
-                m->id = id;
-                list_push_back(&memos, &m->at);
-        }
-        m->kib = kib;
-        pthread_mutex_unlock(&memo_lock);
-}
-
-static bool memo_is(const char *name, uint64_t id, uint64_t kib)
-{
-        pthread_mutex_lock(&memo_lock);
-        const struct memo *m = memo_find(name, id);
-        bool is = m != NULL && m->kib == kib;
-        pthread_mutex_unlock(&memo_lock);
-        return is;
-}
-
-static void memo_drop(const char *name)
-{
-        pthread_mutex_lock(&memo_lock);
-        LIST_FOREACH_SAFE(i, next, &memos)
-        {
-                struct memo *m = container_of(i, struct memo, at);
-                if (strcmp(m->name, name) != 0) continue;
-                list_remove(&m->at);
-                free(m->name);
-                free(m);
-        }
-        pthread_mutex_unlock(&memo_lock);
-}
+static struct memos memos = MEMOS_INIT(memos);
 
 static uint64_t ns_of(uint64_t volume_number) { return volume_number + 1; }
 
@@ -146,7 +92,7 @@ static int nvme_probe(const struct layer_vol *v, struct arena *a, struct layer_d
         if (!d->open) return 0;
         d->device_path = v->below_path;
         d->size_kib = v->below_kib;
-        d->lags = !memo_is(v->dev->rsc_name, ns_of(v->dev->volume_number), v->below_kib);
+        d->lags = !memo_is(&memos, v->dev->rsc_name, ns_of(v->dev->volume_number), v->below_kib, 0);
         return 0;
 }
 
@@ -156,7 +102,7 @@ static int nvme_grow(const struct layer_vol *v, struct trouble *t)
 {
         uint64_t id = ns_of(v->dev->volume_number);
         int err = nvme_target_resized(v->dev->rsc_name, id, t);
-        if (err == 0) memo_set(v->dev->rsc_name, id, v->below_kib);
+        if (err == 0) memo_set(&memos, v->dev->rsc_name, id, v->below_kib, 0);
         return err;
 }
 
@@ -266,7 +212,8 @@ static int offer(const struct layer_rsc *r, struct trouble *t)
         struct nvme_offer o = offer_of(r, &a);
         int err = nvme_target_offer(&o, t);
         for (uint32_t i = 0; err == 0 && i < r->seats_n; i++)
-                memo_set(r->rsc_name, ns_of(r->seats[i].vlm->volume_number), r->seats[i].below_kib);
+                memo_set(
+                        &memos, r->rsc_name, ns_of(r->seats[i].vlm->volume_number), r->seats[i].below_kib, 0);
         arena_done(&a);
         return err;
 }
@@ -302,7 +249,7 @@ static int nvme_dissolve(const struct layer_rsc *r, struct trouble *t)
                 if (err == 0) err = nvme_target_withdraw(r->rsc_name, t);
                 if (err == 0 && unlink(path) != 0 && errno != ENOENT)
                         err = trouble_errno(t, errno, "%s cannot be removed", path);
-                if (err == 0) memo_drop(r->rsc_name);
+                if (err == 0) memo_drop(&memos, r->rsc_name);
         }
         arena_done(&a);
         return err;

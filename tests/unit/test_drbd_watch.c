@@ -180,7 +180,7 @@ static void test_runs(void **state)
 {
         struct bed b;
         bed_open(&b, "echo '" DATA "'; printf 'exi'; sleep 0.1; echo 'sts -'; sleep 0.2\n"
-                     "echo 'change resource name:data role:Secondary'; sleep 1000");
+                     "echo 'change resource name:data role:Secondary'; exec sleep 1000");
         assert_true(wait_until(&b, &b.seen.all, 1));
         assert_non_null(drbd_watch_find(b.watch, "data"));
         assert_null(drbd_watch_find(b.watch, "other"));
@@ -197,7 +197,7 @@ static void test_ends(void **state)
 {
         struct bed b;
         bed_open(&b, "echo '" DATA "'; echo 'exists -'; test $(wc -l <count) = 1 && exit 3\n"
-                     "echo 'exists resource name:late role:Primary'; sleep 1000");
+                     "echo 'exists resource name:late role:Primary'; exec sleep 1000");
         assert_true(wait_until(&b, &b.seen.failures, 1));
         assert_non_null(strstr(b.seen.told, "Status 3"));
         assert_non_null(drbd_watch_find(b.watch, "data"));
@@ -211,7 +211,7 @@ static void test_nonsense(void **state)
 {
         struct bed b;
         bed_open(&b, "echo 'what is this'; echo 'neither this'; head -c 10000 /dev/zero | tr '\\0' x; echo\n"
-                     "echo '" DATA "'; echo 'exists -'; sleep 1000");
+                     "echo '" DATA "'; echo 'exists -'; exec sleep 1000");
         assert_true(wait_until(&b, &b.seen.all, 1));
         assert_int_equal(b.seen.failures, 1);
         assert_non_null(strstr(b.seen.told, "what is this"));
@@ -224,7 +224,7 @@ static void test_missed(void **state)
 {
         struct bed b;
         bed_open(&b, "test $(wc -l <count) = 1 || { echo 'exists resource name:late role:Primary'; echo "
-                     "'exists -'; sleep 1000; }\n"
+                     "'exists -'; exec sleep 1000; }\n"
                      "echo '" DATA "'; echo 'exists -'; sleep 0.2; echo '- skipped 1'; exec sleep 1000");
         assert_true(wait_until(&b, &b.seen.all, 1));
         assert_non_null(drbd_watch_find(b.watch, "data"));

@@ -589,6 +589,26 @@ static void test_wait_deadline(void **state)
         assert_int_equal(fx->last_n, 0);
 }
 
+/* What takes its time is waited for as long as a deletion. */
+static void test_wait_slow(void **state)
+{
+        struct waits *w = waits_new(&fx->env, &waits_ops, NULL);
+        struct wait_item i = item("r1", 5, false);
+        SET(&i, wait_item, slow, true);
+        assert_ok(write_observed(do_online, NULL));
+        waits_add(w, &i, 1, 9000, 5000, on_waited, NULL);
+        waits_tick(w);
+        fx->now_ms = 5000;
+        assert_int_equal(waits_deadline_ms(w), 9000);
+        waits_tick(w);
+        assert_int_equal(fx->answers, 0);
+        report_rsc(obs("r1", 5, sat_step_state_DONE), false, 5);
+        poke(w);
+        assert_int_equal(fx->answers, 1);
+        assert_int_equal(fx->last_n, 0);
+        waits_free(w);
+}
+
 static enum wait_verdict look(const struct wait_item *i)
 {
         struct api_rc *rcs = NULL;
@@ -774,7 +794,8 @@ int main(void)
                 TEST(test_difference), TEST(test_dirty_bound), TEST(test_keys), TEST(test_entry),
                 TEST(test_reports), TEST(test_use_begins), TEST(test_status), TEST(test_wait_done_and_failed),
                 TEST(test_wait_offline), TEST(test_wait_comes_back_in_time), TEST(test_wait_deadline),
-                TEST(test_wait_gone), TEST(test_wait_gone_with_snapshots), TEST(test_wait_pool),
-                TEST(test_confirm), TEST(test_error_reports), TEST(test_error_report_bound) };
+                TEST(test_wait_slow), TEST(test_wait_gone), TEST(test_wait_gone_with_snapshots),
+                TEST(test_wait_pool), TEST(test_confirm), TEST(test_error_reports),
+                TEST(test_error_report_bound) };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }

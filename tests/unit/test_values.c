@@ -341,11 +341,26 @@ static void tables_find_types(void **state)
         assert_int_equal(kind_empty_type.n_fields, 0);
 }
 
+/* An object that is an expression with an effect. */
+static void objects_are_evaluated_once(void **state)
+{
+        struct kind_leaf leaves[3] = { 0 }, *leaf = leaves;
+        struct kind_all all[3] = { 0 }, *next = all;
+        static const char *words[] = { "a", "b" };
+        SET(leaf++, kind_leaf, port, 7);
+        assert_ptr_equal(leaf, leaves + 1);
+        assert_true(HAS(&leaves[0], kind_leaf, port) && leaves[0].port == 7 && leaves[1].has == 0);
+        SET_N(next++, kind_all, words, words, 2);
+        assert_ptr_equal(next, all + 1);
+        assert_true(HAS(&all[0], kind_all, words) && all[0].words_n == 2 && all[1].has == 0);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, before, after)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
                 TEST(keys_are_known),
+                TEST(objects_are_evaluated_once),
                 TEST(order_of_keys_is_order_of_fields),
                 TEST(strmaps_stay_sorted),
                 TEST(namespaces_are_deleted_whole),

@@ -124,8 +124,20 @@ struct type_desc {
  *   UNSET(o, node, secret)             */
 #define HAS_BIT(T_, m_) (UINT64_C(1) << T_##_ord_##m_)
 #define HAS(o, T_, m_) (((o)->has & HAS_BIT(T_, m_)) != 0)
-#define SET(o, T_, m_, v_) ((o)->has |= HAS_BIT(T_, m_), (o)->m_ = (v_))
-#define SET_N(o, T_, m_, v_, n_) ((o)->has |= HAS_BIT(T_, m_), (o)->m_ = (v_), (o)->m_##_n = (n_))
+/* Each evaluates what it is given once. */
+#define SET(o, T_, m_, v_)                       \
+        ({                                       \
+                __auto_type set_to_ = (o);       \
+                set_to_->has |= HAS_BIT(T_, m_); \
+                set_to_->m_ = (v_);              \
+        })
+#define SET_N(o, T_, m_, v_, n_)                 \
+        ({                                       \
+                __auto_type set_to_ = (o);       \
+                set_to_->has |= HAS_BIT(T_, m_); \
+                set_to_->m_ = (v_);              \
+                set_to_->m_##_n = (n_);          \
+        })
 #define MARK(o, T_, m_) ((o)->has |= HAS_BIT(T_, m_))
 #define UNSET(o, T_, m_) ((o)->has &= ~HAS_BIT(T_, m_))
 
