@@ -303,16 +303,18 @@ bool op_backup_pool(struct op *op, const char *node, const char *name, struct st
         return false;
 }
 
-/* The volume definition: a new one, or (into) the one that is there. */
-static bool volume_for(
-        struct op *op, struct rsc_dfn *rd, bool into, const struct backup_vlm *v, struct vlm_dfn *ret)
+/* The volume definition: a new one, or (into) the one that is there. based: a snapshot of the same volume has come from it. */
+static bool volume_for(struct op *op, struct rsc_dfn *rd, bool into, bool based, const struct backup_vlm *v,
+        struct vlm_dfn *ret)
 {
         struct vd_args args = { .has_number = true,
                 .number = (int64_t)v->volume_number,
                 .size_kib = (int64_t)v->size_kib,
                 .minor = -1 };
         if (!into) return op_make_vd(op, rd, &args, ret);
-        if (op_find_vd(op, rd->name, v->volume_number, ret) && ret->size_kib == v->size_kib) return true;
+        if (op_find_vd(op, rd->name, v->volume_number, ret) &&
+                (ret->size_kib == v->size_kib || (based && ret->size_kib < v->size_kib)))
+                return true;
         struct api_rc *rc =
                 op_rc(op, RC_FAIL_INVLD_VLM_SIZES, "Resource definition '%s' has no volume %llu of %llu KiB.",
                         rd->name, (unsigned long long)v->volume_number, (unsigned long long)v->size_kib);
@@ -335,10 +337,11 @@ static bool make_volumes(struct op *op, const struct backup_restore_body *b, str
                 struct vlm_dfn vd;
                 struct stor_pool p;
                 const char *pool = op_backup_pool_name(b, v);
-                if (!op_backup_pool(op, x->node_name, pool, &p) || !volume_for(op, rd, into, v, &vd))
+                if (!op_backup_pool(op, x->node_name, pool, &p) ||
+                        !volume_for(op, rd, into, s->base_id != NULL, v, &vd))
                         return false;
                 SET(&ship[i], ship_vlm, volume_number, vd.volume_number);
-                SET(&ship[i], ship_vlm, size_kib, vd.size_kib);
+                SET(&ship[i], ship_vlm, size_kib, v->size_kib);
                 SET(&ship[i], ship_vlm, key, v->key);
                 SET_N(&ship[i], ship_vlm, chain, v->chain, v->chain_n);
                 SET(&dfn[i], snap_vlm_dfn, volume_number, vd.volume_number);

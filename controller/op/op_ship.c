@@ -260,14 +260,13 @@ static int64_t room_on(struct op *op, const char *node, const struct backup_rest
         return room;
 }
 
-/* What a base on one of our nodes must be. */
+/* What a base on one of our nodes must be. Its definition may be smaller here than what the storage made of it. */
 static void wanted_shape(struct op *op, const struct backup_restore_body *want, struct ship_shape *ret)
 {
         ret->n = want->volumes_n;
         ret->volumes = arena_alloc(op->arena, (want->volumes_n + 1) * sizeof *ret->volumes);
         for (uint32_t i = 0; i < want->volumes_n; i++)
                 ret->volumes[i] = (struct ship_shape_vlm){ .number = want->volumes[i].volume_number,
-                        .size_kib = want->volumes[i].size_kib,
                         .pool = op_backup_pool_name(want, &want->volumes[i]) };
 }
 

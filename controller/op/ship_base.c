@@ -31,8 +31,8 @@ bool ship_base_fits(struct tx *tx, const struct snap_dfn *d, const char *node, c
         bool same = ship_shape_of(tx, d->rsc_name, d->snap_name, node, a, &own) && own.n == shape->n;
         for (uint32_t i = 0; same && i < own.n; i++) {
                 const struct ship_shape_vlm *x = &own.volumes[i], *y = &shape->volumes[i];
-                same = x->number == y->number && x->size_kib == y->size_kib && x->pool != NULL &&
-                       y->pool != NULL && strcasecmp(x->pool, y->pool) == 0;
+                same = x->number == y->number && (y->size_kib == 0 || x->size_kib == y->size_kib) &&
+                       x->pool != NULL && y->pool != NULL && strcasecmp(x->pool, y->pool) == 0;
         }
         return same;
 }

@@ -17,8 +17,8 @@
 struct ship_shape {
         uint32_t n;
         struct ship_shape_vlm {
-                uint64_t number, size_kib;
-                const char *pool; /* where the base is; NULL: it cannot be */
+                uint64_t number, size_kib; /* 0: any, for what an id stands for has one size */
+                const char *pool;          /* where the base is; NULL: it cannot be */
         } * volumes;
 };
 /* What a snapshot on a node is like. false: it is not there. */
