@@ -346,10 +346,10 @@ static int detach_disks(const struct layer_rsc *r, struct trouble *t)
         return err;
 }
 
-static int adjust(const char *conf, const char *name, bool skip, struct trouble *t)
+static int adjust(const char *conf, const char *name, bool skip, unsigned tries, struct trouble *t)
 {
         int err = 0;
-        for (unsigned i = 0; i < ADJUST_TRIES; i++) {
+        for (unsigned i = 0; i < tries; i++) {
                 if (i > 0) pause_a_while(); /* drbdadm gives drbdsetup 5 s, which a busy node may not keep */
                 if (skip) err = drbd_node_run(t, "drbdadm", "-c", conf, "adjust", "--skip-disk", name, NULL);
                 else err = drbd_node_run(t, "drbdadm", "-c", conf, "adjust", name, NULL);
@@ -389,6 +389,30 @@ static int resolve(const struct layer_rsc *r, const char *conf, struct trouble *
         return err;
 }
 
+/* 8.4 with nobody to connect with: its drbdadm wants a peer at the end, and fails when everything else has been done. */
+static bool is_alone(const struct layer_rsc *r)
+{
+        for (uint32_t i = 0; i < r->want->drbd->peers_n; i++)
+                if (!r->want->drbd->peers[i].leaving && r->want->drbd->peers[i].paths_n > 0) return false;
+        return drbd_node_version()->gen == DRBD_GEN_84;
+}
+
+static int adjust_alone(const struct layer_rsc *r, const char *conf, struct trouble *t)
+{
+        struct drbd_events e = { 0 };
+        struct trouble more;
+        int err = adjust(conf, r->want->rsc_name, false, 1, t);
+        if (err != E_PROGRAM || drbd_node_now(r->want->rsc_name, &e, &more) != 0) return err;
+        const struct drbd_resource *now = drbd_events_find(&e, r->want->rsc_name);
+        bool done = now != NULL && now->devices_n == r->seats_n;
+        for (uint32_t i = 0; done && i < r->seats_n; i++) {
+                const struct drbd_device *d = drbd_device_find(now, (uint32_t)r->seats[i].vlm->volume_number);
+                done = d != NULL && has_disk(d);
+        }
+        drbd_events_done(&e);
+        return done ? 0 : err;
+}
+
 /* With 8.4, adjust tries connections anew that were given up. Who is to give up changes must not do that with them: the peers would both
  * give up once more. */
 static int join(const struct layer_rsc *r, const char *conf, struct trouble *t)
@@ -399,7 +423,9 @@ static int join(const struct layer_rsc *r, const char *conf, struct trouble *t)
                 drbd_node_version()->gen == DRBD_GEN_84)
                 err = is_there(r->want->rsc_name, &there, t);
         if (err == 0 && there) err = resolve(r, conf, t);
-        return err != 0 ? err : adjust(conf, r->want->rsc_name, wanted_skips_disk(r->want), t);
+        if (err != 0) return err;
+        if (is_alone(r)) return adjust_alone(r, conf, t);
+        return adjust(conf, r->want->rsc_name, wanted_skips_disk(r->want), ADJUST_TRIES, t);
 }
 
 static int drbd_settle(const struct layer_rsc *r, struct trouble *t)
@@ -473,7 +499,7 @@ static int drbd_dissolve(const struct layer_rsc *r, struct trouble *t)
 static int connect_anew(const char *conf, const char *name, struct trouble *t)
 {
         int err = drbd_node_run(t, "drbdadm", "-c", conf, "disconnect", name, NULL);
-        return err != 0 ? err : adjust(conf, name, false, t);
+        return err != 0 ? err : adjust(conf, name, false, ADJUST_TRIES, t);
 }
 
 static bool is_syncing(const struct drbd_resource *r, uint32_t volume)
