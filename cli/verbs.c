@@ -77,8 +77,17 @@ static int before_device_pool(struct cli_call *call)
 
 static int before_clone(struct cli_call *call)
 {
-        if (cli_value(call, "name") != NULL || cli_value(call, "--external-name") != NULL) return 0;
-        return cli_problem(call, "name the new resource, or use --external-name");
+        const char *n = cli_value(call, "--volume-passphrases");
+        int err = 0;
+        if (cli_value(call, "name") == NULL && cli_value(call, "--external-name") == NULL)
+                return cli_problem(call, "name the new resource, or use --external-name");
+        long long count = n != NULL ? strtoll(n, NULL, 10) : 0;
+        for (long long i = 0; err == 0 && i < count; i++) {
+                char what[64];
+                snprintf(what, sizeof what, "Passphrase of volume %lld of the clone", i + 1);
+                err = cli_secret_new(call, what, "/volume_passphrases/-");
+        }
+        return err;
 }
 
 static int before_spawn(struct cli_call *call)
@@ -357,6 +366,9 @@ static const struct cli_verb definition_verbs[] = {
                         FLAG(0, "--use-zfs-clone", "/use_zfs_clone",
                                 "ZFS: a clone that depends on a snapshot"),
                         MANY_AS(TYPE_UPPER, 'l', "--layer-list", "/layer_list/-", "layers, top first"),
+                        OPT_AS(TYPE_INT, 0, "--volume-passphrases", "",
+                                "so many of its volumes get other passphrases: asked for, or read from "
+                                "standard input"),
                         OPT(0, "--resource-group", "/resource_group", "group of the new one"),
                         FLAG(0, "--no-wait", "", "do not wait until it is complete"),
                         OPT_AS(TYPE_INT, 0, "--wait-timeout", "", "seconds to wait at most") },

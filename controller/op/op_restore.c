@@ -89,20 +89,36 @@ static bool keys_ready(struct op *op, const struct snap_dfn *d)
                op_crypt_ready(op);
 }
 
-void op_restore_keys(struct op *op, const struct snap_dfn *d, const char *rsc_name)
+/* The snapshot's keys become keys of before. */
+static void keep_own(struct op *op, const struct snap_vlm_dfn *v, struct vlm_dfn *vd)
+{
+        uint32_t n = HAS(v, snap_vlm_dfn, luks_olds) ? v->luks_olds_n : 0;
+        struct old_key *olds = arena_alloc(op->arena, (n + 1) * sizeof *olds);
+        if (n > 0) memcpy(olds, v->luks_olds, n * sizeof *olds);
+        olds[n] = (struct old_key){ 0 };
+        SET(&olds[n], old_key, key, v->luks_key);
+        SET_N(vd, vlm_dfn, luks_olds, olds, n + 1);
+}
+
+static void take_over_key(const struct snap_vlm_dfn *v, struct vlm_dfn *vd)
+{
+        SET(vd, vlm_dfn, luks_key, v->luks_key);
+        SET(vd, vlm_dfn, luks_weak, HAS(v, snap_vlm_dfn, luks_weak) && v->luks_weak);
+        UNSET(vd, vlm_dfn, luks_key_id);
+        UNSET(vd, vlm_dfn, luks_olds);
+        if (HAS(v, snap_vlm_dfn, luks_key_id)) SET(vd, vlm_dfn, luks_key_id, v->luks_key_id);
+        if (HAS(v, snap_vlm_dfn, luks_olds)) SET_N(vd, vlm_dfn, luks_olds, v->luks_olds, v->luks_olds_n);
+}
+
+void op_restore_keys(struct op *op, const struct snap_dfn *d, const char *rsc_name, bool own)
 {
         for (uint32_t i = 0; i < d->volumes_n; i++) {
                 const struct snap_vlm_dfn *v = &d->volumes[i];
                 struct vlm_dfn vd;
                 if (!HAS(v, snap_vlm_dfn, luks_key) || !op_find_vd(op, rsc_name, v->volume_number, &vd))
                         continue;
-                SET(&vd, vlm_dfn, luks_key, v->luks_key);
-                SET(&vd, vlm_dfn, luks_weak, HAS(v, snap_vlm_dfn, luks_weak) && v->luks_weak);
-                UNSET(&vd, vlm_dfn, luks_key_id);
-                UNSET(&vd, vlm_dfn, luks_olds);
-                if (HAS(v, snap_vlm_dfn, luks_key_id)) SET(&vd, vlm_dfn, luks_key_id, v->luks_key_id);
-                if (HAS(v, snap_vlm_dfn, luks_olds))
-                        SET_N(&vd, vlm_dfn, luks_olds, v->luks_olds, v->luks_olds_n);
+                if (own && HAS(&vd, vlm_dfn, luks_key_id)) keep_own(op, v, &vd);
+                else take_over_key(v, &vd);
                 row_put(op->tx, &vlm_dfn_type, &vd);
         }
 }
@@ -148,7 +164,7 @@ bool op_restore_rscs(
                 return false;
         }
         if (!sizes_ok(op, d, rd) || !layers_ok(op, d, rd)) return false;
-        op_restore_keys(op, d, rd->name);
+        op_restore_keys(op, d, rd->name, (rd->flags & rsc_dfn_flag_CLONING) != 0);
         take_over_slots(op, d, rd);
         for (uint32_t i = 0; i < n; i++) {
                 struct snap s;
@@ -285,6 +301,30 @@ void op_snap_rollback(struct op *op)
 
 /* ---- clone ---- */
 
+/* A clone is made of what is below all layers. One that is added would find data in the place of what it writes, or write over it; what
+ * one that is left out has written would be taken for data. */
+static bool clone_layers_ok(
+        struct op *op, const struct rsc_dfn *from, const char *const *stack, uint32_t n, const char *clone)
+{
+        const char *added = NULL, *left = NULL;
+        for (uint32_t i = 0; i < n && from->layer_stack_n != 0; i++)
+                if (!RD_HAS_LAYER(from, stack[i])) added = stack[i];
+        for (uint32_t i = 0; i < from->layer_stack_n; i++)
+                if (!op_has_layer(stack, n, from->layer_stack[i])) left = from->layer_stack[i];
+        if (added == NULL && left == NULL) return true;
+        struct api_rc *rc = op_rc(op, RC_FAIL_INVLD_LAYER_STACK,
+                "Resource definition '%s' cannot be cloned to '%s' %s the layer %s.", from->name,
+                op_text(clone), added != NULL ? "with" : "without", added != NULL ? added : left);
+        op_rc_explain(op, rc,
+                "A clone shares what lies below the layers with its source; data is not copied from the "
+                "device of one stack to that of another.",
+                NULL,
+                "Clone it with the same layers. Or make a new resource with the layers that are wanted, and "
+                "copy the data from the device of a clone to its device.");
+        op_rc_ref(op, rc, "RscDfn", from->name);
+        return false;
+}
+
 static bool clone_rd(
         struct op *op, const struct rsc_dfn *from, const struct clone_body *b, struct rsc_dfn *ret)
 {
@@ -298,9 +338,55 @@ static bool clone_rd(
         const char *const *stack = b->layer_list_n != 0 ? b->layer_list : from->layer_stack;
         uint32_t n = b->layer_list_n != 0 ? b->layer_list_n : from->layer_stack_n;
         if (n != 0 && !op_layer_stack(op, stack, n, &args.layer_stack, &args.layer_stack_n)) return false;
+        const char *name = op_given(b->name) ? b->name : b->external_name;
+        if (n != 0 && !clone_layers_ok(op, from, args.layer_stack, args.layer_stack_n, name)) return false;
         if (!op_make_rd(op, &args, ret)) return false;
         SET(ret, rsc_dfn, flags, ret->flags | rsc_dfn_flag_CLONING);
         row_put(op->tx, &rsc_dfn_type, ret);
+        return true;
+}
+
+/* May the volume have it? The key that its header has now stays beside it until the header has the new one. */
+static bool own_passphrase_ok(
+        struct op *op, const struct rsc_dfn *clone, const struct snap_vlm_dfn *v, const char *passphrase)
+{
+        if (!op_passphrase_ok(op, passphrase)) return false;
+        if (!HAS(v, snap_vlm_dfn, luks_key)) {
+                op_rc(op, RC_FAIL_INVLD_LAYER_STACK,
+                        "A passphrase is given for volume %llu of '%s', which is not encrypted.",
+                        (unsigned long long)v->volume_number, clone->name);
+                return false;
+        }
+        if (!HAS(v, snap_vlm_dfn, luks_olds) || v->luks_olds_n < LUKS_OLDS_MAX) return true;
+        struct api_rc *rc = op_rc(op, RC_FAIL_RSC_BUSY,
+                "The passphrase of volume %llu is being changed, for the %uth time.",
+                (unsigned long long)v->volume_number, v->luks_olds_n);
+        op_rc_explain(op, rc, "Some node has been away since the first of them.", NULL,
+                "Bring that node back, and repeat this; or clone it without a passphrase.");
+        return false;
+}
+
+/* volume_passphrases: in the order of the volumes; an empty one leaves the source's. */
+static bool clone_passphrases(
+        struct op *op, const struct clone_body *b, const struct snap_dfn *d, const struct rsc_dfn *clone)
+{
+        if (b->volume_passphrases_n > d->volumes_n) {
+                op_rc(op, RC_FAIL_INVLD_VLM_COUNT, "%u passphrases are given for %u volumes.",
+                        b->volume_passphrases_n, d->volumes_n);
+                return false;
+        }
+        for (uint32_t i = 0; i < b->volume_passphrases_n; i++) {
+                const char *passphrase = b->volume_passphrases[i];
+                const struct snap_vlm_dfn *v = &d->volumes[i];
+                struct vlm_dfn vd;
+                if (!op_given(passphrase)) continue;
+                if (!own_passphrase_ok(op, clone, v, passphrase)) return false;
+                if (!op_find_vd(op, clone->name, v->volume_number, &vd)) return false;
+                UNSET(&vd, vlm_dfn, luks_key);
+                if (!op_crypt_volume(op, &vd, passphrase)) return false;
+                SET(&vd, vlm_dfn, luks_key_id, op->index);
+                row_put(op->tx, &vlm_dfn_type, &vd);
+        }
         return true;
 }
 
@@ -313,6 +399,7 @@ void op_rd_clone(struct op *op)
         struct snap_args args = { .rsc_name = rd.name, .snap_name = temp_name(op, "clone") };
         if (!op_make_snap(op, &args) || !op_find_snap_dfn(op, rd.name, args.snap_name, &d)) return;
         if (!layers_ok(op, &d, &clone) || !keys_ready(op, &d) || !op_restore_vds(op, &d, &clone)) return;
+        if (!clone_passphrases(op, b, &d, &clone)) return;
         struct saga_item item = { 0 };
         SET(&item, saga_item, rsc_name, rd.name);
         SET(&item, saga_item, snap_name, args.snap_name);

@@ -70,7 +70,7 @@ static void swap(struct op *op, const char *rsc_name, const char *snap_name)
         struct rsc *rscs;
         struct snap_dfn d;
         uint32_t n = op_list_rscs(op, rsc_name, &rscs);
-        if (op_find_snap_dfn(op, rsc_name, snap_name, &d)) op_restore_keys(op, &d, rsc_name);
+        if (op_find_snap_dfn(op, rsc_name, snap_name, &d)) op_restore_keys(op, &d, rsc_name, false);
         for (uint32_t i = 0; i < n; i++) {
                 struct rsc *r = &rscs[i], old = *r;
                 struct snap s;

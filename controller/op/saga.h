@@ -72,7 +72,8 @@ bool op_source_volume(const struct snap *s, struct vlm *v, struct arena *a);
 /* Copies the volume definitions of the snapshot to rd. false: refused. */
 bool op_restore_vds(struct op *op, const struct snap_dfn *d, struct rsc_dfn *rd);
 /* The volume definitions of the resource take over the keys of the snapshot's volumes. */
-void op_restore_keys(struct op *op, const struct snap_dfn *d, const char *rsc_name);
+/* own: a volume that was given a passphrase of its own since keeps it, and those of then become keys of before. */
+void op_restore_keys(struct op *op, const struct snap_dfn *d, const char *rsc_name, bool own);
 /* Makes resources of rd from the snapshot. false: refused. */
 bool op_restore_rscs(
         struct op *op, const struct snap_dfn *d, struct rsc_dfn *rd, const char *const *nodes, uint32_t n);

@@ -106,6 +106,12 @@ def of_a_volume(c):
     assert again.returncode == 0 and 'already' in again.stdout + again.stderr, again
     shown = run(f'{OTHER}\n', '--curl', 'vd', 'mp', 'rsc', '1')
     assert shown.returncode != 0 and OTHER not in shown.stdout + shown.stderr, shown
+    clone = ('rd', 'clone', 'rsc', 'twin', '--volume-passphrases', '1')
+    shown = run(f'{OTHER}\n', '--curl', *clone)
+    assert shown.returncode != 0 and OTHER not in shown.stdout + shown.stderr, shown
+    assert 'Passphrase of volume 1' in run('', *clone).stderr
+    refused = run(f'{OTHER}\n', *clone)  # there is no resource to clone
+    assert refused.returncode == 10 and OTHER not in refused.stdout + refused.stderr, refused
     path = '/v1/resource-definitions/rsc/volume-definitions/{}/encryption-passphrase'
     rest = c.rest('c3')
     assert rest.call('PUT', path.format(1), {}).status == 500

@@ -317,6 +317,7 @@ static void test_keys_of_snapshots(void **state)
         assert_memory_equal(src, other, n);
         post(&w, "/v1/resource-definitions/src/clone", "{\"name\":\"bare\",\"layer_list\":[\"STORAGE\"]}",
                 500);
+        assert_non_null(memmem(w.body.p, w.body.n, "without the layer LUKS", 22));
         assert_int_equal(ops_world_check(&w), 0);
         ops_world_close(&w);
 }
@@ -385,6 +386,45 @@ static void rekey(struct ops_world *w, const char *text, unsigned status, const 
         if (w->status != status) fail_msg("%u: %.*s", w->status, (int)w->body.n, (char *)w->body.p);
         if (words != NULL) assert_non_null(memmem(w->body.p, w->body.n, words, strlen(words)));
         assert_int_equal(ops_world_check(w), 0);
+}
+
+/* A clone with a passphrase of its own: the source's opens it until its header has the new one. */
+static void test_clone_passphrase(void **state)
+{
+        static const char *const path = "/v1/resource-definitions/src/clone";
+        struct ops_world w;
+        uint8_t src[256], twin[256];
+        uint64_t id;
+        (void)state;
+        ops_world_open(&w);
+        make_encrypted(&w);
+        assert_true(ops_world_observe(&w, "WORK", "", ""));
+        size_t n = key_of(&w, "src", src);
+        post(&w, path, "{\"name\":\"twin\",\"volume_passphrases\":[\"a\",\"b\"]}", 500);
+        assert_non_null(memmem(w.body.p, w.body.n, "2 passphrases are given for 1", 29));
+        post(&w, path, "{\"name\":\"twin\",\"layer_list\":[\"WRITECACHE\",\"LUKS\",\"STORAGE\"]}", 500);
+        assert_non_null(memmem(w.body.p, w.body.n, "with the layer WRITECACHE", 25));
+        (void)ops_world_call(&w, "GET", "/v1/resource-definitions/twin", "");
+        assert_int_equal(w.status, 404); /* what is refused has made nothing */
+        (void)ops_world_call(&w, "GET", "/v1/resource-definitions/src/snapshots", "");
+        assert_null(memmem(w.body.p, w.body.n, "clone-", 6));
+        post(&w, path, "{\"name\":\"twin\",\"layer_list\":[\"LUKS\"],\"volume_passphrases\":[\"own words\"]}",
+                201);
+        sagas_end(&w, 4);
+        assert_true(key_of(&w, "twin", twin) != n || memcmp(src, twin, n) != 0);
+        assert_int_equal(olds_of(&w, "twin", &id), 1);
+        assert_true(id != 0);
+        assert_int_equal(olds_of(&w, "src", &id), 0);
+        assert_true(ops_world_observe(&w, "WORK", "", ""));
+        assert_true(ops_world_observe(&w, "TEND", "", "twice"));
+        assert_int_equal(olds_of(&w, "twin", &id), 0);
+        /* None is given: as the source's. */
+        post(&w, path, "{\"name\":\"same\",\"volume_passphrases\":[\"\"]}", 201);
+        sagas_end(&w, 4);
+        assert_int_equal(key_of(&w, "same", twin), n);
+        assert_memory_equal(src, twin, n);
+        assert_int_equal(ops_world_check(&w), 0);
+        ops_world_close(&w);
 }
 
 static void add_n2(struct ops_world *w)
@@ -473,6 +513,6 @@ int main(void)
                 cmocka_unit_test(test_routes_unique), cmocka_unit_test(test_cases),
                 cmocka_unit_test(test_torn_bodies), cmocka_unit_test(test_untried),
                 cmocka_unit_test(test_keys_of_snapshots), cmocka_unit_test(test_failed_disk_pool),
-                cmocka_unit_test(test_passphrase) };
+                cmocka_unit_test(test_passphrase), cmocka_unit_test(test_clone_passphrase) };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -198,6 +198,31 @@ def own_passphrase(bed):
     bed.gone('own')
 
 
+def clone_passphrase(bed):
+    """A clone with a passphrase of its own: its data is there, the source's passphrase does not open it any more, and opens the source."""
+    if status(bed) == 'unset':
+        bed.rest.call('POST', '/v1/encryption/passphrase', {'new_passphrase': FIRST}).ok()
+    bed.rest.call('POST', '/v1/resource-definitions', {'resource_definition': {
+        'name': 'source', 'props': {'StorDriver/LuksFormatOptions': '--pbkdf pbkdf2 --pbkdf-force-iterations 1000'},
+        'layer_data': [{'type': 'LUKS'}, {'type': 'STORAGE'}]}}).ok()
+    bed.rest.call('POST', '/v1/resource-definitions/source/volume-definitions', {
+        'volume_definition': {'size_kib': 30 * MIB}, 'passphrase': VOLUME[0]}).ok()
+    place(bed, 'source', 'thin')
+    path = bed.device('source', 30 * MIB)
+    bed.guest.run(f'head -c 20M /dev/urandom >/run/source; dd if=/run/source of={path} bs=1M oflag=direct 2>/dev/null')
+    refused = bed.rest.call('POST', '/v1/resource-definitions/source/clone', {'name': 'twin', 'layer_list': ['STORAGE']})
+    assert refused.status == 500 and 'without the layer LUKS' in refused.text, refused.text
+    bed.rest.call('POST', '/v1/resource-definitions/source/clone', {'name': 'twin', 'volume_passphrases': [VOLUME[1]]}).ok()
+    wait_for('the clone', lambda: bed.rest.get('/v1/resource-definitions/source/clone/twin').ok().json['status'] == 'COMPLETE', 600, 1)
+    path = bed.device('twin', 30 * MIB)
+    has_only(bed, 'twin', VOLUME[1], VOLUME[0])
+    has_only(bed, 'source', VOLUME[0], VOLUME[1])
+    bed.guest.run(f'cmp -n $((20 << 20)) /run/source {path}')
+    for name in ('twin', 'source'):
+        bed.delete(name)
+        bed.gone(name)
+
+
 def no_traces(bed):
     """Neither the passphrases nor a volume's key are in the files or logs of controller and satellite."""
     bed.guest.run(f'grep -rq "{FIRST}" {bed.satellite.DIR} /run/satellite.log && exit 1; true')
@@ -218,4 +243,5 @@ def run(suite, work, image, everything):
         *((False, f'killed at {point}', killed_at, point) for point in POINTS),
         (False, 'a node that loses power, of encrypted thick LVM', power, 'thick', ('LUKS', 'STORAGE'), False),
         (True, 'the passphrase of one volume', own_passphrase),
+        (False, 'a clone with a passphrase of its own', clone_passphrase),
         (True, 'no traces', no_traces)])
