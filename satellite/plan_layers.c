@@ -88,9 +88,10 @@ static void make_one(struct planner *p, struct rise *r, uint32_t i)
 static void stretch_one(struct planner *p, struct rise *r, uint32_t i)
 {
         const struct layer_dev *l = &r->d->layers[i];
-        if (r->stuck || !l->open || (!r->grew && !l->lags)) return;
+        bool grows = r->grew || l->lags;
+        if (r->stuck || !l->open || (!grows && !l->dated)) return;
         add(p, STEP_STRETCH, r->d, i, r->v);
-        r->grew = true;
+        r->grew = grows;
 }
 
 static bool any_stuck(const struct planner *p)

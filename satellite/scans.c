@@ -72,7 +72,8 @@ static bool layers_drifted(struct dev *known, const struct dev *d, bool *opened)
                 struct layer_dev *was = &known->layers[i];
                 const struct layer_dev *is = &d->layers[i];
                 drifted |= was->open != is->open || was->lags != is->lags || was->exists != is->exists ||
-                           was->size_kib != is->size_kib || (was->broken != NULL) != (is->broken != NULL);
+                           was->dated != is->dated || was->size_kib != is->size_kib ||
+                           (was->broken != NULL) != (is->broken != NULL);
                 *opened |= is->in_use && !was->in_use;
                 was->in_use = is->in_use;
         }

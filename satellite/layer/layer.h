@@ -51,13 +51,14 @@ struct layer_dev {
         /* Remembered. */
         bool made; /* it was there once */
         /* Seen. */
-        bool looked;        /* the device below is up and was looked at; else nothing below is valid */
-        bool exists;        /* its metadata is there */
-        bool raw;           /* it is not, but its making was interrupted: make() goes on with that */
-        bool foreign;       /* something else is on the device below: `found` */
-        bool open;          /* its device is there */
-        bool in_use;        /* somebody has it open */
-        bool lags;          /* open, and smaller than the device below allows; or not as it should be */
+        bool looked;  /* the device below is up and was looked at; else nothing below is valid */
+        bool exists;  /* its metadata is there */
+        bool raw;     /* it is not, but its making was interrupted: make() goes on with that */
+        bool foreign; /* something else is on the device below: `found` */
+        bool open;    /* its device is there */
+        bool in_use;  /* somebody has it open */
+        bool lags;    /* open, and smaller than the device below allows; or not as it should be */
+        bool dated; /* open, and grow() has something to do that changes no size: what is above does not take part */
         const char *broken; /* open, but it has met errors that do not go away by themselves: what it says */
         const char *cache_path, *meta_path; /* devices beside the volume, when they are up */
         bool discard_known; /* of DRBD: discard_bytes, of the device below, 0 = it takes none */

@@ -4,8 +4,7 @@
  * of a keyslot need not be slow: guessing 256 random bits is hopeless anyway. A header has the volume's uuid as its own. Making one
  * is two writes, the header and the keyslot; a header with our uuid and no keyslot never held data, and is made anew.
  *
- * A key that was changed comes into the header when the device is opened, or, when it is open, as one of the things in which it lags
- * (luks_keys.h).
+ * A key that was changed comes into the header when the device is opened, or, when it is open, as what is dated of it (luks_keys.h).
  *
  * Erasing goes from the end of the header to its beginning (luks_erase.c), so that what is left of it is found for as long as there
  * is anything. libcryptsetup and libdevmapper are not for several threads: one call at a time. */
@@ -195,8 +194,8 @@ static void look(struct luks *x, const struct layer_vol *v, struct arena *a, str
         d->device_path = arena_printf(a, LUKS_PATH_PREFIX "%s", v->dev->backing_id);
         if (!d->exists) return; /* without a header nobody knows where the data begins */
         uint64_t below = device_sectors(v->below_path), offset = crypt_get_data_offset(x->cd);
-        d->lags = (below > offset && (below - offset) / 8 > sectors / 8) ||
-                  luks_key_lags(x->cd, v->dev->vlm_uuid);
+        d->lags = below > offset && (below - offset) / 8 > sectors / 8;
+        d->dated = luks_key_lags(x->cd, v->dev->vlm_uuid);
 }
 
 static int luks_probe(const struct layer_vol *v, struct arena *a, struct layer_dev *d, struct trouble *t)

@@ -55,7 +55,7 @@ static void test_sizes(void **state)
 
 static const struct plan_pool pools[] = { { "thick", provider_kind_FILE, "/p/thick" } };
 
-/* Layers bottom up: a letter for each layer, flags after it. L LUKS; m made, l looked, e exists, r raw, f foreign, o open, s lags. */
+/* Layers bottom up: a letter for each layer, flags after it. L LUKS; m made, l looked, e exists, r raw, f foreign, o open, s lags, k dated. */
 struct row {
         const char *name;
         const char *stack; /* "" = nothing is wanted */
@@ -83,6 +83,11 @@ static const struct row rows[] = {
         { "killed after growing the backing", "LUKS", 2048, 0, 18432, 17408, "Llemo", false,
                 "refresh stretch", "" },
         { "killed before the layer grew", "LUKS", 2048, 0, 18432, 18432, "Llemos", false, "stretch", "" },
+        { "its key was changed", "LUKS", 1024, 0, 17408, 17408, "Llemok", false, "stretch", "" },
+        { "two layers, the lower one is dated: the upper one stays", "LUKS,CACHE", 1024, 0, 17408, 17408,
+                "BlemokLlemo", false, "stretch", "" },
+        { "two layers, the lower one is dated and lags", "LUKS,CACHE", 1024, 0, 17408, 17408, "BlemoksLlemo",
+                false, "stretch stretch", "" },
         { "grow what is down", "LUKS", 2048, 0, 17408, 0, "Lm", false, "grow:18432 attach open", "" },
         { "grow what is closed", "LUKS", 2048, 0, 17408, 17408, "Llem", false, "grow:18432 refresh open",
                 "" },
@@ -156,6 +161,7 @@ static uint32_t parse_layers(const char *text, struct layer_dev out[LAYERS_MAX])
                 case 'f': l->foreign = true; break;
                 case 'o': l->open = true; break;
                 case 's': l->lags = true; break;
+                case 'k': l->dated = true; break;
                 default: fail_msg("flag %c", *p);
                 }
         }

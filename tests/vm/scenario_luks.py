@@ -242,6 +242,6 @@ def run(suite, work, image, everything):
         (True, 'an emptied device', emptied),
         *((False, f'killed at {point}', killed_at, point) for point in POINTS),
         (False, 'a node that loses power, of encrypted thick LVM', power, 'thick', ('LUKS', 'STORAGE'), False),
-        (True, 'the passphrase of one volume', own_passphrase),
+        (False, 'the passphrase of one volume', own_passphrase),
         (False, 'a clone with a passphrase of its own', clone_passphrase),
         (True, 'no traces', no_traces)])
