@@ -143,19 +143,24 @@ def under_drbd(bed, stack):
     name, guest = 'd-' + '-'.join(x.lower() for x in stack[1:-1]), bed.guest
     adm = f'drbdadm -c /run/outrigger/satellite/drbd/{name}.conf'
     secondary = f'for try in $(seq 40); do {adm} secondary {name} && break; [ $try != 40 ] && sleep 0.5; done'
+
+    def there(size_kib):  # a secondary of DRBD 8.4 cannot be opened, so that the guest is not asked for its size
+        v = bed.volume(name)
+        return v.get('usable_size_kib', 0) >= size_kib and v.get('device_path')
+
     wait_for('DRBD', lambda: 'DRBD' in bed.rest.get('/v1/nodes/n1').ok().json['resource_layers'], 600, 0.5)
     bed.define(name, 40 * MIB)
     place(bed, name, stack)
-    path = bed.device(name, 40 * MIB)
+    path = wait_for('the device', lambda: there(40 * MIB), 600, 0.5)
     guest.run(f'{adm} primary {name} && mkfs.ext4 -q {path} && mkdir -p /run/mnt && mount {path} /run/mnt && head -c 20M /dev/urandom >/run/mnt/f && '
               'sha256sum </run/mnt/f >/run/mnt/f.sum && sync')
     began = time.monotonic()
     bed.rest.call('PUT', f'/v1/resource-definitions/{name}/volume-definitions/0', {'size_kib': 64 * MIB}).ok()
-    bed.device(name, 64 * MIB)
+    wait_for('the new size', lambda: there(64 * MIB), 600, 0.5)
     print(f'    grown while mounted, within {time.monotonic() - began:.0f} s')
     guest.run(f'resize2fs {path} 2>&1 && head -c 25M /dev/urandom >/run/mnt/g && sha256sum </run/mnt/g >/run/mnt/g.sum && umount /run/mnt; {secondary}')
     bed.lose_power()
-    path = bed.device(name, 64 * MIB)
+    path = wait_for('the device again', lambda: there(64 * MIB), 600, 0.5)
     same = ' && '.join(f'test "$(sha256sum </run/mnt/{x})" = "$(cat /run/mnt/{x}.sum)"' for x in 'fg')
     guest.run(f'{adm} primary {name} && mkdir -p /run/mnt && mount {path} /run/mnt && {same} && umount /run/mnt && {secondary}')
     delete(bed, name)
