@@ -20,7 +20,11 @@ void op_backup_rc(struct op *op, enum apirc_code code, const char *rsc, const ch
 
 /* ---- create ---- */
 
-bool op_backup_kind(enum provider_kind k) { return k == provider_kind_FILE || k == provider_kind_FILE_THIN; }
+bool op_backup_kind(enum provider_kind k)
+{
+        return k == provider_kind_FILE || k == provider_kind_FILE_THIN || k == provider_kind_LVM_THIN ||
+               k == provider_kind_ZFS || k == provider_kind_ZFS_THIN;
+}
 
 static bool has_disk(const struct rsc *r)
 {

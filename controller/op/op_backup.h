@@ -6,7 +6,7 @@
 
 #include "controller/op/op_internal.h"
 
-#define OP_BACKUP_KINDS "FILE or FILE_THIN"
+#define OP_BACKUP_KINDS "LVM_THIN, ZFS, ZFS_THIN, FILE or FILE_THIN"
 /* Can volumes in pools of that kind be shipped? */
 bool op_backup_kind(enum provider_kind k);
 /* An entry about a resource and its snapshot. */
