@@ -194,8 +194,13 @@ bool unit_wants_dev(const struct unit *u, const struct dev *d)
 
 bool unit_wants_snap(const struct unit *u, const struct dev *d)
 {
-        for (uint32_t i = 0; i < u->snaps_n; i++)
-                if (uuid_same(u->snaps[i].uuid, d->uuid)) return true;
+        char id[BACKING_ID_SIZE];
+        for (uint32_t i = 0; i < u->snaps_n; i++) {
+                const struct sat_snap *s = &u->snaps[i];
+                for (uint32_t k = 0; uuid_same(s->uuid, d->uuid) && k < s->volumes_n; k++)
+                        if (backing_id_of(u->name, &s->volumes[k], id) == 0 && strcmp(id, d->backing_id) == 0)
+                                return true; /* and not what was made beside it, to ship it */
+        }
         return false;
 }
 
