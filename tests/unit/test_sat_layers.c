@@ -457,7 +457,7 @@ static void test_old_keys(void **state)
         struct sat_key k = { 0 };
         struct key got;
         bool is_new;
-        for (size_t i = 0; i < ARRAY_LEN(olds); i++) SET(&olds[i], old_key, key, BLOB("abcdefghi" + i, 1));
+        for (size_t i = 0; i < ARRAY_LEN(olds); i++) SET(&olds[i], old_key, key, BLOB(&"abcdefghi"[i], 1));
         SET(&k, sat_key, vlm_uuid, "w");
         SET(&k, sat_key, key, BLOB("new", 3));
         SET(&k, sat_key, key_id, 7);
