@@ -92,14 +92,16 @@ static int before_backup_ship(struct cli_call *call)
 {
         int err = cli_put_renames(call, "/stor_pool_rename");
         bool full = json_object_get(call->values, "--full") != NULL;
-        return err != 0 ? err : json_object_set_new(call->body, "allow_incremental", json_boolean(!full));
+        if (err == 0) cli_body_put(call, "/allow_incremental", json_boolean(!full));
+        return err;
 }
 
 /* The same. */
 static int before_backup_create(struct cli_call *call)
 {
         bool full = json_object_get(call->values, "--full") != NULL;
-        return json_object_set_new(call->body, "incremental", json_boolean(!full));
+        cli_body_put(call, "/incremental", json_boolean(!full));
+        return 0;
 }
 
 static int before_delete_all(struct cli_call *call)

@@ -103,16 +103,12 @@ bool exec_exists(const char *program)
         return exec_find(program, path) != NULL;
 }
 
-/* theirs: the ends that the child gets as 0, 1 and 2. 0 or a positive errno. */
-static int spawn(const char *path, const char *const *argv, const int theirs[PIPES], pid_t *ret)
+int exec_spawn(const char *path, const char *const *argv, const char *const *env, const int *fds, int fds_n,
+        pid_t *ret)
 {
         posix_spawn_file_actions_t fa;
         posix_spawnattr_t at;
         sigset_t none, all;
-        char path_var[1024];
-        char *env[] = { path_var, (char *)"LC_ALL=C", (char *)"HOME=/root",
-                (char *)"LVM_SUPPRESS_FD_WARNINGS=1", NULL };
-        (void)snprintf(path_var, sizeof path_var, "PATH=%s", search_path);
         sigemptyset(&none);
         sigfillset(&all);
         int err = posix_spawn_file_actions_init(&fa);
@@ -122,17 +118,27 @@ static int spawn(const char *path, const char *const *argv, const int theirs[PIP
                 posix_spawn_file_actions_destroy(&fa);
                 return err;
         }
-        for (int i = 0; err == 0 && i < PIPES; i++) err = posix_spawn_file_actions_adddup2(&fa, theirs[i], i);
-        if (err == 0) err = posix_spawn_file_actions_addclosefrom_np(&fa, PIPES);
+        for (int i = 0; err == 0 && i < fds_n; i++)
+                if (fds[i] >= 0) err = posix_spawn_file_actions_adddup2(&fa, fds[i], i);
+        if (err == 0) err = posix_spawn_file_actions_addclosefrom_np(&fa, fds_n);
         if (err == 0) err = posix_spawnattr_setsigmask(&at, &none);
         if (err == 0) err = posix_spawnattr_setsigdefault(&at, &all);
         if (err == 0)
                 err = posix_spawnattr_setflags(
                         &at, POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-        if (err == 0) err = posix_spawn(ret, path, &fa, &at, (char *const *)argv, env);
+        if (err == 0) err = posix_spawn(ret, path, &fa, &at, (char *const *)argv, (char *const *)env);
         posix_spawnattr_destroy(&at);
         posix_spawn_file_actions_destroy(&fa);
         return err;
+}
+
+/* theirs: the ends that the child gets as 0, 1 and 2. 0 or a positive errno. */
+static int spawn(const char *path, const char *const *argv, const int theirs[PIPES], pid_t *ret)
+{
+        char path_var[1024];
+        const char *env[] = { path_var, "LC_ALL=C", "HOME=/root", "LVM_SUPPRESS_FD_WARNINGS=1", NULL };
+        (void)snprintf(path_var, sizeof path_var, "PATH=%s", search_path);
+        return exec_spawn(path, argv, env, theirs, PIPES, ret);
 }
 
 /* Pipe number `which`: our end into c, the child's into theirs. The child's ends lie above its own descriptors, so that

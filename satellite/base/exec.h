@@ -8,6 +8,7 @@
 #define SATELLITE_PROGRAM_H
 
 #include <limits.h>
+#include <sys/types.h>
 
 #include "satellite/base/trouble.h"
 #include "wire/base/mem.h"
@@ -39,6 +40,10 @@ int exec_trouble(const struct exec_cmd *c, const struct exec_result *r, struct t
 bool exec_exists(const char *program);
 /* Its file, in out or program itself; NULL: it is not installed. */
 const char *exec_find(const char *program, char out[PATH_MAX]);
+/* Only starts it, with nothing of ours: a session of its own, signals as they were, fds[i] as its descriptor i and no others (each is i, or
+ * not below fds_n; -1: none of ours). The caller waits for it. path: as exec_find tells it. 0 or a positive errno. */
+int exec_spawn(const char *path, const char *const *argv, const char *const *env, const int *fds, int fds_n,
+        pid_t *ret) MUST_USE;
 
 /* Directories to look in, for tests; NULL = the usual ones. Before any other thread starts. */
 void exec_set_path(const char *path);

@@ -4,7 +4,6 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -75,34 +74,12 @@ static struct guard *find(const char *name)
 /* 0 or a positive errno. */
 static int spawn(int input, pid_t *ret)
 {
-        posix_spawn_file_actions_t fa;
-        posix_spawnattr_t at;
-        sigset_t none, all;
-        char ms[16], *argv[] = { (char *)"outrigger-satellite", (char *)HOLD_GUARD_WORD, (char *)exec_path(),
-                ms, NULL };
-        char *env[] = { (char *)"LC_ALL=C", NULL };
+        char ms[16];
+        const char *argv[] = { "outrigger-satellite", HOLD_GUARD_WORD, exec_path(), ms, NULL };
+        const char *env[] = { "LC_ALL=C", NULL };
+        const int fds[LOCK_FD + 1] = { input, -1, -1, lock_fd };
         snprintf(ms, sizeof ms, "%u", guard_ms);
-        sigemptyset(&none);
-        sigfillset(&all);
-        int err = posix_spawn_file_actions_init(&fa);
-        if (err != 0) return err;
-        err = posix_spawnattr_init(&at);
-        if (err != 0) {
-                posix_spawn_file_actions_destroy(&fa);
-                return err;
-        }
-        err = posix_spawn_file_actions_adddup2(&fa, input, STDIN_FILENO);
-        if (err == 0) err = posix_spawn_file_actions_adddup2(&fa, lock_fd, LOCK_FD);
-        if (err == 0) err = posix_spawn_file_actions_addclosefrom_np(&fa, LOCK_FD + 1);
-        if (err == 0) err = posix_spawnattr_setsigmask(&at, &none);
-        if (err == 0) err = posix_spawnattr_setsigdefault(&at, &all);
-        if (err == 0)
-                err = posix_spawnattr_setflags(
-                        &at, POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-        if (err == 0) err = posix_spawn(ret, program, &fa, &at, argv, env);
-        posix_spawnattr_destroy(&at);
-        posix_spawn_file_actions_destroy(&fa);
-        return err;
+        return exec_spawn(program, argv, env, fds, LOCK_FD + 1, ret);
 }
 
 /* What letting go needs to know, and no secrets. */

@@ -237,16 +237,19 @@ class Tests:
         self.pipe.gate.set()
         self.over('guarded')
 
-    def killed(self):
-        """The leaders of both sides die while it is on its way; then the satellites. It arrives, once."""
-        self.pipe.gate.clear()
-        self.ship('tough', '--target-node', 's1', '--target-net-if', 'ship')
-        wait_for('both run', lambda: 'RUN' in self.a.phases() and 'RUN' in self.b.phases())
+    def kill_leaders(self):
         for side in (self.a, self.b):
             leader = side.c.leader()
             side.c.kill(leader)
             side.c.start(leader)
             side.c.leader()
+
+    def killed(self):
+        """The leaders of both sides die while it is on its way; then the satellites. It arrives, once."""
+        self.pipe.gate.clear()
+        self.ship('tough', '--target-node', 's1', '--target-net-if', 'ship')
+        wait_for('both run', lambda: 'RUN' in self.a.phases() and 'RUN' in self.b.phases())
+        self.kill_leaders()
         self.pipe.gate.set()
         self.over('tough')
         for victim in (self.a, self.b):
@@ -335,11 +338,7 @@ class Tests:
         self.pipe.gate.clear()
         self.incremental('d3', '--download-only')
         wait_for('both run', lambda: 'RUN' in self.a.phases() and 'RUN' in self.b.phases())
-        for side in (self.a, self.b):
-            leader = side.c.leader()
-            side.c.kill(leader)
-            side.c.start(leader)
-            side.c.leader()
+        self.kill_leaders()
         self.pipe.gate.set()
         self.arrived('d3')
         for i, victim in enumerate((self.a, self.b)):

@@ -1,71 +1,8 @@
-/* What satellites are to have, what they report, waiting for it, and what follows: the pure parts, on stores
- * in memory. */
-#include "tests/lib/test.h"
-
-#include "controller/base/apirc.h"
-#include "controller/base/observed_rows.h"
+/* What satellites are to have, what they report, and what follows: the pure parts, on stores in memory. */
 #include "controller/op/reconcile.h"
 #include "controller/sat/sat_wanted.h"
-#include "controller/waits.h"
-#include "state/kv_mem.h"
 #include "state/writeset.h"
-
-struct fixture {
-        struct kv_mem *wanted, *observed;
-        struct arena arena;
-        struct env env;
-        uint64_t now_ms;
-        uint32_t answers;
-        struct api_rc last[8];
-        uint32_t last_n;
-        uint64_t applied;
-};
-
-static struct fixture *fx; /* of the running test */
-
-static uint64_t fake_now(struct env *env) { return fx->now_ms; }
-static uint64_t fake_wall(struct env *env) { return 1700000000000 + fx->now_ms; }
-static void fake_random(struct env *env, void *p, size_t n) { memset(p, 7, n); }
-
-static int setup(void **state)
-{
-        fx = xnew(struct fixture);
-        fx->wanted = kv_mem_new();
-        fx->observed = kv_mem_new();
-        fx->now_ms = 1000;
-        fx->applied = 100;
-        fx->env = (struct env){ .now_ms = fake_now, .wall_ms = fake_wall, .random = fake_random };
-        return 0;
-}
-
-static int teardown(void **state)
-{
-        kv_mem_free(fx->wanted);
-        kv_mem_free(fx->observed);
-        arena_done(&fx->arena);
-        free(fx);
-        fx = NULL;
-        return 0;
-}
-
-/* Puts one row; usage: PUT(fx->wanted, node, .name = "n1"). Every field that is not zero counts as present.
- */
-static void put_row(struct kv_mem *kv, const struct type_desc *t, void *row, bool del)
-{
-        static const uint8_t zero[32];
-        uint64_t has = 0;
-        for (unsigned i = 0; i < t->n_fields; i++) {
-                const struct field_desc *f = &t->fields[i];
-                size_t size = f->kind == FK_BOOL ? 1 : f->kind == FK_ENUM ? 4 : f->kind == FK_BIN ? 16 : 8;
-                if (memcmp((char *)row + f->off, zero, size) != 0) has |= UINT64_C(1) << i;
-        }
-        memcpy(row, &has, sizeof has);
-        struct tx *tx = kv_mem_write(kv);
-        assert_ok(del ? row_del(tx, t, row) : row_put(tx, t, row));
-        assert_ok(kv_mem_commit(tx));
-}
-#define PUT(kv, type, ...) put_row(kv, &type##_type, &(struct type){ __VA_ARGS__ }, false)
-#define DEL(kv, type, ...) put_row(kv, &type##_type, &(struct type){ __VA_ARGS__ }, true)
+#include "tests/unit/satellites_bed.h"
 
 static struct strmap props(const char *key, const char *value)
 {
@@ -314,29 +251,8 @@ static void test_entry(void **state)
 
 /* ---- observed ---- */
 
-static int write_observed(int (*fn)(struct tx *tx, const void *arg), const void *arg)
-{
-        struct tx *tx = kv_mem_write(fx->observed);
-        int err = fn(tx, arg);
-        return err == 0 ? kv_mem_commit(tx) : (kv_mem_end(tx), err);
-}
-static struct obs_clock clocks(void)
-{
-        return (struct obs_clock){ .wall_ms = fake_wall(NULL), .mono_ms = fx->now_ms };
-}
-static int do_report(struct tx *tx, const void *r)
-{
-        return observed_report(tx, "alpha", r, clocks(), &fx->arena);
-}
 static int do_unknown(struct tx *tx, const void *arg) { return observed_unknown(tx, "alpha", &fx->arena); }
 static int do_forget(struct tx *tx, const void *arg) { return observed_forget(tx, "alpha", &fx->arena); }
-static bool status_changed;
-static int do_online(struct tx *tx, const void *problem)
-{
-        return observed_status(tx, "alpha", problem != NULL ? conn_status_OFFLINE : conn_status_ONLINE,
-                problem, clocks(), &fx->arena, &status_changed);
-}
-
 static bool get_rsc(const char *name, struct obs_rsc *ret)
 {
         struct obs_rsc key = { .node_name = "alpha", .rsc_name = name };
@@ -344,27 +260,6 @@ static bool get_rsc(const char *name, struct obs_rsc *ret)
         bool there = row_get(tx, &obs_rsc_type, &key, &fx->arena, ret) == 0;
         kv_mem_end(tx);
         return there;
-}
-
-static struct obs_rsc *obs(const char *name, uint64_t revision, enum sat_step_state st)
-{
-        struct obs_rsc *r = arena_new(&fx->arena, struct obs_rsc);
-        SET(r, obs_rsc, node_name, "somebody-else"); /* must be ignored */
-        SET(r, obs_rsc, rsc_name, name);
-        SET(r, obs_rsc, revision, revision);
-        SET(r, obs_rsc, state, st);
-        SET(r, obs_rsc, in_use, true);
-        return r;
-}
-
-static void report_rsc(const struct obs_rsc *r, bool full, uint64_t revision)
-{
-        struct sat_report rep = { 0 };
-        SET(&rep, sat_report, seq, 1);
-        SET(&rep, sat_report, full, full);
-        SET(&rep, sat_report, revision, revision);
-        if (r != NULL) SET_N(&rep, sat_report, resources, (struct obs_rsc *)r, 1);
-        assert_ok(write_observed(do_report, &rep));
 }
 
 static void test_reports(void **state)
@@ -402,7 +297,7 @@ static void test_use_begins(void **state)
         assert_true(get_rsc("r1", &r));
         int64_t wall = r.in_use_since_ms, mono = r.in_use_since_mono_ms;
         assert_int_equal(mono, fx->now_ms);
-        assert_true(wall == (int64_t)fake_wall(NULL));
+        assert_int_equal(wall, clocks().wall_ms);
         fx->now_ms += 500;
         report_rsc(x, false, 6); /* goes on */
         report_rsc(x, true, 7);
@@ -447,257 +342,6 @@ static void test_status(void **state)
         assert_ok(observed_node_get(tx, "unheard-of", &fx->arena, &n));
         assert_int_equal(n.connection_status, conn_status_UNKNOWN);
         kv_mem_end(tx);
-}
-
-/* ---- waiting ---- */
-
-static int view_begin(void *arg, struct waits_view *ret)
-{
-        *ret = (struct waits_view){
-                .wanted = kv_mem_read(fx->wanted), .observed = kv_mem_read(fx->observed), .index = fx->applied
-        };
-        return 0;
-}
-static void view_end(void *arg, struct waits_view *view)
-{
-        kv_mem_end(view->wanted);
-        kv_mem_end(view->observed);
-}
-static const struct waits_ops waits_ops = { .view_begin = view_begin, .view_end = view_end };
-
-static void on_waited(void *arg, const struct api_rc *rcs, uint32_t n)
-{
-        fx->answers++;
-        fx->last_n = n;
-        for (uint32_t i = 0; i < n && i < ARRAY_LEN(fx->last); i++)
-                assert_ok(obj_copy(&api_rc_type, &rcs[i], &fx->arena, &fx->last[i]));
-}
-
-static struct wait_item item(const char *rsc, uint64_t revision, bool gone)
-{
-        struct wait_item i = { 0 };
-        SET(&i, wait_item, node_name, "alpha");
-        SET(&i, wait_item, rsc_name, rsc);
-        SET(&i, wait_item, revision, revision);
-        SET(&i, wait_item, gone, gone);
-        return i;
-}
-
-static void poke(struct waits *w)
-{
-        waits_poke(w, "ALPHA");
-        waits_tick(w);
-}
-
-static void test_wait_done_and_failed(void **state)
-{
-        struct waits *w = waits_new(&fx->env, &waits_ops, NULL);
-        struct wait_item items[2] = { item("r1", 5, false), item("r2", 5, false) };
-        assert_ok(write_observed(do_online, NULL));
-        report_rsc(obs("r1", 4, sat_step_state_DONE), true, 4);
-        waits_add(w, items, 2, 100000, 60000, on_waited, NULL);
-        assert_int_equal(fx->answers, 0); /* never from inside */
-        assert_int_equal(waits_deadline_ms(w), 0);
-        waits_tick(w);
-        report_rsc(obs("r1", 5, sat_step_state_RUNNING), false, 5);
-        poke(w);
-        report_rsc(obs("r1", 5, sat_step_state_DONE), false, 5);
-        poke(w);
-        assert_int_equal(fx->answers, 0);
-        assert_int_equal(waits_deadline_ms(w), 60000);
-        struct obs_rsc *bad = obs("r2", 6, sat_step_state_FAILED);
-        struct api_rc rc = { 0 };
-        SET(&rc, api_rc, ret_code, apirc_value(RC_FAIL_UNKNOWN_ERROR, 0, 0));
-        SET(&rc, api_rc, message, "no room");
-        SET_N(bad, obs_rsc, reports, &rc, 1);
-        report_rsc(bad, false, 6);
-        waits_poke(w, "other-node");
-        waits_tick(w);
-        assert_int_equal(fx->answers, 0);
-        poke(w);
-        assert_int_equal(fx->answers, 1);
-        assert_int_equal(fx->last_n, 1);
-        assert_string_equal(fx->last[0].message, "no room");
-        assert_int_equal(waits_count(w), 0);
-        assert_true(waits_deadline_ms(w) == UINT64_MAX);
-        waits_free(w);
-}
-
-static void test_wait_offline(void **state)
-{
-        struct waits *w = waits_new(&fx->env, &waits_ops, NULL);
-        struct wait_item items[2] = { item("r1", 5, false), item("r2", 5, true) };
-        assert_ok(write_observed(do_online, "power is off"));
-        waits_add(w, items, 2, 100000, 60000, on_waited, NULL);
-        waits_tick(w);
-        assert_int_equal(fx->answers, 0); /* a moment of grace */
-        assert_int_equal(waits_deadline_ms(w), fx->now_ms + WAITS_OFFLINE_GRACE_MS);
-        fx->now_ms += WAITS_OFFLINE_GRACE_MS;
-        waits_tick(w);
-        assert_int_equal(fx->answers, 1);
-        assert_int_equal(fx->last_n, 1); /* one entry for each node */
-        assert_int_equal(fx->last[0].ret_code, apirc_value(RC_WARN_NOT_CONNECTED, 0, 0));
-        assert_contains(fx->last[0].message, "alpha");
-        assert_contains(fx->last[0].details, "power is off");
-        waits_free(w);
-}
-
-static void test_wait_comes_back_in_time(void **state)
-{
-        struct waits *w = waits_new(&fx->env, &waits_ops, NULL);
-        struct wait_item i = item("r1", 5, false);
-        assert_ok(write_observed(do_online, "gone for a moment"));
-        waits_add(w, &i, 1, 100000, 60000, on_waited, NULL);
-        waits_tick(w);
-        assert_ok(write_observed(do_online, NULL));
-        poke(w);
-        fx->now_ms += 2 * WAITS_OFFLINE_GRACE_MS;
-        waits_tick(w);
-        assert_int_equal(fx->answers, 0);
-        report_rsc(obs("r1", 5, sat_step_state_DONE), false, 5);
-        poke(w);
-        assert_int_equal(fx->answers, 1);
-        assert_int_equal(fx->last_n, 0);
-        waits_free(w);
-}
-
-static void test_wait_deadline(void **state)
-{
-        struct waits *w = waits_new(&fx->env, &waits_ops, NULL);
-        struct wait_item items[2] = { item("r1", 5, false), item("r2", 5, true) };
-        assert_ok(write_observed(do_online, NULL));
-        waits_add(w, items, 2, 9000, 5000, on_waited, NULL);
-        waits_tick(w);
-        fx->now_ms = 5000;
-        waits_tick(w);
-        assert_int_equal(fx->answers, 0);
-        assert_int_equal(waits_deadline_ms(w), 9000);
-        fx->now_ms = 9000;
-        waits_tick(w);
-        assert_int_equal(fx->answers, 1);
-        assert_int_equal(fx->last_n, 2);
-        assert_int_equal(fx->last[0].ret_code, apirc_value(RC_WARN_STLT_NOT_UPDATED, 0, 0));
-        waits_add(w, items, 2, 99999, 99999, on_waited, NULL);
-        waits_expire(w); /* the member leaves */
-        assert_int_equal(waits_deadline_ms(w), 0);
-        waits_tick(w);
-        assert_int_equal(fx->answers, 2);
-        assert_int_equal(fx->last_n, 2);
-        waits_add(w, items, 2, 99999, 99999, on_waited, NULL);
-        waits_free(w); /* answers what waits */
-        assert_int_equal(fx->answers, 3);
-        assert_int_equal(fx->last_n, 0);
-}
-
-/* What takes its time is waited for as long as a deletion. */
-static void test_wait_slow(void **state)
-{
-        struct waits *w = waits_new(&fx->env, &waits_ops, NULL);
-        struct wait_item i = item("r1", 5, false);
-        SET(&i, wait_item, slow, true);
-        assert_ok(write_observed(do_online, NULL));
-        waits_add(w, &i, 1, 9000, 5000, on_waited, NULL);
-        waits_tick(w);
-        fx->now_ms = 5000;
-        assert_int_equal(waits_deadline_ms(w), 9000);
-        waits_tick(w);
-        assert_int_equal(fx->answers, 0);
-        report_rsc(obs("r1", 5, sat_step_state_DONE), false, 5);
-        poke(w);
-        assert_int_equal(fx->answers, 1);
-        assert_int_equal(fx->last_n, 0);
-        waits_free(w);
-}
-
-static enum wait_verdict look(const struct wait_item *i)
-{
-        struct api_rc *rcs = NULL;
-        uint32_t n = 0;
-        struct waits_view view;
-        assert_ok(view_begin(NULL, &view));
-        enum wait_verdict v = wait_item_look(&view, i, &fx->arena, &rcs, &n);
-        view_end(NULL, &view);
-        return v;
-}
-
-static void test_wait_gone(void **state)
-{
-        struct wait_item i = item("r1", 5, true);
-        assert_ok(write_observed(do_online, NULL));
-        report_rsc(obs("r1", 4, sat_step_state_DONE), true, 4);
-        assert_int_equal(look(&i), WAIT_PENDING);
-        report_rsc(obs("r1", 5, sat_step_state_RUNNING), false, 5);
-        assert_int_equal(look(&i), WAIT_PENDING);
-        report_rsc(obs("r1", 5, sat_step_state_FAILED), false, 5);
-        assert_int_equal(look(&i), WAIT_FAILED);
-        struct obs_rsc *g = obs("r1", 5, sat_step_state_DONE);
-        SET(g, obs_rsc, gone, true);
-        report_rsc(g, false, 5);
-        assert_int_equal(look(&i), WAIT_DONE);
-        report_rsc(NULL, true, 5); /* confirmed and dropped meanwhile */
-        assert_int_equal(look(&i), WAIT_DONE);
-        /* Names and numbers are free only when the tombstone is gone: a newer one is somebody else's. */
-        PUT(fx->wanted, tombstone, .node_name = "alpha", .rsc_name = "r1", .uuid = "u9", .revision = 9);
-        assert_int_equal(look(&i), WAIT_DONE);
-        PUT(fx->wanted, tombstone, .node_name = "alpha", .rsc_name = "r1", .uuid = "u5", .revision = 5);
-        assert_int_equal(look(&i), WAIT_PENDING);
-        DEL(fx->wanted, tombstone, .node_name = "alpha", .rsc_name = "r1", .uuid = "u5");
-        assert_int_equal(look(&i), WAIT_DONE);
-        fx->applied = 4; /* satellites tell sooner than this member applies */
-        assert_int_equal(look(&i), WAIT_PENDING);
-        fx->applied = 5;
-        assert_int_equal(look(&i), WAIT_DONE);
-        report_rsc(NULL, true, 4); /* it has not heard of it */
-        assert_int_equal(look(&i), WAIT_PENDING);
-        report_rsc(obs("r1", 8, sat_step_state_RUNNING), true, 8); /* made anew since */
-        assert_int_equal(look(&i), WAIT_DONE);
-}
-
-/* Snapshots of the resource stay on the node: its row stays as well, and its revision is none once the tombstone is forgotten. */
-static void test_wait_gone_with_snapshots(void **state)
-{
-        struct wait_item i = item("r1", 5, true);
-        struct obs_snap snap = { 0 };
-        SET(&snap, obs_snap, snap_name, "s1");
-        SET(&snap, obs_snap, uuid, "u1");
-        SET(&snap, obs_snap, revision, 3);
-        SET(&snap, obs_snap, state, 0);
-        assert_ok(write_observed(do_online, NULL));
-        PUT(fx->wanted, tombstone, .node_name = "alpha", .rsc_name = "r1", .uuid = "u5", .revision = 5);
-        struct obs_rsc *r = obs("r1", 0, sat_step_state_DONE);
-        SET_N(r, obs_rsc, snapshots, &snap, 1);
-        report_rsc(r, true, 6);
-        assert_int_equal(look(&i), WAIT_PENDING); /* this member has not applied that it is forgotten */
-        DEL(fx->wanted, tombstone, .node_name = "alpha", .rsc_name = "r1", .uuid = "u5");
-        assert_int_equal(look(&i), WAIT_DONE);
-        fx->applied = 4;
-        assert_int_equal(look(&i), WAIT_PENDING);
-        fx->applied = 5;
-        struct obs_vlm v = { 0 };
-        SET(&v, obs_vlm, volume_number, 0);
-        SET_N(r, obs_rsc, volumes, &v, 1); /* it was not even told to delete */
-        report_rsc(r, true, 6);
-        assert_int_equal(look(&i), WAIT_PENDING);
-}
-
-static void test_wait_pool(void **state)
-{
-        struct wait_item i = { 0 };
-        SET(&i, wait_item, node_name, "alpha");
-        SET(&i, wait_item, pool_name, "pool1");
-        SET(&i, wait_item, revision, 5);
-        assert_ok(write_observed(do_online, NULL));
-        assert_int_equal(look(&i), WAIT_PENDING);
-        struct obs_pool p = { 0 };
-        struct sat_report rep = { 0 };
-        SET(&p, obs_pool, storage_pool_name, "POOL1");
-        SET(&p, obs_pool, revision, 4);
-        SET_N(&rep, sat_report, pools, &p, 1);
-        assert_ok(write_observed(do_report, &rep));
-        assert_int_equal(look(&i), WAIT_PENDING);
-        SET(&p, obs_pool, revision, 5);
-        assert_ok(write_observed(do_report, &rep));
-        assert_int_equal(look(&i), WAIT_DONE);
 }
 
 /* ---- reconcile ---- */
@@ -787,15 +431,12 @@ static void test_error_report_bound(void **state)
         kv_mem_end(tx);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 int main(void)
 {
-        const struct CMUnitTest tests[] = { TEST(test_full), TEST(test_effective_props),
-                TEST(test_difference), TEST(test_dirty_bound), TEST(test_keys), TEST(test_entry),
-                TEST(test_reports), TEST(test_use_begins), TEST(test_status), TEST(test_wait_done_and_failed),
-                TEST(test_wait_offline), TEST(test_wait_comes_back_in_time), TEST(test_wait_deadline),
-                TEST(test_wait_slow), TEST(test_wait_gone), TEST(test_wait_gone_with_snapshots),
-                TEST(test_wait_pool), TEST(test_confirm), TEST(test_error_reports),
-                TEST(test_error_report_bound) };
+        const struct CMUnitTest tests[] = { BED_TEST(test_full), BED_TEST(test_effective_props),
+                BED_TEST(test_difference), BED_TEST(test_dirty_bound), BED_TEST(test_keys),
+                BED_TEST(test_entry), BED_TEST(test_reports), BED_TEST(test_use_begins),
+                BED_TEST(test_status), BED_TEST(test_confirm), BED_TEST(test_error_reports),
+                BED_TEST(test_error_report_bound) };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }
