@@ -114,18 +114,28 @@ static bool all_rise(const struct planner *p)
         return true;
 }
 
-/* The file system that the properties ask for. Not on what was made from a snapshot, not on what is in use. Above a layer of the whole
- * resource only where its device can be taken, by the node whose data is what counts. */
-static void format_one(struct planner *p, const struct rise *r)
+/* The file system that the properties ask for, above the layers below `above`. Not on what was made from a snapshot, not on what is in
+ * use. Above a layer of the whole resource only where its device can be taken, by the node whose data is what counts. */
+static void format_one(struct planner *p, const struct rise *r, uint32_t above)
 {
         const struct dev *d = r->d;
         if (r->stuck || d->formatted || HAS(r->v, sat_vlm, source_id) || !format_wanted(&r->v->props)) return;
         if (d->attached && dev_top_in_use(d)) return;
-        for (uint32_t i = 0; i < d->layers_n; i++) {
+        for (uint32_t i = 0; i < above; i++) {
                 const struct layer *l = layer_by_type(d->layers[i].type);
                 if (layer_is_whole(d->layers[i].type) && (l->take == NULL || !r->v->drbd_winner)) return;
         }
-        add(p, STEP_FORMAT, d, d->layers_n, r->v);
+        add(p, STEP_FORMAT, d, above, r->v);
+}
+
+/* On what is about to be exported; what is exported already belongs to another node. */
+static void format_exports(struct planner *p, enum layer_type type, uint32_t i)
+{
+        const struct layer *kind = layer_by_type(type);
+        if (kind == NULL || !kind->exports) return;
+        for (uint32_t k = 0; k < p->rises_n; k++)
+                if (i + 1 == p->rises[k].d->layers_n && !p->rises[k].d->layers[i].open)
+                        format_one(p, &p->rises[k], i);
 }
 
 void plan_rise(struct planner *p)
@@ -142,11 +152,12 @@ void plan_rise(struct planner *p)
                 for (uint32_t k = 0; k < p->rises_n; k++)
                         if (i < p->rises[k].d->layers_n) make_one(p, &p->rises[k], i);
                 if (whole && any_stuck(p)) return;
+                if (whole) format_exports(p, l[i].type, i);
                 if (whole) plan_settle(p, l[i].type);
                 for (uint32_t k = 0; k < p->rises_n; k++)
                         if (i < p->rises[k].d->layers_n) stretch_one(p, &p->rises[k], i);
         }
-        for (uint32_t k = 0; k < p->rises_n; k++) format_one(p, &p->rises[k]);
+        for (uint32_t k = 0; k < p->rises_n; k++) format_one(p, &p->rises[k], p->rises[k].d->layers_n);
 }
 
 /* May it have left something on the device below that has to be erased? Where nobody could look: it may. */

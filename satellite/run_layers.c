@@ -116,10 +116,10 @@ int run_layer_step(const struct step *s, struct trouble *t)
         return err;
 }
 
-/* The layer by which the node has to take the device first. */
-static const struct layer *taken_by(const struct dev *d)
+/* The layer, of those below `above`, by which the node has to take the device first. */
+static const struct layer *taken_by(const struct dev *d, uint32_t above)
 {
-        for (uint32_t i = 0; i < d->layers_n; i++) {
+        for (uint32_t i = 0; i < above; i++) {
                 const struct layer *kind = layer_by_type(d->layers[i].type);
                 if (kind != NULL && kind->take != NULL) return kind;
         }
@@ -127,25 +127,26 @@ static const struct layer *taken_by(const struct dev *d)
 }
 
 /* Does it show as something else than zeros when there was data? Not behind encryption and caches. */
-static bool begins_blank(const struct dev *d)
+static bool begins_blank(const struct dev *d, uint32_t above)
 {
-        return d->layers_n == 0 || (d->layers_n == 1 && d->layers[0].type == layer_type_DRBD);
+        return above == 0 || (above == 1 && d->layers[0].type == layer_type_DRBD);
 }
 
 int run_format_step(const struct step *s, struct trouble *t)
 {
-        const struct layer *kind = taken_by(&s->dev);
+        const struct layer *kind = taken_by(&s->dev, s->layer);
         struct arena a = { 0 };
         struct dev d;
         struct layer_vol v = { .props = s->props };
         struct trouble later;
-        int err = look_below(&s->dev, s->dev.layers_n, &d, &a, &v, t), took = 0;
+        int err = look_below(&s->dev, s->layer, &d, &a, &v, t), took = 0;
         if (err == 0 && v.below_path == NULL) err = is_down(&s->dev, layer_type_STORAGE, t);
         if (err == 0 && kind != NULL) {
                 took = kind->take(s->dev.rsc_name, t);
                 if (took < 0) err = took;
         }
-        if (err == 0 && took == 0) err = format_device(v.below_path, s->props, begins_blank(&s->dev), t);
+        if (err == 0 && took == 0)
+                err = format_device(v.below_path, s->props, begins_blank(&s->dev, s->layer), t);
         if (kind != NULL && took == 0 && v.below_path != NULL) {
                 int back = kind->give_back(s->dev.rsc_name, err == 0 ? t : &later);
                 if (err == 0) err = back;

@@ -136,6 +136,7 @@ struct layer {
         /* Where its device belongs to one node at a time: takes it for this node (0; 1: somebody uses it), and gives it back. */
         int (*take)(const char *rsc_name, struct trouble *t);
         int (*give_back)(const char *rsc_name, struct trouble *t);
+        bool exports; /* another node uses what is below it, as it is: a file system is made there, before it is exported */
 };
 
 #define LUKS_PATH_PREFIX "/dev/mapper/Linstor-Crypt-" /* and the name of the backing */

@@ -263,6 +263,7 @@ static const char *nvme_missing(struct arena *a)
 
 const struct layer layer_nvme = {
         .type = layer_type_NVME,
+        .exports = true,
         .missing = nvme_missing,
         .probe = nvme_probe,
         .make = nvme_make,

@@ -518,6 +518,51 @@ static void test_file_system(void **state)
         }
 }
 
+/* Below what is exported it is made before that, and not any more once another node may use it. */
+static void test_file_system_exported(void **state)
+{
+        static const char *kv[] = { "FileSystem/Type", "xfs" },
+                          *exported_stack[] = { "NVME", "CACHE", "STORAGE" };
+        for (unsigned exported = 0; exported < 2; exported++) {
+                struct layer exports = whole;
+                struct model m;
+                struct wanting w;
+                struct arena a = { 0 };
+                struct dev devs[VOLUMES];
+                struct plan p;
+                unsigned format = 0, settle = 0;
+                exports.exports = true;
+                replace_layers(true);
+                layer_replace(layer_type_NVME, &exports);
+                model_init(&m);
+                fill(&w, UUID_A, 1, 0, 64, 0);
+                for (unsigned i = 0; i < VOLUMES; i++) m.places[i].d.layers_n = WHOLE + 1;
+                SET_N(&w.r, sat_rsc, layer_stack, exported_stack, ARRAY_LEN(exported_stack));
+                struct plan_input in = { .rsc_name = "r", .want = &w.r, .pools = pools, .pools_n = 1 };
+                for (unsigned round = 0; round < 2; round++) {
+                        /* asked for from the beginning, or when it is there already */
+                        if (round >= exported) w.v[0].props = (struct strmap){ .kv = kv, .n = 1 };
+                        model_look(&m, in.want);
+                        put_devs(&m, &in, devs);
+                        assert_int_equal(plan_resource(&in, &a, &p), 0);
+                        for (uint32_t k = 0; k < p.steps_n; k++) {
+                                unsigned now = round * 100 + k + 1;
+                                if (p.steps[k].kind == STEP_FORMAT) {
+                                        assert_int_equal(p.steps[k].layer, WHOLE);
+                                        format = now;
+                                        continue;
+                                }
+                                if (p.steps[k].kind == STEP_SETTLE) settle = now;
+                                apply(&m, &p.steps[k]);
+                        }
+                }
+                assert_in_range(settle, 1, 99);
+                assert_int_equal(format, exported ? 0 : settle - 1);
+                arena_done(&a);
+                replace_layers(false);
+        }
+}
+
 /* ---- random histories ---- */
 
 static void reboot(struct model *m)
@@ -624,7 +669,7 @@ static void test_random(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = { cmocka_unit_test(test_rows), cmocka_unit_test(test_not_ready),
-                cmocka_unit_test(test_file_system), cmocka_unit_test(test_skip_disk),
-                cmocka_unit_test(test_random) };
+                cmocka_unit_test(test_file_system), cmocka_unit_test(test_file_system_exported),
+                cmocka_unit_test(test_skip_disk), cmocka_unit_test(test_random) };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }
