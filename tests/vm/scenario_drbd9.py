@@ -16,6 +16,7 @@ from lib_e2e import BUILD, Cluster, Rest, Suite, wait_for
 from rig import TOP, Guest, Satellite
 
 MIB = 1024  # KiB
+EXTENT_KIB = 4 * MIB  # what DRBD counts as being written, at least
 POINTS = re.findall(r'^INJECT\((DRBD_\w+),', (TOP / 'wire/def/inject.def').read_text(), re.M)
 HELD = [p for p in POINTS if p in ('DRBD_HELD', 'DRBD_RESUMED')]
 POINTS = [p for p in POINTS if p not in HELD]
@@ -548,7 +549,7 @@ def copied(bed):
 
 
 def restored(bed):
-    """Resources of what was taken: of one moment, the same on both nodes, up to date without a sync."""
+    """Resources of what was taken: of one moment, the same on both nodes, up to date without a sync of more than was being written."""
     one, two, _ = bed.guests
     began = time.monotonic()
     for name in ('data', 'more'):
@@ -557,17 +558,19 @@ def restored(bed):
             bed.rest.call('POST', f'/v1/resource-definitions/{name}/{what}/s1', {'to_resource': f'copy-{name}'}).ok()
         bed.agree(f'copy-{name}')
     print(f'  restored after {time.monotonic() - began:.0f} s')
-    sums, backings = {}, ['/dev/vg0/copy-data_00000', '/dev/vg0/copy-data_00001', '/dev/vg0/copy-more_00000']
+    sums, synced, backings = {}, {}, ['/dev/vg0/copy-data_00000', '/dev/vg0/copy-data_00001', '/dev/vg0/copy-more_00000']
     before, after = bed.bounds
     for guest in (one, two):
         last = bed.check(guest, backings)
         assert before <= min(last) and max(last) <= after, (before, last, after)
         sums[guest.name] = guest.run(f'for d in {" ".join(backings)}; do head -c 1M $d | sha256sum; done')
-        assert all(bed.received(guest, f'copy-{name}') == 0 for name in ('data', 'more')), 'a sync of what is the same'
+        synced[guest.name] = {name: bed.received(guest, f'copy-{name}') for name in ('data', 'more')}
     assert sums[one.name] == sums[two.name], sums
+    # The metadata of the primary has extents of 4 MiB in its activity log, which count as different where a peer was outdated meanwhile.
+    assert max(max(x.values()) for x in synced.values()) <= 4 * EXTENT_KIB, f'a sync of what is the same: {synced}'
     assert bed.check(two, copied(bed)) == last
     bed.taken = last
-    print(f'  {before} blocks before, {last} in the snapshots on both nodes, {after} after')
+    print(f'  {before} blocks before, {last} in the snapshots on both nodes, {after} after; KiB synced: {synced}')
     for name in ('copy-data', 'copy-more'):
         bed.adjusted(name)
         bed.rest.call('DELETE', f'/v1/resource-definitions/{name}').ok()
