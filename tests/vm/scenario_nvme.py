@@ -200,6 +200,26 @@ def moved(bed):
     gone(bed, 'mv')
 
 
+def file_systems(bed):
+    """By property: made before the other node sees the volume, below LUKS's device too; not again, nor over what is there."""
+    two = bed.guests[1]
+    two.run('mkdir -p /mnt/fs')
+    bed.rest.call('POST', '/v1/encryption/passphrase', {'new_passphrase': 'correct horse battery staple'})  # unless it is there
+    for name, stack in (('fs', ('NVME', 'STORAGE')), ('fsl', ('NVME', 'LUKS', 'STORAGE'))):
+        bed.define(name, 20 * MIB, {'NVMe/TRType': 'tcp', 'FileSystem/Type': 'ext4', 'FileSystem/MkfsParams': '-L made-once'})
+        bed.target(name, stack)
+        wait_for('the target', lambda: re.search(rf'NVMe_{name}\b', bed.guests[0].run('ls /sys/kernel/config/nvmet/ports/*/subsystems 2>&1; true')), LONG_S, 1)
+        bed.initiator(name).ok()
+        path = bed.device(name, 20 * MIB)
+        two.run(f'test "$(blkid -p -s LABEL -o value {path})" = made-once && mount {path} /mnt/fs && echo kept >/mnt/fs/word && umount /mnt/fs')
+        bed.rest.call('PUT', f'/v1/resource-definitions/{name}', {'override_props': {'FileSystem/MkfsParams': '-L made-again'}}).ok()
+        bed.satellites['n1'].stop('KILL')
+        bed.satellites['n1'].start()
+        bed.online(bed.guests[0])
+        two.run(f'mount {path} /mnt/fs && test "$(cat /mnt/fs/word)" = kept && umount /mnt/fs')
+        gone(bed, name)
+
+
 def killed_at(bed, points):
     """A satellite dies at one point after the other of one resource's life and is started again each time: the life goes on, nothing is left
     over."""
@@ -251,6 +271,7 @@ def run(suite, work, image, everything):
         suite.clean = bed.clean
         suite.check('nvme: refused', refusals, bed)
         suite.check('nvme: over LUKS', encrypted, bed)
+        suite.check('nvme: file systems by property', file_systems, bed)
         suite.check('nvme: another address', moved, bed)
         at_target = [p for p in POINTS if p not in AT_INITIATOR]
         for points in (at_target, AT_INITIATOR) if everything else (at_target[:1],):
