@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include "wire/base/buf.h"
+#include "wire/base/log.h"
 
 #define USUAL_PATH "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 #define ERR_KEPT 4096u
@@ -299,7 +300,8 @@ static int collect(struct child *c, const struct exec_cmd *cmd, struct arena *a,
 int exec_try(const struct exec_cmd *cmd, struct arena *a, struct exec_result *ret, struct trouble *t)
 {
         struct child c = { .pidfd = -1, .ends = { -1, -1, -1 }, .input = cmd->input };
-        char path[PATH_MAX];
+        char path[PATH_MAX], text[160];
+        uint64_t began_ms = now_ms();
         reap_lost();
         const char *program = exec_find(cmd->argv[0], path);
         if (program == NULL) {
@@ -322,6 +324,11 @@ int exec_try(const struct exec_cmd *cmd, struct arena *a, struct exec_result *re
                 attend(&c);
                 err = collect(&c, cmd, a, ret, t);
         }
+        log_debug("exec", "%s: %s after %llu ms", command_text(cmd, text),
+                err != 0           ? "not done"
+                : ret->status != 0 ? "failed"
+                                   : "done",
+                (unsigned long long)(now_ms() - began_ms));
         for (int i = 0; i < PIPES; i++) close_end(&c, i);
         if (c.pidfd >= 0) close(c.pidfd);
         if (c.out.p != NULL) secret_wipe(c.out.p, c.out.n);

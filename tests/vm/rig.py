@@ -197,6 +197,10 @@ class Guest:
         self.run(f'mkdir -p {remote}; base64 -d <<END | tar -C {remote} -xz\n{base64.b64encode(tar).decode()}\nEND')
 
 
+TRACE = bool(os.environ.get('OUTRIGGER_VM_TRACE'))
+STAMP = '{ getline now < "/proc/uptime"; close("/proc/uptime"); sub(/ .*/, "", now); print now, $0; fflush() }'
+
+
 class Satellite:
     """A satellite in a guest. It joins on the host, where the members can be reached, and its directory is copied in."""
     DIR = '/run/outrigger/satellite'
@@ -215,8 +219,11 @@ class Satellite:
     def start(self, inject=None):
         option = '--allow-fault-injection' if inject else ''
         variable = f'OUTRIGGER_INJECT={inject}' if inject else ''
-        self.guest.run(f'{variable} setsid {SATELLITE} --config /dev/null --dir {self.DIR} {option} '
-                       f'--listen {self.guest.address}:3366 >>/run/satellite.log 2>&1 </dev/null & echo $! >/run/satellite.pid')
+        if TRACE:  # every program that it runs, with the guest's time
+            variable += ' LS_LOG_LEVEL=DEBUG'
+            self.guest.run(f'[ -p /run/trace ] || mkfifo /run/trace; awk \'{STAMP}\' </run/trace >>/run/satellite.log 2>&1 &')
+        self.guest.run(f'{variable} setsid {SATELLITE} --config /dev/null --dir {self.DIR} {option} --listen {self.guest.address}:3366 '
+                       f'>>{"/run/trace" if TRACE else "/run/satellite.log"} 2>&1 </dev/null & echo $! >/run/satellite.pid')
 
     def running(self):
         return self.guest.try_run('kill -0 $(cat /run/satellite.pid)')[0] == 0
