@@ -197,7 +197,7 @@ class Guest:
         self.run(f'mkdir -p {remote}; base64 -d <<END | tar -C {remote} -xz\n{base64.b64encode(tar).decode()}\nEND')
 
 
-TRACE = bool(os.environ.get('OUTRIGGER_VM_TRACE'))
+TRACE = os.environ.get('OUTRIGGER_VM_TRACE')  # a file
 STAMP = '{ getline now < "/proc/uptime"; close("/proc/uptime"); sub(/ .*/, "", now); print now, $0; fflush() }'
 
 
@@ -234,6 +234,11 @@ class Satellite:
 
     def log(self):
         return self.guest.try_run('cat /run/satellite.log')[1]
+
+    def keep_trace(self):
+        """Into the file that OUTRIGGER_VM_TRACE names, and the guest's name."""
+        if TRACE and self.guest.process is not None:
+            pathlib.Path(f'{TRACE}.{self.guest.name}').write_text(self.log() + self.guest.try_run('dmesg')[1])
 
 
 def programs_missing():

@@ -782,4 +782,6 @@ def run(suite, work, image, everything):
                 tell(bed)
                 break
     finally:
+        for satellite in bed.satellites.values():
+            satellite.keep_trace()
         bed.close()
