@@ -3,16 +3,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "satellite/provider/surveys.h"
 #include "satellite/run_layers.h"
-
-#define SURVEYS_MAX 4 /* places of one resource; further ones are looked at device by device */
-
-struct survey {
-        enum provider_kind kind;
-        const char *place;
-        const void *seen;
-        int err;
-};
 
 struct looker {
         const struct plan_input *in;
@@ -20,30 +12,8 @@ struct looker {
         struct dev *devs;
         uint32_t n, cap;
         int err;
-        struct survey surveys[SURVEYS_MAX];
-        unsigned surveys_n;
+        struct surveys surveys;
 };
-
-/* Looks at a device; at most once at its place where the provider can do that. */
-static int probe(struct looker *l, const struct provider *prov, struct dev *d)
-{
-        struct trouble why; /* the pool's own report says it */
-        unsigned i = 0;
-        while (i < l->surveys_n &&
-                (l->surveys[i].kind != d->kind || strcmp(l->surveys[i].place, d->place) != 0))
-                i++;
-        if (prov->survey == NULL || i == SURVEYS_MAX) return prov->probe(d, l->a, &why);
-        struct survey *s = &l->surveys[i];
-        if (i == l->surveys_n) {
-                *s = (struct survey){ .kind = d->kind, .place = d->place };
-                s->err = prov->survey(d->place, l->a, &s->seen, &why);
-                l->surveys_n++;
-        }
-        d->exists = d->raw = d->attached = d->marked = d->lost = d->in_use = false;
-        d->device_path = NULL;
-        d->unknown = true;
-        return s->err != 0 ? s->err : prov->probe_in(s->seen, d, l->a, &why);
-}
 
 static bool has_place(
         const struct looker *l, enum provider_kind kind, const char *place, const char *backing_id)
@@ -90,7 +60,8 @@ static void look(struct looker *l, const struct dev *remembered)
         struct dev *d = &l->devs[l->n++];
         *d = *remembered;
         d->uuid = d->vlm_uuid = NULL;
-        if (probe(l, prov, d) != 0) {
+        struct trouble why; /* the pool's own report says it */
+        if (surveys_probe(&l->surveys, d, l->a, &why) != 0) {
                 d->uuid = remembered->uuid;
                 d->vlm_uuid = remembered->vlm_uuid;
                 stack_of(l, remembered, d);

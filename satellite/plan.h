@@ -58,10 +58,11 @@ const char *step_name(enum step_kind kind);
 
 struct step {
         enum step_kind kind;
-        uint64_t group;              /* volume number */
-        struct dev dev;              /* what it is done to, as observed */
-        uint64_t size_kib;           /* CREATE, GROW, SHRINK; RESTORE, REPLACE: at least */
-        uint32_t layer;              /* MAKE and what follows: index in dev.layers */
+        uint64_t group;    /* volume number */
+        struct dev dev;    /* what it is done to, as observed */
+        bool seen;         /* and so it is now: no other step was carried out since (set by the runner) */
+        uint64_t size_kib; /* CREATE, GROW, SHRINK; RESTORE, REPLACE: at least */
+        uint32_t layer;    /* MAKE and what follows: index in dev.layers */
         const struct strmap *props;  /* the same: effective ones of the volume, NULL when it is not wanted */
         const struct dev *src, *old; /* SNAPSHOT, RESTORE, REPLACE: as observed */
         bool quiet;                  /* SNAPSHOT: nothing writes to src meanwhile */

@@ -179,12 +179,15 @@ static bool waits_in_vain(const struct plan *p, const bool *undone, uint32_t ste
         return false;
 }
 
+static bool touches_devices(const struct step *s) { return s->kind != STEP_HOLD && s->kind != STEP_LET_GO; }
+
 /* Returns the number of troubles written to r->troubles. */
 static uint32_t do_steps(struct run *r, struct plan *p)
 {
         bool *undone = arena_array(&r->arena, bool, p->steps_n),
              *done = arena_array(&r->arena, bool, p->steps_n);
         uint32_t n = 0;
+        bool touched = false;
         if (undone == NULL || done == NULL) {
                 r->err = E_TOO_LARGE;
                 return 0;
@@ -198,6 +201,8 @@ static uint32_t do_steps(struct run *r, struct plan *p)
                 if (undone[i]) continue;
                 struct trouble *t = &r->troubles[n];
                 *t = (struct trouble){ .volume = TROUBLE_NO_VOLUME };
+                p->steps[i].seen = !touched;
+                touched |= touches_devices(&p->steps[i]);
                 int err = do_step(&p->steps[i], t);
                 if (err == 0) {
                         r->steps_done++;
@@ -224,7 +229,7 @@ static uint32_t do_steps(struct run *r, struct plan *p)
 static bool touches(const struct plan *p)
 {
         for (uint32_t i = 0; i < p->steps_n; i++)
-                if (p->steps[i].kind != STEP_HOLD && p->steps[i].kind != STEP_LET_GO) return true;
+                if (touches_devices(&p->steps[i])) return true;
         return false;
 }
 

@@ -4,6 +4,7 @@
 
 #include "satellite/base/wanted.h"
 #include "satellite/layer/format.h"
+#include "satellite/provider/surveys.h"
 #include "wire/codec/codec.h"
 
 static const char *copy_str(struct arena *a, const char *s) { return s == NULL ? NULL : arena_strdup(a, s); }
@@ -47,7 +48,7 @@ void layers_probe(struct dev *d, struct arena *a)
 }
 
 /* Looks again at the devices beside the volume: steps before may have made them. */
-static void look_beside(const struct dev *dev, struct dev *d, struct arena *a)
+static void look_beside(const struct dev *dev, struct dev *d, struct surveys *surveys, struct arena *a)
 {
         for (unsigned e = 0; e < EXTRA_N; e++) {
                 const struct dev *old = dev->extras[e];
@@ -56,25 +57,33 @@ static void look_beside(const struct dev *dev, struct dev *d, struct arena *a)
                 struct dev *x = arena_new(a, struct dev);
                 struct trouble t;
                 *x = *old;
-                if (provider_by_kind(x->kind)->probe(x, a, &t) != 0) continue;
+                if (surveys_probe(surveys, x, a, &t) != 0) continue;
                 if (!x->marked || uuid_same(x->uuid, dev->uuid)) d->extras[e] = x;
         }
 }
 
-/* Finds the device below layer `upto` of dev; *d becomes a copy that was looked at. */
-static int look_below(const struct dev *dev, uint32_t upto, struct dev *d, struct arena *a,
-        struct layer_vol *v, struct trouble *t)
+/* Looks again at the device itself, and beside it. */
+static int look_at_storage(
+        const struct dev *dev, struct dev *d, struct surveys *surveys, struct arena *a, struct trouble *t)
 {
-        const struct provider *prov = provider_by_kind(dev->kind);
-        *d = *dev;
-        int err = prov->probe(d, a, t);
+        int err = surveys_probe(surveys, d, a, t);
         if (err != 0) return err;
         /* Whose it is was settled by the plan; a device without marks does not say it again. */
         d->uuid = dev->uuid;
         d->vlm_uuid = dev->vlm_uuid;
         d->rsc_name = dev->rsc_name;
         d->volume_number = dev->volume_number;
-        look_beside(dev, d, a);
+        look_beside(dev, d, surveys, a);
+        return 0;
+}
+
+/* Finds the device below layer `upto` of dev; *d becomes a copy that was looked at. surveys NULL: dev is as it is now. */
+static int look_below(const struct dev *dev, uint32_t upto, struct dev *d, struct surveys *surveys,
+        struct arena *a, struct layer_vol *v, struct trouble *t)
+{
+        *d = *dev;
+        int err = surveys != NULL ? look_at_storage(dev, d, surveys, a, t) : 0;
+        if (err != 0) return err;
         *v = (struct layer_vol){ .dev = d,
                 .below_path = d->attached ? d->device_path : NULL,
                 .below_kib = d->attached ? d->device_kib : 0,
@@ -104,7 +113,8 @@ int run_layer_step(const struct step *s, struct trouble *t)
         struct arena a = { 0 };
         struct dev d;
         struct layer_vol v = { .props = s->props, .vlm = s->vlm, .want = s->want };
-        int err = look_below(&s->dev, s->layer, &d, &a, &v, t);
+        struct surveys surveys = { 0 };
+        int err = look_below(&s->dev, s->layer, &d, s->seen ? NULL : &surveys, &a, &v, t);
         if (err == 0 && v.below_path == NULL)
                 err = s->kind == STEP_CLOSE ? 0 : is_down(&s->dev, s->dev.layers[s->layer].type, t);
         else if (err == 0 && s->kind == STEP_MAKE) err = kind->make(&v, t);
@@ -139,7 +149,8 @@ int run_format_step(const struct step *s, struct trouble *t)
         struct dev d;
         struct layer_vol v = { .props = s->props };
         struct trouble later;
-        int err = look_below(&s->dev, s->layer, &d, &a, &v, t), took = 0;
+        struct surveys surveys = { 0 };
+        int err = look_below(&s->dev, s->layer, &d, s->seen ? NULL : &surveys, &a, &v, t), took = 0;
         if (err == 0 && v.below_path == NULL) err = is_down(&s->dev, layer_type_STORAGE, t);
         if (err == 0 && kind != NULL) {
                 took = kind->take(s->dev.rsc_name, t);
@@ -255,12 +266,14 @@ static int seats_now(const struct step *s, struct arena *a, struct layer_rsc *re
 {
         struct layer_seat *seats = arena_array(a, struct layer_seat, s->seats_n + 1);
         struct dev *devs = arena_array(a, struct dev, s->seats_n + 1);
+        struct surveys surveys = { 0 };
         int err = seats == NULL || devs == NULL ? E_TOO_LARGE : 0;
         for (uint32_t i = 0; i < s->seats_n && err == 0; i++) {
                 struct layer_vol v = { 0 };
                 seats[i] = s->seats[i];
                 if (seats[i].dev == NULL) continue;
-                err = look_below(seats[i].dev, index_of(seats[i].dev, s->whole), &devs[i], a, &v, t);
+                err = look_below(seats[i].dev, index_of(seats[i].dev, s->whole), &devs[i],
+                        s->seen ? NULL : &surveys, a, &v, t);
                 if (wanted_skips_disk(s->want)) {
                         if (err != 0) v = (struct layer_vol){ 0 };
                         err = 0;

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "satellite/base/bcache_sys.h"
+#include "satellite/base/claim.h"
 #include "satellite/base/exec.h"
 #include "satellite/base/inject.h"
 #include "satellite/base/signature.h"
@@ -123,9 +124,7 @@ static bool attached(const struct seen *s)
 
 static bool in_use(const char *name, struct arena *a)
 {
-        int fd = open(arena_printf(a, "/dev/%s", name), O_RDONLY | O_EXCL | O_CLOEXEC);
-        if (fd >= 0) close(fd);
-        return fd < 0 && errno == EBUSY;
+        return device_is_claimed(arena_printf(a, "/dev/%s", name));
 }
 
 static void pause_ms(long ms)

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "satellite/base/claim.h"
 #include "satellite/base/inject.h"
 
 #define PAUSE_MS 100u
@@ -47,13 +48,6 @@ static bool is_disk(const char *name)
         return a > 0 && b > 0 && p[a + 1 + b] == '\0';
 }
 
-static bool in_use(const char *device)
-{
-        int fd = open(device, O_RDONLY | O_EXCL | O_NONBLOCK | O_CLOEXEC);
-        if (fd >= 0) close(fd);
-        return fd < 0 && errno == EBUSY;
-}
-
 static int look_at_disks(const char *nqn, struct arena *a, struct nvme_conn *c)
 {
         const char **names;
@@ -69,7 +63,7 @@ static int look_at_disks(const char *nqn, struct arena *a, struct nvme_conn *c)
                 d->id = strtoull(nvme_get(arena_printf(a, "%s/nsid", dir), a), NULL, 10);
                 d->size_kib = strtoull(nvme_get(arena_printf(a, "%s/size", dir), a), NULL, 10) / 2;
                 d->device_path = arena_printf(a, "/dev/%s", names[i]);
-                d->in_use = in_use(d->device_path);
+                d->in_use = device_is_claimed(d->device_path);
         }
         c->disks = disks;
         return err;

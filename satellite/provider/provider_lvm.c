@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "satellite/base/bcache_sys.h"
+#include "satellite/base/claim.h"
 #include "satellite/base/inject.h"
 #include "satellite/base/wipe.h"
 #include "satellite/provider/lvm_cmd.h"
@@ -108,13 +109,13 @@ static const struct lvm_lv *lv_named(const struct lvm_lv *lv, uint32_t n, const 
         return NULL;
 }
 
-/* udev looks at a device whenever something closes it: `open` means for longer than that. */
+/* udev looks at a device whenever something closes it: `open` means for longer than that. What is mounted, or below another device, is. */
 static int look_again(const char *vg, struct lvm_lv *lv, struct arena *a, struct trouble *t)
 {
         static const struct timespec pause = { .tv_nsec = OPEN_MS * 1000000L };
         struct lvm_lv *again;
         uint32_t n;
-        if (!lv->open) return 0;
+        if (!lv->open || device_is_claimed(lv->path)) return 0;
         (void)nanosleep(&pause, NULL);
         int err = read_lvs(vg, lv->name, a, &again, &n, t);
         lv->open = err == 0 && n > 0 && again->open;
@@ -135,7 +136,7 @@ static int thin_info(const struct lvm_place *p, struct pool_info *ret, struct ar
 {
         struct lvm_lv *lv;
         uint32_t n;
-        int err = read_lv(p->vg, p->thin, a, &lv, &n, t);
+        int err = read_lvs(p->vg, p->thin, a, &lv, &n, t);
         if (err != 0) return err;
         if (n != 1 || lv->attr[0] != 't' || lv->data_percent < 0) {
                 trouble_set(
