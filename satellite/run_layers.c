@@ -136,10 +136,10 @@ static const struct layer *taken_by(const struct dev *d, uint32_t above)
         return NULL;
 }
 
-/* Does it show as something else than zeros when there was data? Not behind encryption and caches. */
-static bool begins_blank(const struct dev *d, uint32_t above)
+static enum format_wiped wiped(const struct dev *d, uint32_t above)
 {
-        return above == 0 || (above == 1 && d->layers[0].type == layer_type_DRBD);
+        if (above == 0) return FORMAT_WIPED_ENDS;
+        return above == 1 && d->layers[0].type == layer_type_DRBD ? FORMAT_WIPED_HEAD : FORMAT_WIPED_UNKNOWN;
 }
 
 int run_format_step(const struct step *s, struct trouble *t)
@@ -156,8 +156,7 @@ int run_format_step(const struct step *s, struct trouble *t)
                 took = kind->take(s->dev.rsc_name, t);
                 if (took < 0) err = took;
         }
-        if (err == 0 && took == 0)
-                err = format_device(v.below_path, s->props, begins_blank(&s->dev, s->layer), t);
+        if (err == 0 && took == 0) err = format_device(v.below_path, s->props, wiped(&s->dev, s->layer), t);
         if (kind != NULL && took == 0 && v.below_path != NULL) {
                 int back = kind->give_back(s->dev.rsc_name, err == 0 ? t : &later);
                 if (err == 0) err = back;

@@ -141,12 +141,14 @@ static bool zeros(int fd, off_t at, size_t n, void *buf)
         return n == 0 || (p[0] == 0 && memcmp(p, p + 1, n - 1) == 0);
 }
 
-static bool is_blank(int fd)
+static bool is_blank(int fd, enum format_wiped wiped)
 {
+        if (wiped == FORMAT_WIPED_UNKNOWN) return true;
         off_t size = lseek(fd, 0, SEEK_END);
         size_t n = size < (off_t)BLANK_BYTES ? (size_t)MAX(size, 0) : BLANK_BYTES;
         void *buf = xmalloc(n + 1);
-        bool blank = size >= 0 && zeros(fd, 0, n, buf) && zeros(fd, size - (off_t)n, n, buf);
+        bool blank = size >= 0 && zeros(fd, 0, n, buf);
+        if (blank && wiped == FORMAT_WIPED_ENDS) blank = zeros(fd, size - (off_t)n, n, buf);
         free(buf);
         return blank;
 }
@@ -182,17 +184,17 @@ static int run_mkfs(const char *path, const struct strmap *props, struct trouble
         return err;
 }
 
-int format_device(const char *path, const struct strmap *props, bool blank, struct trouble *t)
+int format_device(const char *path, const struct strmap *props, enum format_wiped wiped, struct trouble *t)
 {
         /* Exclusive: nobody has it mounted or stacked upon, and nobody begins while this looks. mkfs opens it so itself. */
         int fd = open(path, O_RDONLY | O_EXCL | O_CLOEXEC);
         if (fd < 0) return trouble_errno(t, errno, "%s cannot be opened to make a file system", path);
         int found = signature_look(path);
-        bool empty = found == 0 && (!blank || is_blank(fd));
+        bool empty = found == 0 && is_blank(fd, wiped);
         (void)close(fd);
         if (found < 0) return trouble_errno(t, EIO, "%s cannot be looked at", path);
         if (!empty) {
-                log_info("format", "%s holds something: no file system is made", path);
+                log_warn("format", "%s holds something: no file system is made", path);
                 return 0;
         }
         int err = run_mkfs(path, props, t);

@@ -83,11 +83,34 @@ static void test_not_over_anything(void **state)
                 assert_true(fd >= 0);
                 assert_int_equal(ftruncate(fd, 8 << 20), 0);
                 assert_true(pwrite(fd, cases[i].data, strlen(cases[i].data), cases[i].at) > 0);
-                assert_ok(format_device(path, &props, true, &t));
+                assert_ok(format_device(path, &props, FORMAT_WIPED_ENDS, &t));
                 assert_true(pread(fd, after, strlen(cases[i].data), cases[i].at) > 0);
                 assert_string_equal(after, cases[i].data);
                 assert_true(pread(fd, after, 2, 1080) == 2);
                 assert_true(after[0] == 0 && after[1] == 0); /* no magic number of ext4 */
+                (void)close(fd);
+                (void)unlink(path);
+        }
+        arena_done(&a);
+}
+
+/* Below DRBD the volume ends with its metadata: what is left of older volumes before that is not data. */
+static void test_older_volume(void **state)
+{
+        if (!exec_exists("mkfs.ext4")) skip();
+        struct arena a = { 0 };
+        struct strmap props = props_of(&a, "Type=ext4");
+        static const off_t at[] = { 1048575, (8 << 20) - 1 };
+        for (unsigned i = 0; i < ARRAY_LEN(at); i++) {
+                char path[] = "/tmp/test_format-XXXXXX";
+                unsigned char magic[2];
+                struct trouble t = { 0 };
+                int fd = mkstemp(path);
+                assert_int_equal(ftruncate(fd, 8 << 20), 0);
+                assert_true(pwrite(fd, "x", 1, at[i]) == 1);
+                assert_ok(format_device(path, &props, FORMAT_WIPED_HEAD, &t));
+                assert_true(pread(fd, magic, 2, 1080) == 2);
+                assert_int_equal(magic[0] == 0x53 && magic[1] == 0xef, i == 1);
                 (void)close(fd);
                 (void)unlink(path);
         }
@@ -106,10 +129,10 @@ static void test_once(void **state)
         struct trouble t = { 0 };
         int fd = mkstemp(path);
         assert_int_equal(ftruncate(fd, 8 << 20), 0);
-        assert_ok(format_device(path, &props, true, &t));
+        assert_ok(format_device(path, &props, FORMAT_WIPED_ENDS, &t));
         assert_int_equal(pread(fd, uuid[0], 16, 1024 + 0x68), 16);
-        assert_ok(format_device(path, &again, true, &t));
-        assert_ok(format_device(path, &again, false, &t));
+        assert_ok(format_device(path, &again, FORMAT_WIPED_ENDS, &t));
+        assert_ok(format_device(path, &again, FORMAT_WIPED_UNKNOWN, &t));
         assert_int_equal(pread(fd, uuid[1], 16, 1024 + 0x68), 16);
         assert_memory_equal(uuid[0], uuid[1], 16);
         char label[5] = "";
@@ -123,6 +146,7 @@ static void test_once(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = { cmocka_unit_test(test_commands),
-                cmocka_unit_test(test_not_over_anything), cmocka_unit_test(test_once) };
+                cmocka_unit_test(test_not_over_anything), cmocka_unit_test(test_older_volume),
+                cmocka_unit_test(test_once) };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -221,7 +221,7 @@ class Satellite:
         variable = f'OUTRIGGER_INJECT={inject}' if inject else ''
         if TRACE:  # every program that it runs, with the guest's time
             variable += ' LS_LOG_LEVEL=DEBUG'
-            self.guest.run(f'[ -p /run/trace ] || mkfifo /run/trace; awk \'{STAMP}\' </run/trace >>/run/satellite.log 2>&1 &')
+            self.guest.run(f'[ -p /run/trace ] || mkfifo /run/trace; mawk -W interactive \'{STAMP}\' </run/trace >>/run/satellite.log 2>&1 &')
         self.guest.run(f'{variable} setsid {SATELLITE} --config /dev/null --dir {self.DIR} {option} --listen {self.guest.address}:3366 '
                        f'>>{"/run/trace" if TRACE else "/run/satellite.log"} 2>&1 </dev/null & echo $! >/run/satellite.pid')
 

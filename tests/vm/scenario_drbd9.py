@@ -224,8 +224,12 @@ class Bed:
     def adjusted(self, name='data'):
         for guest in self.guests:
             if guest.process is not None and self.status(guest, name):
-                done = guest.run(f'drbdadm -c /run/outrigger/satellite/drbd/{name}.conf -d adjust {name} 2>&1')
-                assert done.strip() == '', f'{guest.name}: adjust would do: {done}'
+                def left():
+                    return guest.run(f'drbdadm -c /run/outrigger/satellite/drbd/{name}.conf -d adjust {name} 2>&1').strip()
+                try:  # properties that follow from what nodes have told come when they have told it
+                    wait_for('nothing to be left to adjust', lambda: left() == '', WAIT_S, 2)
+                except TimeoutError:
+                    raise AssertionError(f'{guest.name}: adjust would do: {left()}') from None
 
     # ---- the writer ----
     def write(self, guest):
