@@ -373,6 +373,9 @@ def killed(bed, point, action):
             return False
         try:
             wait_for(f'death at {point}', dead, WAIT_S, 0.3)
+        except TimeoutError:
+            print(bed.satellite.log()[-3000:], done.done() and done.result(), call(bed, 'GET', 'hurt/snapshots').text[:2000])
+            raise
         finally:
             if bed.satellite.running():  # it is to die at a point that has not come
                 bed.satellite.stop('KILL')
