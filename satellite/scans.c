@@ -244,6 +244,13 @@ static void look_at_mounts(struct manager *m, uint64_t now)
         }
 }
 
+/* Rounds look for themselves, and are in a hurry: a pool waits for them, but not longer than for its next look. What a mount may have
+ * changed is looked at in any case. */
+static bool gives_way(const struct manager *m, const struct pool *p, uint64_t now)
+{
+        return m->rounds > 0 && p->scanned && p->list_due_ms != 0 && now < p->scan_due_ms + m->scan_every_ms;
+}
+
 void scan_tick(struct manager *m)
 {
         uint64_t now = manager_now(m);
@@ -253,6 +260,7 @@ void scan_tick(struct manager *m)
                 struct pool *p = container_of(i, struct pool, link);
                 if (p->scanning && !p->late && now - p->scan_began_ms > SCAN_DEADLINE_MS) is_late(m, p);
                 if (p->scanning || p->place == NULL || now < p->scan_due_ms) continue;
+                if (gives_way(m, p, now)) continue;
                 if (m->scans < MANAGER_SCANS && m->late < MANAGER_LATE_MAX) scan_start(m, p);
         }
 }
