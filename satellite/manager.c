@@ -8,6 +8,7 @@
 
 #include "satellite/drbd/drbd_node.h"
 #include "satellite/manager_internal.h"
+#include "satellite/provider/copies.h"
 #include "satellite/throttle.h"
 #include "wire/codec/codec.h"
 
@@ -198,6 +199,7 @@ int manager_open(uv_loop_t *loop, struct env *env, const struct manager_config *
         m->live = 2;
         int err = save_load(m, f);
         if (err == 0) err = uv_timer_start(&m->tick, on_tick, 0, TICK_MS);
+        copies_open();
         if (err == 0) open_drbd(m);
         if (err == 0) open_ships(m);
         if (err != 0) {
@@ -210,6 +212,18 @@ int manager_open(uv_loop_t *loop, struct env *env, const struct manager_config *
 
 static void on_timer_closed(uv_handle_t *h) { manager_settle(h->data); }
 
+static void on_copies_close(uv_work_t *req)
+{
+        (void)req;
+        copies_close();
+}
+
+static void on_copies_closed(uv_work_t *req, int status)
+{
+        (void)status;
+        manager_settle(container_of(req, struct manager, copies_close));
+}
+
 void manager_close(struct manager *m, manager_closed_fn *closed)
 {
         assert(!m->closing);
@@ -220,6 +234,7 @@ void manager_close(struct manager *m, manager_closed_fn *closed)
         m->drbd = NULL;
         if (m->ships != NULL) ships_close(m->ships);
         m->ships = NULL;
+        if (uv_queue_work(m->loop, &m->copies_close, on_copies_close, on_copies_closed) == 0) m->live++;
         m->tick.data = m->soon.data = m;
         uv_close((uv_handle_t *)&m->tick, on_timer_closed);
         uv_close((uv_handle_t *)&m->soon, on_timer_closed);

@@ -56,6 +56,8 @@ struct manager {
         struct list ready; /* units to be worked on */
         struct list jobs;  /* rounds that run */
         unsigned rounds, scans, late;
+        unsigned copies_ended; /* as they stood when those who wait for some were last queued */
+        uv_work_t copies_close;
         uint64_t scan_number, stamp;
         int mounts_fd;          /* /proc/self/mountinfo: tells of mounts; -1 = cannot be watched */
         bool mounts_changed;    /* since the last look at the pools that they caused */

@@ -89,7 +89,8 @@ bool plan_is_gone(const struct sat_gone *g, const struct dev *devs, uint32_t dev
 
 static void take_away(struct planner *p, const struct dev *d)
 {
-        bool erase = d->exists && plan_layers_to_erase(d);
+        bool erase =
+                d->exists && !d->unfilled && plan_layers_to_erase(d); /* nothing was ever up above that */
         plan_layers_down(
                 p, &(struct fall){
                            .d = d, .erase = erase, .detach = d->attached || erase, .remove = d->exists });
@@ -105,12 +106,14 @@ static void not_at(struct planner *p, uint64_t volume, const char *place)
 
 static void not_looked(struct planner *p, const struct dev *d) { not_at(p, d->volume_number, d->place); }
 
-/* Devices of deleted resources. A uuid that is wanted as well is kept: the cluster contradicts itself. */
+/* Devices of deleted resources. A uuid that is wanted as well is kept: the cluster contradicts itself. Snapshots go first: not every
+ * storage lets go of a volume that has some. */
 static void plan_gone(struct planner *p)
 {
         const struct plan_input *in = p->in;
-        for (uint32_t i = 0; i < in->devs_n; i++) {
-                const struct dev *d = &in->devs[i];
+        for (uint32_t i = 0; i < 2 * in->devs_n; i++) {
+                const struct dev *d = &in->devs[i % in->devs_n];
+                if ((d->snap_name != NULL) != (i < in->devs_n)) continue;
                 if (d->uuid == NULL || !is_gone_uuid(in, d->uuid)) continue;
                 if (in->want != NULL && uuid_same(in->want->uuid, d->uuid)) continue;
                 if (d->unknown) not_looked(p, d);
@@ -372,6 +375,7 @@ static void plan_volume(struct planner *p, const struct target *g, bool active)
         else if (d == NULL)
                 not_at(p, g->v->volume_number, g->pool->place); /* the caller did not look at the place */
         else if (d->unknown) not_looked(p, d);
+        else if (mine && d->exists && d->unfilled) plan_create(p, g, d, active);
         else if (mine && d->exists) plan_present(p, g, d, active);
         else if (mine && (d->attached || d->made)) plan_missing(p, g, d);
         else if ((d->exists || d->attached) && !goes_away(in, d)) plan_foreign(p, g, d);

@@ -124,6 +124,10 @@ static void plan_take(struct planner *p, const struct sat_snap *s, const struct 
         } else if (src == NULL) {
                 snap_trouble(p, s, v->volume_number, TROUBLE_POOL, "there is no volume to take it of.",
                         "The volume is not there (yet).", "Take the snapshot when the volume is ready.");
+        } else if (src->unfilled) {
+                snap_trouble(p, s, v->volume_number, TROUBLE_POOL, "there is no volume to take it of.",
+                        "The volume is a clone that is still being copied.",
+                        "Take the snapshot when the volume is ready.");
         } else if (!layers_all_made(src)) {
                 snap_trouble(p, s, v->volume_number, TROUBLE_POOL, "there is no volume to take it of.",
                         "A layer of the volume has not been made yet.",
@@ -216,7 +220,8 @@ void plan_from_source(struct planner *p, const struct sat_vlm *v, const struct d
         const struct dev *src = dev_at_place(p->in, fresh->kind, fresh->place, v->source_id);
         bool right = src != NULL && src->exists && (!src->marked || uuid_same(src->uuid, v->source_uuid));
         bool replace = old->exists && plan_is_replaced(p->in, old);
-        if (!right || provider_by_kind(fresh->kind)->restore == NULL) {
+        const struct provider *prov = provider_by_kind(fresh->kind);
+        if (!right || prov->restore == NULL || (replace && prov->replace == NULL)) {
                 struct trouble *t = plan_add_trouble(p, (int64_t)v->volume_number);
                 trouble_set(t, E_NOT_FOUND, TROUBLE_POOL,
                         "Resource %s, volume %llu: the snapshot that it is to be made from cannot be used.",

@@ -6,6 +6,7 @@
 #include <strings.h>
 
 #include "satellite/layer/hold.h"
+#include "satellite/provider/copies.h"
 #include "satellite/run.h"
 #include "satellite/run_layers.h"
 #include "wire/base/log.h"
@@ -124,7 +125,8 @@ static void take_outcome(struct manager *m, struct unit *u, const struct run *r)
                 trouble_set(&t, r->err, TROUBLE_UNKNOWN, "Resource %s: %s.", u->name, err_text(r->err));
                 unit_set_troubles(u, &t, 1);
         }
-        if (r->err != 0 || (r->more && r->steps_done == 0)) {
+        u->waits = r->waits;
+        if (r->err != 0 || (r->more && r->steps_done == 0 && !r->waits)) {
                 unsigned step = MIN(u->failures, (unsigned)ARRAY_LEN(backoff) - 1);
                 u->retry_at_ms = manager_now(m) + (uint64_t)m->retry_first_ms * backoff[step];
                 u->failures++;
@@ -168,7 +170,8 @@ static void on_round_done(uv_work_t *req, int status)
                         r->run.err == 0 ? "done" : err_text(r->run.err));
                 take_outcome(m, u, &r->run);
                 if (r->lost) take_found(m, u);
-                bool more = u->again || (r->run.more && u->failures == 0);
+                bool idle = r->run.waits && r->run.steps_done == 0;
+                bool more = u->again || (r->run.more && u->failures == 0 && !idle);
                 if (u->again) u->failures = 0;
                 u->again = false;
                 if (more) round_queue(m, u);
@@ -284,9 +287,13 @@ void round_tick(struct manager *m)
                 if (!r->late && now - r->began_ms > m->round_deadline_ms) is_late(m, r);
         }
         struct unit *u;
+        unsigned ended = copies_ended();
+        bool asks = ended != m->copies_ended;
+        m->copies_ended = ended;
         UNIT_FOREACH(u, &m->units)
         {
                 if (u->held != NULL) held_too_long(m, u, now);
+                if (asks && (u->waits || u->running)) round_queue(m, u);
                 if (u->failures == 0 || u->running || !list_empty(&u->ready) || now < u->retry_at_ms)
                         continue;
                 round_queue(m, u);
@@ -296,5 +303,6 @@ void round_tick(struct manager *m)
 
 void round_stop_all(struct manager *m)
 {
+        copies_stop_all();
         LIST_FOREACH(i, &m->jobs) run_stop(&container_of(i, struct round, at)->run);
 }

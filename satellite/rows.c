@@ -90,6 +90,7 @@ static int put_volume(const struct unit *u, uint64_t number, const struct dev *d
         int err = put_reports(u, (int64_t)number, a, &v->reports, &v->reports_n);
         if (v->reports_n > 0) MARK(v, obs_vlm, reports);
         const char *state = "Creating";
+        if (d != NULL && d->unfilled) d = NULL; /* nobody may use it yet */
         if (d != NULL && dev_top_path(d) != NULL) {
                 SET(v, obs_vlm, device_path, dev_top_path(d));
                 SET(v, obs_vlm, usable_kib, dev_top_kib(d));

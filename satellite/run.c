@@ -204,6 +204,10 @@ static uint32_t do_steps(struct run *r, struct plan *p)
                 p->steps[i].seen = !touched;
                 touched |= touches_devices(&p->steps[i]);
                 int err = do_step(&p->steps[i], t);
+                if (err == E_PENDING) { /* what comes after it waits with it */
+                        r->waits = undone[i] = true;
+                        continue;
+                }
                 if (err == 0) {
                         r->steps_done++;
                         done[i] = true;

@@ -15,8 +15,9 @@ struct run {
         struct plan_input in; /* everything in the arena */
         atomic_bool stop;     /* after the current step */
         /* Outcome. */
-        int err;   /* 0, or the first failure */
-        bool more; /* stopped early, or there is more to do */
+        int err;    /* 0, or the first failure */
+        bool more;  /* stopped early, or there is more to do */
+        bool waits; /* for copies (provider/copies.h) */
         bool orphan;
         struct trouble *troubles; /* of failed steps, and what planning still has to say */
         uint32_t troubles_n;

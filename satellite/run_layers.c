@@ -44,6 +44,7 @@ void layers_probe(struct dev *d, struct arena *a)
                 .below_path = d->attached ? d->device_path : NULL,
                 .below_kib = d->attached ? d->device_kib : 0,
         };
+        if (d->unfilled) return; /* what is written there is not to be believed yet */
         for (uint32_t i = 0; i < d->layers_n; i++) probe_one(&v, a, &d->layers[i]);
 }
 

@@ -51,6 +51,7 @@ struct unit {
         bool orphan;
         enum sat_step_state state;
         bool running, again; /* again: something changed while it ran */
+        bool waits;          /* for copies (provider/copies.h): it goes on when one ends */
         bool late;           /* the round has passed its deadline and is still running */
         unsigned failures;   /* in a row */
         uint64_t retry_at_ms;

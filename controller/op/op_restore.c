@@ -396,7 +396,9 @@ void op_rd_clone(struct op *op)
         struct rsc_dfn rd, clone;
         struct snap_dfn d;
         if (!op_need_rd(op, op->params[0], &rd) || !clone_rd(op, &rd, b, &clone)) return;
-        struct snap_args args = { .rsc_name = rd.name, .snap_name = temp_name(op, "clone") };
+        struct snap_args args = {
+                .rsc_name = rd.name, .snap_name = temp_name(op, "clone"), .for_clone = true
+        };
         if (!op_make_snap(op, &args) || !op_find_snap_dfn(op, rd.name, args.snap_name, &d)) return;
         if (!layers_ok(op, &d, &clone) || !keys_ready(op, &d) || !op_restore_vds(op, &d, &clone)) return;
         if (!clone_passphrases(op, b, &d, &clone)) return;

@@ -5,6 +5,7 @@
 #include "controller/op/op_extra.h"
 #include "controller/op/saga.h"
 #include "controller/op/ship.h"
+#include "wire/def/layer_size.h"
 
 #define SNAPSHOTS_OF_REQUEST_MAX 100
 
@@ -94,12 +95,42 @@ static bool meta_ok(struct op *op, const struct rsc *r)
         return false;
 }
 
-static bool pools_ok(struct op *op, const struct rsc *r)
+/* A volume of thick LVM is cloned by copying a classic snapshot: there must be room for that and for the copy, for all volumes in the pool
+ * of the first of them. */
+static bool room_to_copy(struct op *op, const struct rsc *r, const struct vlm *first)
+{
+        struct obs_pool o;
+        uint64_t need_kib = 0;
+        if (!op_observed_pool(op, r->node_name, first->storage_pool_name, &o) || !HAS(&o, obs_pool, free_kib))
+                return true;
+        for (uint32_t i = 0; i < r->volumes_n; i++)
+                if (op_same(op_text(r->volumes[i].storage_pool_name), op_text(first->storage_pool_name)))
+                        need_kib += cow_store_kib(r->volumes[i].size_kib) + r->volumes[i].size_kib;
+        if (o.free_kib < 0 || (uint64_t)o.free_kib >= need_kib) return true;
+        struct api_rc *rc = op_rc(op, RC_FAIL_NOT_ENOUGH_FREE_SPACE,
+                "Storage pool '%s' on node '%s' has not enough free space to clone resource '%s'.",
+                first->storage_pool_name, r->node_name, r->rsc_name);
+        op_rc_explain(op, rc,
+                arena_printf(op->arena,
+                        "Volumes of thick LVM are copied, and until that is done they need as much again for "
+                        "what is written to them: %llu KiB are needed, %lld KiB are free.",
+                        (unsigned long long)need_kib, (long long)o.free_kib),
+                NULL, "Extend the volume group or free space in it; or use a pool of a thin kind.");
+        op_rc_ref(op, rc, "StorPoolDfn", first->storage_pool_name);
+        op_rc_ref(op, rc, "Node", r->node_name);
+        return false;
+}
+
+static bool pools_ok(struct op *op, const struct rsc *r, bool for_clone)
 {
         if (!meta_ok(op, r)) return false;
         for (uint32_t i = 0; i < r->volumes_n; i++) {
                 const struct vlm *v = &r->volumes[i];
                 struct obs_pool o;
+                if (for_clone && v->provider_kind == provider_kind_LVM) {
+                        if (!room_to_copy(op, r, v)) return false;
+                        continue;
+                }
                 bool seen = op_observed_pool(op, r->node_name, v->storage_pool_name, &o) &&
                             HAS(&o, obs_pool, supports_snapshots);
                 if (kind_takes(v->provider_kind) && (!seen || o.supports_snapshots)) continue;
@@ -134,7 +165,7 @@ static bool is_whole(struct op *op, const struct rsc *r, bool named, bool *ret_s
 }
 
 /* May this resource be part of it? named: the request asked for this node. *ret_skip: leave it out. false: refused. */
-static bool member_ok(struct op *op, const struct rsc *r, bool named, bool *ret_skip)
+static bool member_ok(struct op *op, const struct rsc *r, bool named, bool for_clone, bool *ret_skip)
 {
         bool diskless = (r->flags & rsc_flag_DISKLESS) != 0;
         struct node n;
@@ -163,7 +194,7 @@ static bool member_ok(struct op *op, const struct rsc *r, bool named, bool *ret_
                 return !named;
         }
         if (!is_whole(op, r, named, ret_skip)) return false;
-        return *ret_skip || pools_ok(op, r);
+        return *ret_skip || pools_ok(op, r, for_clone);
 }
 
 /* Whoever writes must be able to hold its I/O. Of a node whose satellite is away its DRBD peers know whether it writes. */
@@ -231,7 +262,7 @@ static bool put_snaps(struct op *op, const struct snap_args *args)
         for (uint32_t i = 0; i < n; i++) {
                 bool named = op_in_list(rscs[i].node_name, args->nodes, args->nodes_n), skip;
                 if (args->nodes_n != 0 && !named) continue;
-                if (!member_ok(op, &rscs[i], named, &skip)) return false;
+                if (!member_ok(op, &rscs[i], named, args->for_clone, &skip)) return false;
                 if (skip) continue;
                 put_snap(op, args, &rscs[i]);
                 taken++;

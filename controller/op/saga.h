@@ -46,6 +46,7 @@ struct snap_args {
         uint32_t nodes_n;
         const struct strmap *props;
         uint64_t flags;
+        bool for_clone; /* it goes when the clone has been made: volumes of thick LVM take part, too */
 };
 /* Makes the rows of a snapshot that is to be taken. false: refused. */
 bool op_make_snap(struct op *op, const struct snap_args *args);

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <linux/fs.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "wire/base/macros.h"
@@ -24,12 +25,36 @@ int wipe_fd(int fd, uint64_t size_bytes)
         return fsync(fd) == 0 ? 0 : errno;
 }
 
+/* Of the block device (of a file, in tests). 0 or a positive errno. */
+static int size_of(int fd, uint64_t *ret)
+{
+        struct stat st;
+        if (fstat(fd, &st) != 0) return errno;
+        *ret = (uint64_t)st.st_size;
+        return S_ISBLK(st.st_mode) && ioctl(fd, BLKGETSIZE64, ret) != 0 ? errno : 0;
+}
+
 int wipe_device(const char *path)
 {
         uint64_t size;
         int fd = open(path, O_RDWR | O_EXCL | O_CLOEXEC);
         if (fd < 0) return errno;
-        int err = ioctl(fd, BLKGETSIZE64, &size) == 0 ? wipe_fd(fd, size) : errno;
+        int err = size_of(fd, &size);
+        if (err == 0) err = wipe_fd(fd, size);
+        close(fd);
+        return err;
+}
+
+int wipe_device_head(const char *path, uint64_t bytes)
+{
+        static const char zeros[65536];
+        uint64_t size;
+        int fd = open(path, O_RDWR | O_EXCL | O_CLOEXEC);
+        if (fd < 0) return errno;
+        int err = size_of(fd, &size);
+        for (uint64_t at = 0, end = err == 0 ? MIN(size, bytes) : 0; err == 0 && at < end; at += sizeof zeros)
+                if (pwrite(fd, zeros, (size_t)MIN(sizeof zeros, end - at), (off_t)at) < 0) err = errno;
+        if (err == 0 && fsync(fd) != 0) err = errno;
         close(fd);
         return err;
 }

@@ -12,5 +12,7 @@
 int wipe_fd(int fd, uint64_t size_bytes);
 /* The block device at path; EBUSY when anything has it open exclusively. */
 int wipe_device(const char *path);
+/* The first so many bytes of it, or all. */
+int wipe_device_head(const char *path, uint64_t bytes);
 
 #endif

@@ -55,16 +55,25 @@ bool lvm_has_tag(const char *tags, const char *tag)
 static bool parse_lv(char *line, void *row)
 {
         struct lvm_lv *ret = row;
-        char *f[11];
-        if (!split(line, f, 11)) return false;
-        *ret = (struct lvm_lv){ .name = f[0], .attr = f[2], .pool = f[5], .path = f[9], .tags = f[10] };
+        char *f[13];
+        if (!split(line, f, 13)) return false;
+        *ret = (struct lvm_lv){
+                .name = f[0], .attr = f[2], .pool = f[5], .path = f[9], .tags = f[10], .origin = f[11]
+        };
         ret->active = strcmp(f[3], "active") == 0;
         ret->open = strcmp(f[4], "open") == 0;
         ret->raw = lvm_has_tag(f[10], LVM_TAG_RAW);
+        ret->unfilled = lvm_has_tag(f[10], LVM_TAG_COPY);
         return lvm_name_valid(f[0], strlen(f[0])) && strlen(f[2]) >= 6 && number(f[1], &ret->size_bytes) &&
                percent(f[6], &ret->data_percent) && percent(f[7], &ret->metadata_percent) &&
-               number(f[8], &ret->extent_bytes);
+               number(f[8], &ret->extent_bytes) && (f[12][0] == '\0' || number(f[12], &ret->origin_bytes));
 }
+
+bool lvm_is_cow(const struct lvm_lv *lv) { return lv->attr[0] == 's' || lv->attr[0] == 'S'; }
+
+bool lvm_has_cow(const struct lvm_lv *lv) { return lv->attr[0] == 'o' || lv->attr[0] == 'O'; }
+
+bool lvm_cow_invalid(const struct lvm_lv *lv) { return lv->attr[4] == 'I' || lv->attr[4] == 'S'; }
 
 static bool parse_vg(char *line, void *row)
 {

@@ -13,19 +13,26 @@
 /* For -o, with --noheadings --separator '|' --units b --nosuffix. */
 #define LVM_LV_FIELDS                                                                                       \
         "lv_name,lv_size,lv_attr,lv_active,lv_device_open,pool_lv,data_percent,metadata_percent,vg_extent_" \
-        "size,lv_path,lv_tags"
+        "size,lv_path,lv_tags,origin,origin_size"
 #define LVM_VG_FIELDS "vg_name,vg_size,vg_free,vg_extent_size,vg_attr"
 #define LVM_TAG_RAW "outrigger:raw"
 #define LVM_TAG_SNAPSHOT "outrigger-snapshot:" /* and the snapshot's name */
 #define LVM_TAG_NEW "outrigger-new"            /* on its way to the place of an older volume */
+#define LVM_TAG_COPY "outrigger:copy"          /* what it is to hold has not been copied into it yet */
 #define LVM_TAG_SIZE 512
 
 struct lvm_lv {
-        const char *name, *attr, *pool, *path, *tags;
+        const char *name, *attr, *pool, *path, *tags, *origin; /* origin "": it is no snapshot */
         uint64_t size_bytes, extent_bytes;
+        uint64_t origin_bytes; /* of a classic snapshot: what its device has, while size_bytes is its store */
         double data_percent, metadata_percent; /* -1 = not said */
-        bool active, open, raw;
+        bool active, open, raw, unfilled;
 };
+/* Classic (thick) snapshots, and what has some: LVM keeps both together. */
+bool lvm_is_cow(const struct lvm_lv *lv);
+bool lvm_has_cow(const struct lvm_lv *lv);
+/* A classic snapshot that lost its point in time: its store was full, or failed. Nothing can be read from it. */
+bool lvm_cow_invalid(const struct lvm_lv *lv);
 struct lvm_vg {
         const char *name, *attr;
         uint64_t size_bytes, free_bytes, extent_bytes;

@@ -39,6 +39,7 @@ struct dev {
         bool unknown;  /* could not look: nothing below is valid, and nothing may be concluded */
         bool exists;   /* the backing (file, logical volume) */
         bool raw;      /* exists, but its making was interrupted: create() goes on with it */
+        bool unfilled; /* exists, but what it is made from has not been copied into it yet: restore() goes on with it */
         bool marked;   /* it carries its owner's uuid itself */
         bool attached; /* a block device is there */
         bool lost;     /* attached, but the backing was deleted: the data lives as long as the device does */
@@ -71,6 +72,7 @@ struct provider {
         enum provider_kind kind;
         bool backed; /* false: its volumes have no device on this node, and no function below but
                                     place and pool_info is set */
+        bool for_clones; /* its snapshots take as much space as their volumes: they are made to be cloned, and go at once */
         uint64_t
                 allocation_kib; /* sizes are multiples of this at least; dev.granule_kib and pool_info.granule_kib say more */
         /* What the node lacks to use the kind (a program, a kernel module), with the remedy; NULL: nothing. May itself be NULL. */
@@ -102,7 +104,8 @@ struct provider {
         /* Snapshots; NULL where the storage has none. All are whole or not there at all. src and d are at the
          * same place. snapshot: d, of the volume src; quiet: nothing writes to src meanwhile, so that copying is
          * good enough. restore: the volume d, of at least size_kib, from the snapshot src. replace: the same,
-         * in the place of old, which is not attached and is removed last. */
+         * in the place of old, which is not attached and is removed last. restore may say E_PENDING: it goes on beside, and whoever
+         * asks again after copies_ended() has grown (copies.h) finds out how; what is there until then is unfilled. */
         int (*snapshot)(const struct dev *src, const struct dev *d, bool quiet, struct trouble *t);
         int (*restore)(const struct dev *src, const struct dev *d, uint64_t size_kib, struct trouble *t);
         int (*replace)(const struct dev *old, const struct dev *src, const struct dev *d, uint64_t size_kib,

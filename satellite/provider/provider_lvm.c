@@ -18,10 +18,9 @@
 #include "satellite/base/inject.h"
 #include "satellite/base/wipe.h"
 #include "satellite/provider/lvm_cmd.h"
-#include "satellite/provider/lvm_options.h"
-#include "satellite/provider/lvm_report.h"
-#include "satellite/provider/provider.h"
+#include "satellite/provider/lvm_target.h"
 #include "wire/codec/codec.h"
+#include "wire/def/layer_size.h"
 
 #define LVM_ALLOCATION_KIB 4 /* the group's extent size decides; it comes with each device */
 #define CREATE_ARGS_MAX (LVM_ARGS_MAX + 2 * LVM_WORDS_MAX)
@@ -29,9 +28,19 @@
 #define LET_GO_MS 10000u
 #define METADATA_FULL 95.0 /* per cent of a thin pool's metadata from which on it is no longer used */
 
-struct lvm_place {
-        const char *vg, *thin; /* thin NULL: LVM */
-};
+static const char *dev_dir = "/dev";
+
+void lvm_set_dev_dir(const char *dir) { dev_dir = dir != NULL ? dir : "/dev"; }
+
+const char *lvm_device(struct arena *a, const char *vg, const char *name)
+{
+        return arena_printf(a, "%s/%s/%s", dev_dir, vg, name);
+}
+
+static const char *target_device(struct lvm_target *g)
+{
+        return arena_printf(&g->a, "%s/%s", dev_dir, g->path);
+}
 
 static struct lvm_place split_place(const char *place, struct arena *a)
 {
@@ -88,8 +97,7 @@ static int thin_place(const struct strmap *props, struct arena *a, const char **
 
 /* ---- reports ---- */
 
-/* The group's volumes, or only the one called name, at this moment. */
-static int read_lvs(const char *vg, const char *name, struct arena *a, struct lvm_lv **ret, uint32_t *ret_n,
+int lvm_read_lvs(const char *vg, const char *name, struct arena *a, struct lvm_lv **ret, uint32_t *ret_n,
         struct trouble *t)
 {
         struct exec_result r;
@@ -117,16 +125,15 @@ static int look_again(const char *vg, struct lvm_lv *lv, struct arena *a, struct
         uint32_t n;
         if (!lv->open || device_is_claimed(lv->path)) return 0;
         (void)nanosleep(&pause, NULL);
-        int err = read_lvs(vg, lv->name, a, &again, &n, t);
+        int err = lvm_read_lvs(vg, lv->name, a, &again, &n, t);
         lv->open = err == 0 && n > 0 && again->open;
         return err;
 }
 
-/* The volume called name, or none. */
-static int read_lv(const char *vg, const char *name, struct arena *a, struct lvm_lv **ret, uint32_t *ret_n,
+int lvm_read_lv(const char *vg, const char *name, struct arena *a, struct lvm_lv **ret, uint32_t *ret_n,
         struct trouble *t)
 {
-        int err = read_lvs(vg, name, a, ret, ret_n, t);
+        int err = lvm_read_lvs(vg, name, a, ret, ret_n, t);
         return err != 0 || *ret_n == 0 ? err : look_again(vg, *ret, a, t);
 }
 
@@ -136,7 +143,7 @@ static int thin_info(const struct lvm_place *p, struct pool_info *ret, struct ar
 {
         struct lvm_lv *lv;
         uint32_t n;
-        int err = read_lvs(p->vg, p->thin, a, &lv, &n, t);
+        int err = lvm_read_lvs(p->vg, p->thin, a, &lv, &n, t);
         if (err != 0) return err;
         if (n != 1 || lv->attr[0] != 't' || lv->data_percent < 0) {
                 trouble_set(
@@ -164,7 +171,7 @@ static int thin_info(const struct lvm_place *p, struct pool_info *ret, struct ar
         return 0;
 }
 
-static int thick_info(const struct lvm_place *p, struct pool_info *ret, struct arena *a, struct trouble *t)
+int lvm_thick_info(const struct lvm_place *p, struct pool_info *ret, struct arena *a, struct trouble *t)
 {
         struct exec_result r;
         struct lvm_vg *vg;
@@ -193,7 +200,7 @@ static int lvm_info(const char *place, struct pool_info *ret, struct trouble *t)
 {
         struct arena a = { 0 };
         struct lvm_place p = split_place(place, &a);
-        int err = p.thin != NULL ? thin_info(&p, ret, &a, t) : thick_info(&p, ret, &a, t);
+        int err = p.thin != NULL ? thin_info(&p, ret, &a, t) : lvm_thick_info(&p, ret, &a, t);
         arena_done(&a);
         return err;
 }
@@ -202,7 +209,7 @@ static int lvm_info(const char *place, struct pool_info *ret, struct trouble *t)
 
 static bool is_volume(const struct lvm_lv *lv, const struct lvm_place *p)
 {
-        if (lv->attr[0] == '\0' || strchr("V-oOrRmM", lv->attr[0]) == NULL) return false; /* raid, mirror */
+        if (lv->attr[0] == '\0' || strchr("V-oOrRmMsS", lv->attr[0]) == NULL) return false; /* raid, mirror */
         bool thin = lv->attr[0] == 'V';
         if (thin != (p->thin != NULL)) return false;
         return !thin || strcmp(lv->pool, p->thin) == 0;
@@ -211,15 +218,17 @@ static bool is_volume(const struct lvm_lv *lv, const struct lvm_place *p)
 static void take_lv(const struct lvm_lv *lv, struct arena *a, struct dev *d)
 {
         d->exists = true;
-        d->raw = lv->raw;
+        d->raw = lv->raw && !lv->unfilled;
+        d->unfilled = lv->unfilled;
         d->marked = lvm_read_mark(lv->tags, a, d);
         d->granule_kib = lv->extent_bytes / 1024;
-        d->size_kib = lv->size_bytes / 1024;
+        bool cow = lvm_is_cow(lv); /* up as long as its volume is */
+        d->size_kib = (cow ? lv->origin_bytes : lv->size_bytes) / 1024;
         d->allocated_kib = lv->attr[0] == 'V'
                                    ? (uint64_t)((double)d->size_kib * MAX(lv->data_percent, 0.0) / 100)
-                                   : d->size_kib;
-        d->attached = lv->active;
-        d->in_use = lv->open;
+                                   : lv->size_bytes / 1024;
+        d->attached = lv->active && !cow;
+        d->in_use = lv->open && !cow && !lv->unfilled; /* else: by our own copying */
         d->device_kib = d->attached ? d->size_kib : 0;
         d->backing_path = lv->path;
         d->device_path = d->attached ? lv->path : NULL;
@@ -236,7 +245,7 @@ static int lvm_survey(const char *place, struct arena *a, const void **ret, stru
         struct lvm_place p = split_place(place, a);
         struct lvm_survey *s = arena_new(a, struct lvm_survey);
         *ret = s;
-        return read_lvs(p.vg, NULL, a, &s->lv, &s->n, t);
+        return lvm_read_lvs(p.vg, NULL, a, &s->lv, &s->n, t);
 }
 
 /* survey NULL: looks for itself. */
@@ -248,14 +257,14 @@ static int lvm_probe_in(const void *survey, struct dev *d, struct arena *a, stru
         struct lvm_lv *found, one;
         uint32_t n = 0;
         int err = 0;
-        d->exists = d->raw = d->attached = d->marked = d->lost = d->in_use = false;
+        d->exists = d->raw = d->unfilled = d->attached = d->marked = d->lost = d->in_use = false;
         d->device_path = NULL;
         d->unknown = true;
         if (!lvm_name_valid(d->backing_id, strlen(d->backing_id)))
                 return trouble_set(t, E_INVALID, TROUBLE_INVALID_VOLUME_NUMBER,
                         "'%s' cannot be the name of a logical volume.", d->backing_id);
         if (s != NULL) lv = lv_named(s->lv, s->n, d->backing_id);
-        else err = read_lvs(p.vg, d->backing_id, a, &found, &n, t);
+        else err = lvm_read_lvs(p.vg, d->backing_id, a, &found, &n, t);
         if (n > 0) lv = found;
         if (lv != NULL) {
                 one = *lv;
@@ -263,7 +272,7 @@ static int lvm_probe_in(const void *survey, struct dev *d, struct arena *a, stru
         }
         if (err != 0) return err;
         d->unknown = false;
-        d->backing_path = arena_printf(a, "/dev/%s/%s", p.vg, d->backing_id);
+        d->backing_path = lvm_device(a, p.vg, d->backing_id);
         if (lv != NULL) take_lv(&one, a, d);
         return 0;
 }
@@ -278,7 +287,7 @@ static int lvm_list(const char *place, struct arena *a, struct dev **ret, uint32
         struct lvm_place p = split_place(place, a);
         struct lvm_lv *lv;
         uint32_t n;
-        int err = read_lvs(p.vg, NULL, a, &lv, &n, t);
+        int err = lvm_read_lvs(p.vg, NULL, a, &lv, &n, t);
         if (err != 0) return err;
         struct dev *devs = arena_array(a, struct dev, n + 1);
         if (devs == NULL)
@@ -299,23 +308,14 @@ static int lvm_list(const char *place, struct arena *a, struct dev **ret, uint32
 
 /* ---- changes ---- */
 
-/* One volume that a change is about to touch. */
-struct lvm_target {
-        struct arena a;
-        struct lvm_place p;
-        struct lvm_lv *lv; /* NULL: there is none */
-        const char *path;  /* VG/LV, as the programs want it */
-};
-
-/* Looks the volume up and checks that it is d's. 0 also when there is none. The caller ends with target_done(). */
-static int target_open(struct lvm_target *g, const struct dev *d, struct trouble *t)
+int lvm_target_open(struct lvm_target *g, const struct dev *d, struct trouble *t)
 {
         struct dev owner = { 0 };
         uint32_t n;
         *g = (struct lvm_target){ 0 };
         g->p = split_place(d->place, &g->a);
         g->path = arena_printf(&g->a, "%s/%s", g->p.vg, d->backing_id);
-        int err = read_lv(g->p.vg, d->backing_id, &g->a, &g->lv, &n, t);
+        int err = lvm_read_lv(g->p.vg, d->backing_id, &g->a, &g->lv, &n, t);
         if (err != 0) return err;
         if (n == 0) {
                 g->lv = NULL;
@@ -328,10 +328,9 @@ static int target_open(struct lvm_target *g, const struct dev *d, struct trouble
                 "Rename it ('lvrename')");
 }
 
-/* As target_open, but the volume must be there. */
-static int target_need(struct lvm_target *g, const struct dev *d, struct trouble *t)
+int lvm_target_need(struct lvm_target *g, const struct dev *d, struct trouble *t)
 {
-        int err = target_open(g, d, t);
+        int err = lvm_target_open(g, d, t);
         if (err != 0 || g->lv != NULL) return err;
         trouble_set(t, E_NOT_FOUND, TROUBLE_POOL, "Logical volume %s is gone.", g->path);
         trouble_fix(t, "Restore it from the metadata backup ('vgcfgrestore'), or delete the resource from "
@@ -339,34 +338,38 @@ static int target_need(struct lvm_target *g, const struct dev *d, struct trouble
         return E_NOT_FOUND;
 }
 
-static void target_done(struct lvm_target *g) { arena_done(&g->a); }
+void lvm_target_done(struct lvm_target *g) { arena_done(&g->a); }
 
 /* A superblock of bcache in it was registered by udev in the moment in which the volume was activated. */
 static int wipe_target(struct lvm_target *g, struct trouble *t)
 {
-        const char *path = arena_printf(&g->a, "/dev/%s", g->path);
+        const char *path = target_device(g);
         int err = bcache_let_go(path, LET_GO_MS);
         if (err == 0) err = wipe_device(path);
         return err == 0 ? 0 : trouble_errno(t, err, "%s cannot be wiped", path);
 }
 
-/* Wipes a volume that was just made, or that an interrupted attempt left, and takes the tag off. */
-static int finish_raw(struct lvm_target *g, struct trouble *t)
+int lvm_activate(struct lvm_target *g, const char *path, struct trouble *t)
 {
-        int err = lvm(&g->a, NULL, t, "lvchange", "--yes", "--ignoreactivationskip", "--activate", "y",
-                g->path, NULL);
+        return lvm(
+                &g->a, NULL, t, "lvchange", "--yes", "--ignoreactivationskip", "--activate", "y", path, NULL);
+}
+
+int lvm_finish_raw(struct lvm_target *g, struct trouble *t)
+{
+        int err = lvm_activate(g, g->path, t);
         if (err == 0) err = wipe_target(g, t);
         inject_point(INJECT_LVM_WIPED);
         if (err == 0) err = lvm(&g->a, NULL, t, "lvchange", "--yes", "--deltag", LVM_TAG_RAW, g->path, NULL);
         return err;
 }
 
-static const char *prop(const struct dev *d, const char *key)
+const char *lvm_prop(const struct dev *d, const char *key)
 {
         return d->props == NULL ? NULL : strmap_get(d->props, key);
 }
 
-static int bad_option(const struct dev *d, const char *key, const struct fail *f, struct trouble *t)
+int lvm_bad_option(const struct dev *d, const char *key, const struct fail *f, struct trouble *t)
 {
         trouble_set(t, E_CONFIG, TROUBLE_UNKNOWN, "Resource %s, volume %llu: property %s cannot be used.",
                 d->rsc_name, (unsigned long long)d->volume_number, key);
@@ -382,8 +385,8 @@ static int choose_volumes(struct lvm_target *g, const struct dev *d, struct lvm_
         struct exec_result r;
         struct fail f = { 0 };
         const char *sort;
-        int err = lvm_sort_parse(prop(d, key), &g->a, &sort, &f);
-        if (err != 0) return bad_option(d, key, &f, t);
+        int err = lvm_sort_parse(lvm_prop(d, key), &g->a, &sort, &f);
+        if (err != 0) return lvm_bad_option(d, key, &f, t);
         if (w->volumes_n > 0) return 0;
         err = lvm(&g->a, &r, t, "pvs", "--noheadings", "--sort", sort != NULL ? sort : "pv_used", "-o",
                 "pv_name", "-S", arena_printf(&g->a, "vg_name=\"%s\"", g->p.vg), NULL);
@@ -403,14 +406,14 @@ static int create_words(struct lvm_target *g, const struct dev *d, struct lvm_wo
         static const char type[] = "StorDriver/LvcreateType", options[] = "StorDriver/LvcreateOptions";
         struct fail f = { 0 };
         bool thin = g->p.thin != NULL;
-        if (!thin && lvm_type_parse(prop(d, type), &g->a, w, &f) != 0) return bad_option(d, type, &f, t);
-        if (lvm_options_parse(prop(d, options), thin ? LVM_USE_THIN : LVM_USE_THICK, &g->a, w, &f) != 0)
-                return bad_option(d, options, &f, t);
+        if (!thin && lvm_type_parse(lvm_prop(d, type), &g->a, w, &f) != 0)
+                return lvm_bad_option(d, type, &f, t);
+        if (lvm_options_parse(lvm_prop(d, options), thin ? LVM_USE_THIN : LVM_USE_THICK, &g->a, w, &f) != 0)
+                return lvm_bad_option(d, options, &f, t);
         return thin ? 0 : choose_volumes(g, d, w, t);
 }
 
-/* lvcreate with these arguments (a NULL at their end), what the user added, and then the places. */
-static int lvcreate(struct lvm_target *g, const struct lvm_words *w, const char *const *fixed, const char *at,
+int lvm_lvcreate(struct lvm_target *g, const struct lvm_words *w, const char *const *fixed, const char *at,
         struct trouble *t)
 {
         const char *argv[CREATE_ARGS_MAX] = { "lvcreate", "--config", LVM_NO_SCAN, "--yes" };
@@ -425,7 +428,8 @@ static int lvcreate(struct lvm_target *g, const struct lvm_words *w, const char 
         return lvm_run(&g->a, NULL, t, argv);
 }
 
-static int make(struct lvm_target *g, const struct dev *d, uint64_t size_kib, struct trouble *t)
+int lvm_make(
+        struct lvm_target *g, const struct dev *d, uint64_t size_kib, const char *more, struct trouble *t)
 {
         char tag[LVM_TAG_SIZE];
         struct lvm_words w = { 0 };
@@ -436,10 +440,12 @@ static int make(struct lvm_target *g, const struct dev *d, uint64_t size_kib, st
         if (err != 0) return err;
         const char *size = arena_printf(&g->a, "%lluk", (unsigned long long)size_kib);
         bool thin = g->p.thin != NULL;
-        const char *fixed[] = { "--wipesignatures", "y", "--addtag", tag, "--addtag", LVM_TAG_RAW, "--name",
-                d->backing_id, thin ? "--virtualsize" : "--size", size, thin ? "--thinpool" : NULL, g->p.thin,
-                NULL };
-        err = lvcreate(g, &w, fixed, g->p.vg, t);
+        const char *fixed[15] = { "--wipesignatures", "y", "--addtag", tag, "--addtag", LVM_TAG_RAW, "--name",
+                d->backing_id, thin ? "--virtualsize" : "--size", size };
+        unsigned n = 10;
+        if (thin) fixed[n++] = "--thinpool", fixed[n++] = g->p.thin;
+        if (more != NULL) fixed[n++] = "--addtag", fixed[n++] = more;
+        err = lvm_lvcreate(g, &w, fixed, g->p.vg, t);
         inject_point(INJECT_LVM_CREATED);
         return err;
 }
@@ -447,12 +453,17 @@ static int make(struct lvm_target *g, const struct dev *d, uint64_t size_kib, st
 static int lvm_create(const struct dev *d, uint64_t size_kib, struct trouble *t)
 {
         struct lvm_target g;
-        int err = target_open(&g, d, t);
+        int err = lvm_target_open(&g, d, t);
         if (err == 0 && g.lv == NULL) {
-                err = make(&g, d, size_kib, t);
-                if (err == 0) err = finish_raw(&g, t);
-        } else if (err == 0 && g.lv->raw) err = finish_raw(&g, t);
-        target_done(&g);
+                err = lvm_make(&g, d, size_kib, NULL, t);
+                if (err == 0) err = lvm_finish_raw(&g, t);
+        } else if (err == 0 && g.lv->unfilled) {
+                err = trouble_set(
+                        t, E_NOT_FOUND, TROUBLE_POOL, "Logical volume %s was never filled.", g.path);
+                trouble_cause(t, "It was to become a copy of a snapshot, which nobody names any more.");
+                trouble_fix(t, "Delete the resource from this node.");
+        } else if (err == 0 && g.lv->raw) err = lvm_finish_raw(&g, t);
+        lvm_target_done(&g);
         return err;
 }
 
@@ -461,7 +472,7 @@ static int lvm_adopt(const struct dev *d, struct trouble *t)
         struct lvm_target g;
         char tag[LVM_TAG_SIZE];
         struct dev owner = { 0 };
-        int err = target_need(&g, d, t);
+        int err = lvm_target_need(&g, d, t);
         if (err == 0 && lvm_read_mark(g.lv->tags, &g.a, &owner) && owner.vlm_uuid == NULL &&
                 lvm_write_mark(d, tag) == 0) {
                 char old[LVM_TAG_SIZE];
@@ -471,14 +482,15 @@ static int lvm_adopt(const struct dev *d, struct trouble *t)
                         err = lvm(&g.a, NULL, t, "lvchange", "--yes", "--addtag", tag, "--deltag", old,
                                 g.path, NULL);
         }
-        target_done(&g);
+        lvm_target_done(&g);
         return err;
 }
 
-static int lvm_resize(const struct dev *d, uint64_t size_kib, struct trouble *t)
+int lvm_resize(const struct dev *d, uint64_t size_kib, struct trouble *t)
 {
         struct lvm_target g;
-        int err = target_need(&g, d, t);
+        int err = lvm_target_need(&g, d, t);
+        if (err == 0 && g.lv->size_bytes / 1024 != size_kib) err = lvm_need_no_cow(&g, "resized", t);
         if (err == 0 && g.lv->size_bytes / 1024 != size_kib) {
                 const char *size = arena_printf(&g.a, "%lluk", (unsigned long long)size_kib);
                 bool grow = g.lv->size_bytes / 1024 < size_kib;
@@ -486,19 +498,17 @@ static int lvm_resize(const struct dev *d, uint64_t size_kib, struct trouble *t)
                         "--size", size, g.path, NULL);
         }
         inject_point(INJECT_LVM_RESIZED);
-        target_done(&g);
+        lvm_target_done(&g);
         return err;
 }
 
 static int lvm_attach(const struct dev *d, struct trouble *t)
 {
         struct lvm_target g;
-        int err = target_need(&g, d, t);
-        if (err == 0 && !g.lv->active)
-                err = lvm(&g.a, NULL, t, "lvchange", "--yes", "--ignoreactivationskip", "--activate", "y",
-                        g.path, NULL);
+        int err = lvm_target_need(&g, d, t);
+        if (err == 0 && !g.lv->active) err = lvm_activate(&g, g.path, t);
         inject_point(INJECT_LVM_ATTACHED);
-        target_done(&g);
+        lvm_target_done(&g);
         return err;
 }
 
@@ -519,135 +529,53 @@ static int need_unused(const struct lvm_target *g, struct trouble *t)
 static int lvm_detach(const struct dev *d, struct trouble *t)
 {
         struct lvm_target g;
-        int err = target_open(&g, d, t);
+        int err = lvm_target_open(&g, d, t);
+        if (err == 0) err = lvm_stop_copy(&g, d, t);
         if (err == 0 && g.lv != NULL && g.lv->active) {
                 err = need_unused(&g, t);
                 if (err == 0) err = lvm(&g.a, NULL, t, "lvchange", "--yes", "--activate", "n", g.path, NULL);
         }
         inject_point(INJECT_LVM_DETACHED);
-        target_done(&g);
+        lvm_target_done(&g);
         return err;
 }
 
-/* Thick space is handed out again as it is: its traces are wiped first. */
+/* Thick space is handed out again as it is: the traces of a volume are wiped first. What was never filled may have begun with a copy of
+ * a LUKS header, which nothing above knows of. */
+static int wipe_thick(struct lvm_target *g, struct trouble *t)
+{
+        const char *path = target_device(g);
+        int err = g->lv->active ? 0 : lvm_activate(g, g->path, t);
+        if (err == 0) err = wipe_target(g, t);
+        if (err != 0 || !g->lv->unfilled) return err;
+        err = wipe_device_head(path, (uint64_t)LUKS_HEADER_KIB * 1024);
+        return err == 0 ? 0 : trouble_errno(t, err, "%s cannot be wiped", path);
+}
+
+/* Classic snapshots are up together with their volume, for udev to see. */
+static int release_cow(struct lvm_target *g, struct trouble *t)
+{
+        const char *path = target_device(g);
+        int err = g->lv->active && !lvm_cow_invalid(g->lv) ? bcache_let_go(path, LET_GO_MS) : 0;
+        return err == 0 ? 0 : trouble_errno(t, err, "Snapshot %s cannot be removed", path);
+}
+
 static int lvm_remove(const struct dev *d, struct trouble *t)
 {
         struct lvm_target g;
-        int err = target_open(&g, d, t);
+        int err = lvm_target_open(&g, d, t);
+        if (err == 0) err = lvm_stop_copy(&g, d, t);
         if (err == 0 && g.lv != NULL) {
-                err = need_unused(&g, t);
-                if (err == 0 && g.p.thin == NULL && !g.lv->active)
-                        err = lvm(&g.a, NULL, t, "lvchange", "--yes", "--ignoreactivationskip", "--activate",
-                                "y", g.path, NULL);
-                if (err == 0 && g.p.thin == NULL) err = wipe_target(&g, t);
+                bool cow = lvm_is_cow(g.lv);
+                if (cow) err = release_cow(&g, t);
+                else err = lvm_need_no_cow(&g, "removed", t);
+                if (err == 0 && !cow) err = need_unused(&g, t);
+                if (err == 0 && !cow && g.p.thin == NULL) err = wipe_thick(&g, t);
                 if (err == 0) err = lvm(&g.a, NULL, t, "lvremove", "--yes", "--force", g.path, NULL);
         }
         inject_point(INJECT_LVM_REMOVED);
-        target_done(&g);
+        lvm_target_done(&g);
         return err;
-}
-
-/* ---- snapshots of thin volumes; they are not activated ---- */
-
-/* A thin snapshot of src with this name and tags, in one metadata commit. of: whose properties count. */
-static int make_from(struct lvm_target *g, const struct dev *src, const struct dev *of, const char *name,
-        const char *tag, const char *tag2, struct trouble *t)
-{
-        static const char key[] = "StorDriver/LvcreateSnapshotOptions";
-        struct lvm_words w = { 0 };
-        struct fail f = { 0 };
-        if (lvm_options_parse(prop(of, key), LVM_USE_SNAPSHOT, &g->a, &w, &f) != 0)
-                return bad_option(of, key, &f, t);
-        const char *fixed[] = { "--snapshot", "--setactivationskip", of->snap_name != NULL ? "y" : "n",
-                "--activate", "n", "--name", name, "--addtag", tag, tag2 != NULL ? "--addtag" : NULL, tag2,
-                NULL };
-        int err = lvcreate(g, &w, fixed, arena_printf(&g->a, "%s/%s", g->p.vg, src->backing_id), t);
-        inject_point(INJECT_LVM_CREATED);
-        return err;
-}
-
-static int mark_of(const struct dev *d, char tag[LVM_TAG_SIZE], struct trouble *t)
-{
-        if (lvm_write_mark(d, tag) == 0) return 0;
-        return trouble_set(
-                t, E_INVALID, TROUBLE_UNKNOWN, "Resource %s cannot be marked with a tag.", d->rsc_name);
-}
-
-static int lvm_snapshot(const struct dev *src, const struct dev *d, bool quiet, struct trouble *t)
-{
-        struct lvm_target g;
-        char tag[LVM_TAG_SIZE];
-        (void)quiet; /* it is of one point in time in any case */
-        int err = target_open(&g, d, t);
-        if (err == 0 && g.lv == NULL) {
-                const char *snap_tag = arena_printf(&g.a, LVM_TAG_SNAPSHOT "%s", d->snap_name);
-                err = dev_flush(src, t);
-                if (err == 0) err = mark_of(d, tag, t);
-                if (err == 0) err = make_from(&g, src, d, d->backing_id, tag, snap_tag, t);
-        }
-        target_done(&g);
-        return err;
-}
-
-/* A new volume on its way to the place of an older one has this name and a tag of its own, but no mark yet. */
-static const char *new_name(struct lvm_target *g, const struct dev *d)
-{
-        return arena_printf(&g->a, "%s_new", d->backing_id);
-}
-
-/* Removes what an interrupted replace() left. */
-static int clear_new(struct lvm_target *g, const struct dev *d, struct trouble *t)
-{
-        struct lvm_lv *lv;
-        uint32_t n;
-        const char *name = new_name(g, d);
-        int err = read_lv(g->p.vg, name, &g->a, &lv, &n, t);
-        if (err != 0 || n == 0 || !lvm_has_tag(lv->tags, LVM_TAG_NEW)) return err;
-        return lvm(&g->a, NULL, t, "lvremove", "--yes", "--force",
-                arena_printf(&g->a, "%s/%s", g->p.vg, name), NULL);
-}
-
-static int lvm_restore(const struct dev *src, const struct dev *d, uint64_t size_kib, struct trouble *t)
-{
-        struct lvm_target g;
-        char tag[LVM_TAG_SIZE];
-        int err = target_open(&g, d, t);
-        if (err == 0 && g.lv == NULL) {
-                err = clear_new(&g, d, t);
-                if (err == 0) err = mark_of(d, tag, t);
-                if (err == 0) err = make_from(&g, src, d, d->backing_id, tag, NULL, t);
-        }
-        target_done(&g);
-        if (err != 0 || size_kib <= src->size_kib) return err;
-        return lvm_resize(d, size_kib, t);
-}
-
-/* Makes the new one aside, removes the old one, and gives the new one its name, then its mark. A crash before the removal is begun
- * anew; after it, restore() finds nothing at the place; after the renaming the volume has the tag "new" and is marked here. */
-static int lvm_replace(const struct dev *old, const struct dev *src, const struct dev *d, uint64_t size_kib,
-        struct trouble *t)
-{
-        struct lvm_target g;
-        char tag[LVM_TAG_SIZE];
-        int err = target_need(&g, old, t);
-        if (err == 0) err = mark_of(d, tag, t);
-        if (err == 0 && !lvm_has_tag(g.lv->tags, LVM_TAG_NEW)) {
-                const char *name = new_name(&g, d);
-                err = g.lv->active ? trouble_errno(t, EBUSY, "Logical volume %s cannot be replaced", g.path)
-                                   : clear_new(&g, d, t);
-                if (err == 0) err = make_from(&g, src, d, name, LVM_TAG_NEW, NULL, t);
-                if (err == 0) err = lvm(&g.a, NULL, t, "lvremove", "--yes", "--force", g.path, NULL);
-                inject_point(INJECT_LVM_REMOVED);
-                if (err == 0)
-                        err = lvm(&g.a, NULL, t, "lvrename", "--yes", g.p.vg, name, d->backing_id, NULL);
-                inject_point(INJECT_LVM_RENAMED);
-        }
-        if (err == 0)
-                err = lvm(&g.a, NULL, t, "lvchange", "--yes", "--addtag", tag, "--deltag", LVM_TAG_NEW,
-                        g.path, NULL);
-        target_done(&g);
-        if (err != 0 || size_kib <= src->size_kib) return err;
-        return lvm_resize(d, size_kib, t);
 }
 
 static const char *lvm_missing(struct arena *a)
@@ -677,6 +605,7 @@ static const char *lvm_thin_missing(struct arena *a)
                 .attach = lvm_attach, .refresh = lvm_refresh, .detach = lvm_detach, .remove = lvm_remove,   \
                 .adopt = lvm_adopt, __VA_ARGS__                                                             \
         }
-const struct provider provider_lvm = LVM_PROVIDER(provider_kind_LVM, thick_place, lvm_missing);
+const struct provider provider_lvm = LVM_PROVIDER(provider_kind_LVM, thick_place, lvm_missing,
+        .for_clones = true, .snapshot = lvm_thick_snapshot, .restore = lvm_thick_restore);
 const struct provider provider_lvm_thin = LVM_PROVIDER(provider_kind_LVM_THIN, thin_place, lvm_thin_missing,
         .snapshot = lvm_snapshot, .restore = lvm_restore, .replace = lvm_replace);

@@ -15,7 +15,7 @@ int surveys_probe(struct surveys *s, struct dev *d, struct arena *a, struct trou
                 s->n++;
         }
         if (at->err == 0) return prov->probe_in(at->seen, d, a, t);
-        d->exists = d->raw = d->attached = d->marked = d->lost = d->in_use = false;
+        d->exists = d->raw = d->unfilled = d->attached = d->marked = d->lost = d->in_use = false;
         d->device_path = NULL;
         d->unknown = true;
         *t = at->why;

@@ -12,7 +12,7 @@
 bool ship_dev_can(const struct provider *p)
 {
         if (p->read != NULL && p->receive != NULL) return true;
-        return p->snapshot != NULL && p->restore != NULL;
+        return p->snapshot != NULL && p->restore != NULL && !p->for_clones;
 }
 
 /* A volume that is there for a while only reserves nothing. */

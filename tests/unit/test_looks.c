@@ -64,10 +64,10 @@ static void put_lvs(const char *open)
                 "#!/bin/sh\necho look >>%s/looks\n"
                 "case \"$*\" in *r_00001*) ;; *) echo "
                 "'r_00000|8388608|-wi-ao----|active|%s||||4194304|/dev/vg0/r_00000|outrigger:" UUID ":0:" V0
-                ":r' ;; esac\n"
+                ":r||' ;; esac\n"
                 "case \"$*\" in *r_00000*) ;; *) echo "
                 "'r_00001|8388608|-wi-ao----|active|%s||||4194304|/dev/vg0/r_00001|outrigger:" UUID ":1:" V1
-                ":r' ;; esac\n",
+                ":r||' ;; esac\n",
                 dir, open, open);
         FILE *f = fopen(path, "w");
         assert_non_null(f);

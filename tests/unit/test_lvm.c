@@ -15,12 +15,15 @@ static void test_lvs(void **state)
 {
         (void)state;
         static const char text[] =
-                "  data_00003|8388608|-wi-ao----|active|open||||4194304|/dev/vg0/data_00003|mine," TAG "\n"
-                "  thin|1073741824|twi-aotz--|active|||12.50|10.84|4194304||\n"
+                "  data_00003|8388608|-wi-ao----|active|open||||4194304|/dev/vg0/data_00003|mine," TAG "||\n"
+                "  thin|1073741824|twi-aotz--|active|||12.50|10.84|4194304||||\n"
                 "  t_00000|1073741824|Vwi-a-tz--|active||thin|0.00||4194304|/dev/vg0/t_00000|" TAG
-                ",outrigger:raw\n"
+                ",outrigger:raw||\n"
+                "  s_00000|12582912|swi-a-s---|active|||0.02||4194304|/dev/vg0/s_00000||data_00003|8388608\n"
+                "  "
+                "i_00000|12582912|swi-I-s---|active|||100.00||4194304|/dev/vg0/i_00000||data_00003|8388608\n"
                 "\n"
-                "  off|4194304|-wi-------|||||| 4194304|/dev/vg0/off|\n";
+                "  off|4194304|-wi-------|||||| 4194304|/dev/vg0/off|||\n";
         struct arena a = { 0 };
         struct lvm_lv *lv;
         uint32_t n;
@@ -33,7 +36,10 @@ static void test_lvs(void **state)
         char *blank = strstr(good, "| 4194304");
         memmove(blank + 1, blank + 2, strlen(blank + 2) + 1);
         assert_int_equal(lvm_parse_lvs(good, &a, &lv, &n, &line), 0);
-        assert_int_equal(n, 4);
+        assert_int_equal(n, 6);
+        assert_true(lvm_is_cow(&lv[3]) && !lvm_cow_invalid(&lv[3]) && lvm_cow_invalid(&lv[4]));
+        assert_true(lv[3].origin_bytes == 8388608 && strcmp(lv[3].origin, "data_00003") == 0);
+        assert_false(lvm_is_cow(&lv[0]) || lvm_has_cow(&lv[0]) || lv[0].unfilled);
         assert_string_equal(lv[0].name, "data_00003");
         assert_int_equal(lv[0].size_bytes, 8388608);
         assert_true(lv[0].active && lv[0].open && !lv[0].raw);
@@ -41,8 +47,8 @@ static void test_lvs(void **state)
         assert_true(lv[1].data_percent > 12.4 && lv[1].metadata_percent > 10.8 && !lv[1].open);
         assert_true(lv[2].raw);
         assert_string_equal(lv[2].pool, "thin");
-        assert_true(!lv[3].active && !lv[3].open);
-        assert_string_equal(lv[3].path, "/dev/vg0/off");
+        assert_true(!lv[5].active && !lv[5].open);
+        assert_string_equal(lv[5].path, "/dev/vg0/off");
         arena_done(&a);
 }
 
@@ -51,17 +57,18 @@ static void test_bad_lines(void **state)
         (void)state;
         static const char *const bad[] = {
                 "x",
-                "a|1|-wi-a-----|active|||||4194304|/dev/v/a",    /* a field is missing */
-                "a|1|-wi-a-----|active||||| 4194304|/dev/v/a||", /* one too many */
-                "a|-1|-wi-a-----|active||||||4194304|/dev/v/a|", /* sizes are not negative */
-                "a|1.5|-wi-a-----|active|||||4194304|/dev/v/a|", /* bytes have no fraction */
-                "a|99999999999999999999|-wi-a-----|active|||||4194304|/dev/v/a|",
-                "a||-wi-a-----|active|||||4194304|/dev/v/a|",
-                "a b|1|-wi-a-----|active|||||4194304|/dev/v/a|",
-                "-a|1|-wi-a-----|active|||||4194304|/dev/v/a|",
-                "a|1|-wi|active|||||4194304|/dev/v/a|",
-                "a|1|-wi-a-----|active|||101.00||4194304|/dev/v/a|",
-                "a|1|-wi-a-----|active|||x||4194304|/dev/v/a|",
+                "a|1|-wi-a-----|active|||||4194304|/dev/v/a||",    /* a field is missing */
+                "a|1|-wi-a-----|active|||||4194304|/dev/v/a||||",  /* one too many */
+                "a|-1|-wi-a-----|active||||||4194304|/dev/v/a|||", /* sizes are not negative */
+                "a|1.5|-wi-a-----|active|||||4194304|/dev/v/a|||", /* bytes have no fraction */
+                "a|99999999999999999999|-wi-a-----|active|||||4194304|/dev/v/a|||",
+                "a||-wi-a-----|active|||||4194304|/dev/v/a|||",
+                "a b|1|-wi-a-----|active|||||4194304|/dev/v/a|||",
+                "-a|1|-wi-a-----|active|||||4194304|/dev/v/a|||",
+                "a|1|-wi|active|||||4194304|/dev/v/a|||",
+                "a|1|-wi-a-----|active|||101.00||4194304|/dev/v/a|||",
+                "a|1|-wi-a-----|active|||x||4194304|/dev/v/a|||",
+                "a|1|swi-a-----|active|||||4194304|/dev/v/a||o|x",
                 "  WARNING: something is wrong",
         };
         struct arena a = { 0 };

@@ -17,7 +17,7 @@
 #define NEW_VLM "dddddddd-0000-4000-8000-000000000004"
 
 static const struct plan_pool pools[] = { { "thin", provider_kind_FILE_THIN, "/p" },
-        { "thick", provider_kind_LVM, "vg" } };
+        { "none", provider_kind_DISKLESS, "" }, { "thick", provider_kind_LVM, "vg" } };
 
 /* A layer that can hold, for the tests that ask for it. */
 static bool fake_held;
@@ -177,10 +177,10 @@ static void test_phases(void **state)
 static void test_refusals(void **state)
 {
         struct world w;
-        world_init(&w, "thick", false);
+        world_init(&w, "none", false);
         hold(&w, true);
         take(&w, true);
-        assert_string_equal(steps_of(&w), "hold"); /* thick LVM has none */
+        assert_string_equal(steps_of(&w), "hold");
         assert_int_equal(w.plan.troubles[0].code, TROUBLE_NO_PROVIDER);
         world_done(&w);
         world_init(&w, "thin", false);
@@ -254,6 +254,48 @@ static void test_from_snapshot(void **state)
         w.devs[0].exists = w.devs[0].attached = w.devs[0].made = false;
         w.devs[0].uuid = NULL;
         assert_string_equal(steps_of(&w), "restore attach");
+        world_done(&w);
+}
+
+/* A thick clone: what is being copied is gone on with, is no source of snapshots, and goes as it is; it cannot take another one's place. */
+static void test_unfilled(void **state)
+{
+        static const char *stack[] = { "LUKS", "STORAGE" };
+        struct layer_dev luks = { .type = layer_type_LUKS };
+        struct sat_gone gone[2] = { { 0 }, { 0 } };
+        struct world w;
+        world_init(&w, "thick", false);
+        from_snapshot(&w, false);
+        SET_N(&w.want, sat_rsc, layer_stack, stack, 2);
+        w.devs[0].vlm_uuid = NEW_VLM;
+        w.devs[0].layers = &luks;
+        w.devs[0].layers_n = 1;
+        w.devs[0].unfilled = true;
+        assert_string_equal(steps_of(&w), "restore attach"); /* nothing above */
+        w.devs[1].exists = false;
+        assert_string_equal(steps_of(&w), "");
+        assert_true(w.plan.troubles_n > 0);
+        w.devs[1].uuid = NULL;
+        w.devs[1].made = false;
+        hold(&w, true);
+        take(&w, true);
+        assert_null(strstr(steps_of(&w), "snapshot"));
+        assert_contains(w.plan.troubles[0].cause, "copied");
+        w.devs[1].exists = w.devs[1].made = true;
+        w.devs[1].uuid = SNAP;
+        SET(&gone[0], sat_gone, uuid, RSC);
+        SET(&gone[1], sat_gone, uuid, SNAP);
+        w.in.want = NULL;
+        w.in.snaps_n = 0;
+        w.in.gone = gone;
+        w.in.gone_n = 2;
+        assert_string_equal(steps_of(&w), "remove detach remove"); /* snapshots first; no header to erase */
+        assert_string_equal(w.plan.steps[0].dev.backing_id, "r_00000_s1");
+        world_done(&w);
+        world_init(&w, "thick", false);
+        from_snapshot(&w, true);
+        assert_string_equal(steps_of(&w), "");
+        assert_true(w.plan.troubles_n > 0);
         world_done(&w);
 }
 
@@ -371,6 +413,7 @@ int main(void)
                 cmocka_unit_test(test_refusals),
                 cmocka_unit_test(test_apart_from_resource),
                 cmocka_unit_test(test_from_snapshot),
+                cmocka_unit_test(test_unfilled),
                 cmocka_unit_test(test_layers),
                 cmocka_unit_test(test_ends_anywhere),
                 cmocka_unit_test(test_lets_go_first),

@@ -144,7 +144,7 @@ static void want(const char *const *names, uint32_t n)
                 SET(&rsc[i], sat_rsc, revision, 1);
                 SET_N(&rsc[i], sat_rsc, volumes, v, 1);
                 snprintf(line, sizeof line,
-                        "  %s|8388608|-wi-a-----|active|||||4194304|/dev/vg0/%s|outrigger:u-%s:0::%s\n", id,
+                        "  %s|8388608|-wi-a-----|active|||||4194304|/dev/vg0/%s|outrigger:u-%s:0::%s||\n", id,
                         id, names[i], names[i]);
                 write_file(path_of("rows", id), line, 0644);
         }

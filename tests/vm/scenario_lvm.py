@@ -1,13 +1,13 @@
 """LVM and LVM_THIN on a real kernel: created, written, grown, deleted; foreign volumes, a full group, a lost group; a satellite that is
-killed between any two steps; a node that loses power."""
+killed between any two steps; a node that loses power; clones of thick volumes."""
 import subprocess
 
 import storage
 from lib_e2e import BUILD, wait_for
-from storage import MIB, killed, points, power
+from storage import MIB, SIZE, WAIT_S, call, cloned, fill, holds, killed, make, points, power
 
 POINTS = points('LVM')
-POINTS.remove('LVM_RENAMED')  # of snapshots: scenario_snap.py
+POINTS = [p for p in POINTS if p not in ('LVM_RENAMED', 'LVM_COPYING', 'LVM_COPIED')]  # of snapshots: scenario_snap.py; of clones: below
 
 
 class Bed(storage.Bed):
@@ -225,10 +225,127 @@ def killed_at(bed, point):
     bed.nothing_left()
 
 
+# ---- clones: what else takes a snapshot is in scenario_snap.py ----
+
+PASSPHRASE = 'correct horse battery staple'
+LAYERS = (('STORAGE',), ('LUKS', 'STORAGE'))
+# Where the satellite ends in a clone: the n-th time that it reaches the point.
+KILLS = ('lvm_created:1', 'lvm_created:2', 'lvm_wiped:1', 'lvm_copying:3', 'lvm_copied:1', 'lvm_attached:1', 'lvm_removed:1')
+
+
+def numbers(bed, path):
+    """The numbers that a writer has written last at two places, in that order."""
+    return [int(bed.guest.run(f'dd if={path} bs=4096 skip={at} count=1 iflag=direct 2>/dev/null | head -c 8'), 10) for at in (2560, 3840)]
+
+
+def clone(bed, layers):
+    """A clone of a volume that is written meanwhile holds what was there in one moment; nothing is left of how it was made."""
+    path, free = make(bed, 'src', 'thick', layers), bed.free('thick')
+    fill(bed, 'src', 'first')
+    bed.guest.run('{ (i=10000000; while :; do i=$((i + 1)); for at in 2560 3840; do '
+                  f'echo $i | dd of={path} bs=4096 seek=$at conv=sync,notrunc oflag=direct; done; done) >/dev/null 2>&1 & echo $! >/run/writer; }}')
+    bed.guest.run(f'until dd if={path} bs=4096 skip=3840 count=1 iflag=direct 2>/dev/null | grep -qa ^1; do sleep 0.2; done', WAIT_S)
+    cloned(bed, 'src', 'clone')
+    bed.guest.run('kill $(cat /run/writer); while kill -0 $(cat /run/writer) 2>/dev/null; do sleep 0.1; done; rm /run/writer')
+    holds(bed, 'clone', 'first')
+    first, second = numbers(bed, bed.device('clone', SIZE))
+    assert 0 <= first - second <= 1, (first, second)
+    assert numbers(bed, path)[0] > first, 'nothing was written while it was copied'
+    wait_for('no snapshot to be left', lambda: sorted(bed.ours()) == ['clone_00000', 'src_00000'], WAIT_S, 1)
+    fill(bed, 'clone', 'own')
+    holds(bed, 'src', 'first')
+    call(bed, 'PUT', 'src/volume-definitions/0', {'size_kib': SIZE + 8 * MIB}).ok()  # as before
+    bed.device('src', SIZE + 8 * MIB)
+    bed.delete('src')
+    bed.gone('src')
+    holds(bed, 'clone', 'own')
+    bed.delete('clone')
+    bed.nothing_left()
+    wait_for('the space back', lambda: bed.free('thick') >= free, WAIT_S, 1)
+
+
+def clone_full(bed):
+    """A group that lacks the room for what is written meanwhile and for the clone: refused with cause and remedy, before anything is made."""
+    make(bed, 'src', 'thick')
+    fill(bed, 'src', 'first')
+    extents = int(bed.guest.run('vgs --noheadings -o vg_free_count vg0'))
+    bed.guest.run(f'lvcreate -q -y -l {extents - SIZE // 4096 - 1} -n ballast vg0')  # the clone alone would fit
+    wait_for('a full pool', lambda: bed.free('thick') < 2 * SIZE, WAIT_S, 1)
+    answer = call(bed, 'POST', 'src/clone', {'name': 'clone'})
+    assert answer.status >= 400 and 'free space' in answer.text and 'volume group' in answer.text, answer.text
+    assert bed.ours() == ['src_00000'] and bed.rest.get('/v1/resource-definitions/clone').status == 404
+    bed.guest.run('lvremove -q -y vg0/ballast')
+    wait_for('room', lambda: bed.free('thick') > 3 * SIZE, WAIT_S, 1)
+    cloned(bed, 'src', 'clone')
+    holds(bed, 'clone', 'first')
+    bed.delete('src')
+    bed.delete('clone')
+    bed.nothing_left()
+
+
+def status_of(bed):
+    answer = bed.rest.get('/v1/resource-definitions/src/clone/clone')
+    return answer.json['status'] if answer.status == 200 else None
+
+
+def clone_again(bed):
+    """What was begun before a death has ended well, or has failed and can be begun anew."""
+    wait_for('an end', lambda: status_of(bed) != 'CLONING', WAIT_S, 1)
+    if status_of(bed) != 'COMPLETE':
+        print('        failed, and is begun anew')
+        if status_of(bed) is not None:
+            bed.delete('clone')
+            bed.gone('clone')
+        wait_for('no saga to be left', lambda: call(bed, 'GET', 'src/snapshots').ok().json == [], WAIT_S, 1)
+        cloned(bed, 'src', 'clone')
+    holds(bed, 'src', 'first')
+    holds(bed, 'clone', 'first')
+    wait_for('no snapshot to be left', lambda: sorted(bed.ours()) == ['clone_00000', 'src_00000'], WAIT_S, 1)
+    bed.delete('clone')
+    bed.delete('src')
+    bed.nothing_left()
+
+
+def clone_killed(bed, point, layers):
+    make(bed, 'src', 'thick', layers)
+    fill(bed, 'src', 'first')
+    killed(bed, point, lambda: cloned(bed, 'src', 'clone'))
+    clone_again(bed)
+
+
+def clone_power(bed, layers):
+    """The node loses power in the midst of copying: the snapshot is there when it comes back, and the copying begins anew."""
+    make(bed, 'src', 'thick', layers)
+    fill(bed, 'src', 'first')
+    bed.guest.run('sync')
+    bed.satellite.stop('KILL')
+    bed.satellite.start(inject='lvm_copying:5')
+    bed.wait_online()
+    call(bed, 'POST', 'src/clone', {'name': 'clone'}).ok()
+    wait_for('death', lambda: not bed.satellite.running(), WAIT_S, 0.3)
+    bed.lose_power()
+    clone_again(bed)
+
+
+def clone_deleted(bed):
+    """A clone that is deleted while it is copied goes at once, and with it everything that was made for it."""
+    make(bed, 'src', 'thick', size_kib=300 * MIB)
+    call(bed, 'POST', 'src/clone', {'name': 'clone'}).ok()
+    wait_for('the copying', lambda: 'clone_00000' in bed.lvs(), WAIT_S, 0.3)
+    bed.delete('clone')
+    bed.gone('clone')
+    wait_for('no saga to be left', lambda: call(bed, 'GET', 'src/snapshots').ok().json == [], WAIT_S, 1)
+    wait_for('no snapshot to be left', lambda: bed.ours() == ['src_00000'], WAIT_S, 1)
+    bed.delete('src')
+    bed.nothing_left()
+
+
 def run(suite, work, image, everything):
     bed = storage.bed_for(suite, 'a guest with a kernel of its own, a satellite in it, two pools', Bed, work, image)
     if bed is None:
         return
+    if bed.rest.get('/v1/encryption/passphrase').ok().json['status'] == 'unset':
+        bed.rest.call('POST', '/v1/encryption/passphrase', {'new_passphrase': PASSPHRASE}).ok()
     storage.run_checks(suite, bed, everything, [
         *((pool == 'thick', f'create, write, grow, read, delete in pool {pool}', life, pool) for pool in ('thick', 'thin')),
         (False, 'disks that nobody uses', disks),
@@ -240,4 +357,10 @@ def run(suite, work, image, everything):
         (True, 'a full group', full),
         (False, 'a group that vanishes', group_lost),
         *((point == 'LVM_CREATED', f'killed at {point}', killed_at, point) for point in POINTS),
+        *((True, f'a thick volume with {" and ".join(layers[:-1]) or "no layer"} above is cloned while it is written', clone, layers)
+          for layers in LAYERS),
+        (False, 'clones of thick volumes in a full group', clone_full),
+        (False, 'a clone of a thick volume that is deleted while it is copied', clone_deleted),
+        *((False, f'a thick volume is cloned, killed at {point}', clone_killed, point, LAYERS[i % 2]) for i, point in enumerate(KILLS)),
+        (False, 'a thick volume is cloned on a node that loses power', clone_power, ('STORAGE',)),
         (False, 'a node that loses power, of thick LVM', power, 'thick', ('STORAGE',), False)])

@@ -3,6 +3,15 @@
 #include "wire/codec/codec.h"
 #include "wire/def/drbd_rules.h"
 
+/* Behind a header each area has one chunk of exceptions, of 16 bytes each, and the chunks that these tell of; the kernel clears the next
+ * area when it begins the last exception of one. */
+uint64_t cow_store_kib(uint64_t volume_kib)
+{
+        uint64_t chunks = volume_kib / COW_CHUNK_KIB + (volume_kib % COW_CHUNK_KIB != 0),
+                 area = COW_CHUNK_KIB * 1024 / 16;
+        return (1 + chunks + chunks / area + 3) * COW_CHUNK_KIB;
+}
+
 /* What a layer takes of the device below. */
 static uint64_t metadata_kib(enum layer_type type)
 {

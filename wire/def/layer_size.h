@@ -14,6 +14,11 @@
 /* What lies before the data of a bcache: its superblock, and as much as keeps everything behind it aligned. */
 #define BCACHE_OFFSET_KIB 1024u
 
+/* A thick volume of LVM is cloned from a classic snapshot, whose store has room for all of the volume and for what the kernel writes
+ * beside that: it can never be full. In chunks of that size. */
+#define COW_CHUNK_KIB 64u
+uint64_t cow_store_kib(uint64_t volume_kib);
+
 /* For slots: DRBD's metadata is on a device of its own (wire/def/layer_extra.h). */
 #define SLOTS_ELSEWHERE UINT32_MAX
 /* slots: peers that DRBD's metadata is made for; 0 = DRBD_PEER_SLOTS_DEFAULT. Its metadata is counted as DRBD 9's; that of 8.4 is smaller.
