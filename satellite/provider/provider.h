@@ -36,9 +36,9 @@ struct dev {
         uint64_t last_size_kib; /* then; 0 = unknown */
         bool formatted; /* a file system was made on it, or it came with what it was made from (satellite/layer/format.h) */
         /* Seen. */
-        bool unknown;  /* could not look: nothing below is valid, and nothing may be concluded */
-        bool exists;   /* the backing (file, logical volume) */
-        bool raw;      /* exists, but its making was interrupted: create() goes on with it */
+        bool unknown; /* could not look: nothing below is valid, and nothing may be concluded */
+        bool exists;  /* the backing (file, logical volume) */
+        bool raw;     /* exists, but its making was interrupted: create() goes on with it */
         bool unfilled; /* exists, but what it is made from has not been copied into it yet: restore() goes on with it */
         bool marked;   /* it carries its owner's uuid itself */
         bool attached; /* a block device is there */
