@@ -200,14 +200,46 @@ int drbd_node_paths(const char *rsc_name, char conf[DRBD_PATH_SIZE], char res[DR
         return n < 0 || m < 0 || n >= DRBD_PATH_SIZE || m >= DRBD_PATH_SIZE ? E_INVALID : 0;
 }
 
-void drbd_node_include(const char *rsc_name, size_t n, struct buf *conf)
+#define INCLUDE "include \""
+
+static void include_one(const char *rsc_name, size_t n, struct buf *conf)
 {
         char name[DRBD_NAME], own[DRBD_PATH_SIZE], res[DRBD_PATH_SIZE], line[DRBD_PATH_SIZE + 16];
         if (n >= sizeof name) return;
         snprintf(name, sizeof name, "%.*s", (int)n, rsc_name);
         if (drbd_node_paths(name, own, res) != 0 || access(res, F_OK) != 0) return;
-        snprintf(line, sizeof line, "include \"%s\";\n", res);
+        snprintf(line, sizeof line, INCLUDE "%s\";\n", res);
         if (conf->n == 0 || memmem(conf->p, conf->n, line, strlen(line)) == NULL) buf_put_str(conf, line);
+}
+
+/* Those that the file of one names. */
+static void include_named(const char *path, struct buf *conf)
+{
+        static const char after[] = "resync-after \"";
+        char line[DRBD_PATH_SIZE];
+        FILE *f = fopen(path, "re");
+        if (f == NULL) return;
+        while (fgets(line, sizeof line, f) != NULL) {
+                const char *name = strstr(line, after);
+                if (name != NULL)
+                        include_one(name + sizeof after - 1, strcspn(name + sizeof after - 1, "/\""), conf);
+        }
+        fclose(f);
+}
+
+void drbd_node_include(const char *rsc_name, size_t n, struct buf *conf)
+{
+        char path[DRBD_PATH_SIZE];
+        size_t at = conf->n;
+        include_one(rsc_name, n, conf);
+        while (conf->err == 0 && at < conf->n) { /* chains are long: as many as a pool has volumes */
+                const char *begin = (const char *)conf->p + at + sizeof INCLUDE - 1;
+                const char *end = memchr(begin, '"', conf->n - at - (sizeof INCLUDE - 1));
+                if (end == NULL) return;
+                snprintf(path, sizeof path, "%.*s", (int)(end - begin), begin);
+                at = (size_t)(end + 3 - (const char *)conf->p);
+                include_named(path, conf);
+        }
 }
 
 static int make_dir(const char *path, struct trouble *t)

@@ -37,7 +37,8 @@ const char *drbd_node_text(void);
 
 /* Is the name fit for files? E_INVALID. */
 int drbd_node_paths(const char *rsc_name, char conf[DRBD_PATH_SIZE], char res[DRBD_PATH_SIZE]) MUST_USE;
-/* Adds a line that includes the file of another resource to what drbdadm is given, when that file is there. Once for each. */
+/* Adds a line that includes the file of another resource to what drbdadm is given, when that file is there, and the files of those that
+ * it names in turn (resync-after). Once for each. */
 void drbd_node_include(const char *rsc_name, size_t n, struct buf *conf);
 /* The directories, and the include below /etc/drbd.d. */
 int drbd_node_prepare(struct trouble *t) MUST_USE;

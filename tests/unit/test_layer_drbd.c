@@ -323,8 +323,10 @@ static void test_skip(void **st)
 /* Resources that options name are known to drbdadm as soon as their files are there; it is adjusted anew then. */
 static void test_resync_after(void **st)
 {
-        static const char *kv[] = { "DrbdOptions/Disk/resync-after", "first/0" };
-        struct bed b, first;
+        static const char *kv[] = { "DrbdOptions/Disk/resync-after", "first/0" },
+                          *on[] = { "DrbdOptions/Disk/resync-after", "third/0" },
+                          *back[] = { "DrbdOptions/Disk/resync-after", "second/0" };
+        struct bed b, first, third;
         struct trouble t = { 0 };
         set_up(DRBD_GEN_9);
         bed_init(&b, "second");
@@ -340,6 +342,18 @@ static void test_resync_after(void **st)
         assert_true(settled(&b));
         assert_non_null(strstr(get("drbd/second.conf"), "/first.res\";\n"));
         assert_non_null(strstr(get("drbd/second.conf"), "/second.res\";\n"));
+        /* the first one follows a third, and that the second */
+        bed_init(&third, "third");
+        SET(&third.vlm, sat_vlm, drbd_options, ((struct strmap){ .kv = back, .n = 1 }));
+        assert_ok(layer_drbd.settle(&third.r, &t));
+        SET(&first.vlm, sat_vlm, drbd_options, ((struct strmap){ .kv = on, .n = 1 }));
+        assert_ok(layer_drbd.settle(&first.r, &t));
+        assert_false(settled(&b));
+        assert_ok(layer_drbd.settle(&b.r, &t));
+        assert_non_null(strstr(get("drbd/second.conf"), "/third.res\";\n"));
+        unsigned includes = 0;
+        for (const char *p = get("drbd/second.conf"); (p = strstr(p, "include \"")) != NULL; p++) includes++;
+        assert_int_equal(includes, 3);
         assert_ok(layer_drbd.dissolve(&first.r, &t));
         assert_false(settled(&b));
         kv[1] = "second/1"; /* itself */
