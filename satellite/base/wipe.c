@@ -9,18 +9,15 @@
 
 #include "wire/base/macros.h"
 
-#define HEAD_BYTES 65536
-#define TAIL_BYTES 4096
-
 int wipe_fd(int fd, uint64_t size_bytes)
 {
         static const char zeros[4096];
-        uint64_t head = MIN(size_bytes, (uint64_t)HEAD_BYTES);
+        uint64_t head = MIN(size_bytes, (uint64_t)WIPE_HEAD_BYTES);
         for (uint64_t at = 0; at < head; at += sizeof zeros)
                 if (pwrite(fd, zeros, (size_t)MIN(sizeof zeros, head - at), (off_t)at) < 0 && errno != ENOSPC)
                         return errno;
-        if (size_bytes > TAIL_BYTES &&
-                pwrite(fd, zeros, sizeof zeros, (off_t)(size_bytes - TAIL_BYTES)) < 0 && errno != ENOSPC)
+        if (size_bytes > WIPE_TAIL_BYTES &&
+                pwrite(fd, zeros, sizeof zeros, (off_t)(size_bytes - WIPE_TAIL_BYTES)) < 0 && errno != ENOSPC)
                 return errno;
         return fsync(fd) == 0 ? 0 : errno;
 }

@@ -7,6 +7,8 @@
 
 #include <stdint.h>
 
+#define WIPE_HEAD_BYTES 65536
+#define WIPE_TAIL_BYTES 4096
 /* size_bytes: of the file or device. Synced. 0 or a positive errno; a full thin pool or file system (ENOSPC) is none: nothing is
  * stored there that could be wiped. */
 int wipe_fd(int fd, uint64_t size_bytes);

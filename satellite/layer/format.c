@@ -10,11 +10,11 @@
 
 #include "satellite/base/exec.h"
 #include "satellite/base/signature.h"
+#include "satellite/base/wipe.h"
 #include "wire/base/log.h"
 #include "wire/codec/codec.h"
 
 #define WORDS_MAX 64
-#define BLANK_BYTES ((size_t)1 << 20)
 #define DEADLINE_MS 600000u /* of mkfs; it discards nothing, so it is a matter of seconds */
 
 static const char *given(const struct strmap *props, const char *key)
@@ -145,10 +145,12 @@ static bool is_blank(int fd, enum format_wiped wiped)
 {
         if (wiped == FORMAT_WIPED_UNKNOWN) return true;
         off_t size = lseek(fd, 0, SEEK_END);
-        size_t n = size < (off_t)BLANK_BYTES ? (size_t)MAX(size, 0) : BLANK_BYTES;
-        void *buf = xmalloc(n + 1);
-        bool blank = size >= 0 && zeros(fd, 0, n, buf);
-        if (blank && wiped == FORMAT_WIPED_ENDS) blank = zeros(fd, size - (off_t)n, n, buf);
+        size_t head = (size_t)MIN(size, (off_t)WIPE_HEAD_BYTES),
+               tail = (size_t)MIN(size, (off_t)WIPE_TAIL_BYTES);
+        if (size < 0) return false;
+        void *buf = xmalloc(WIPE_HEAD_BYTES);
+        bool blank = zeros(fd, 0, head, buf);
+        if (blank && wiped == FORMAT_WIPED_ENDS) blank = zeros(fd, size - (off_t)tail, tail, buf);
         free(buf);
         return blank;
 }

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include "satellite/base/exec.h"
+#include "satellite/base/wipe.h"
 #include "satellite/layer/format.h"
 #include "tests/lib/test.h"
 #include "wire/codec/codec.h"
@@ -73,7 +74,7 @@ static void test_not_over_anything(void **state)
         static const struct {
                 off_t at;
                 const char *data;
-        } cases[] = { { 0, "x" }, { 1048575, "x" }, { (8 << 20) - 1, "x" }, { 0, "XFSB" } };
+        } cases[] = { { 0, "x" }, { WIPE_HEAD_BYTES - 1, "x" }, { (8 << 20) - 1, "x" }, { 0, "XFSB" } };
         struct arena a = { 0 };
         struct strmap props = props_of(&a, "Type=ext4");
         for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
@@ -100,7 +101,7 @@ static void test_older_volume(void **state)
         if (!exec_exists("mkfs.ext4")) skip();
         struct arena a = { 0 };
         struct strmap props = props_of(&a, "Type=ext4");
-        static const off_t at[] = { 1048575, (8 << 20) - 1 };
+        static const off_t at[] = { WIPE_HEAD_BYTES - 1, WIPE_HEAD_BYTES, (8 << 20) - 1 };
         for (unsigned i = 0; i < ARRAY_LEN(at); i++) {
                 char path[] = "/tmp/test_format-XXXXXX";
                 unsigned char magic[2];
@@ -110,10 +111,32 @@ static void test_older_volume(void **state)
                 assert_true(pwrite(fd, "x", 1, at[i]) == 1);
                 assert_ok(format_device(path, &props, FORMAT_WIPED_HEAD, &t));
                 assert_true(pread(fd, magic, 2, 1080) == 2);
-                assert_int_equal(magic[0] == 0x53 && magic[1] == 0xef, i == 1);
+                assert_int_equal(magic[0] == 0x53 && magic[1] == 0xef, i > 0);
                 (void)close(fd);
                 (void)unlink(path);
         }
+        arena_done(&a);
+}
+
+/* What was wiped when the volume was made is what is looked at: space that was used before is no reason. */
+static void test_used_before(void **state)
+{
+        if (!exec_exists("mkfs.ext4")) skip();
+        struct arena a = { 0 };
+        struct strmap props = props_of(&a, "Type=ext4");
+        char path[] = "/tmp/test_format-XXXXXX", *junk = xmalloc(8 << 20);
+        unsigned char magic[2];
+        struct trouble t = { 0 };
+        int fd = mkstemp(path);
+        memset(junk, 'j', 8 << 20);
+        assert_int_equal(write(fd, junk, 8 << 20), 8 << 20);
+        assert_int_equal(wipe_fd(fd, 8 << 20), 0);
+        assert_ok(format_device(path, &props, FORMAT_WIPED_ENDS, &t));
+        assert_true(pread(fd, magic, 2, 1080) == 2);
+        assert_true(magic[0] == 0x53 && magic[1] == 0xef);
+        free(junk);
+        (void)close(fd);
+        (void)unlink(path);
         arena_done(&a);
 }
 
@@ -147,6 +170,6 @@ int main(void)
 {
         const struct CMUnitTest tests[] = { cmocka_unit_test(test_commands),
                 cmocka_unit_test(test_not_over_anything), cmocka_unit_test(test_older_volume),
-                cmocka_unit_test(test_once) };
+                cmocka_unit_test(test_used_before), cmocka_unit_test(test_once) };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }

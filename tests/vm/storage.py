@@ -425,7 +425,7 @@ def killed_in(bed, pool, layers, what, point):
         'restore': lambda: restored(bed, 'hurt', 's1', 'copy'),
         'clone': lambda: cloned(bed, 'hurt', 'copy'),
         'rollback': lambda: rolled_back(bed, 'hurt', 's1'),
-        'unsnap': lambda: call(bed, 'DELETE', 'hurt/snapshots/s1'),
+        'unsnap': lambda: forget(bed, 'hurt', 's1'),
         'delete': lambda: bed.delete('hurt')}[what])
     if bed.rest.get('/v1/resource-definitions/hurt').status == 200:
         wait_for('no saga to be left', lambda: all('SUCCESSFUL' in s['flags'] for s in snapshots(bed, 'hurt').values()), WAIT_S, 0.5)
