@@ -69,7 +69,7 @@ static void look(struct looker *l, const struct dev *remembered)
         }
         if (d->marked) {
                 if (remembered->uuid == NULL || strcasecmp(d->uuid, remembered->uuid) != 0)
-                        d->last_size_kib = 0, d->formatted = false;
+                        d->last_size_kib = 0, d->formatted = d->filled = false;
                 d->made = true;
         } else if (remembered->made || (!d->exists && !d->attached)) {
                 d->uuid = remembered->uuid;

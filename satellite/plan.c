@@ -9,8 +9,8 @@
 #include "wire/def/layer_size.h"
 
 static const char *const step_names[STEP_N] = { "adopt", "create", "attach", "grow", "shrink", "refresh",
-        "detach", "remove", "make", "open", "stretch", "close", "erase", "format", "settle", "dissolve",
-        "hold", "let go", "snapshot", "restore", "replace" };
+        "detach", "remove", "make", "open", "stretch", "close", "erase", "fill", "format", "settle",
+        "dissolve", "hold", "let go", "snapshot", "restore", "replace" };
 
 const char *step_name(enum step_kind kind) { return step_names[kind]; }
 
@@ -148,6 +148,15 @@ static uint64_t round_up(uint64_t size_kib, uint64_t granule_kib)
         return (size_kib + granule_kib - 1) / granule_kib * granule_kib;
 }
 
+uint64_t plan_storage_kib(const struct planner *p, const struct sat_vlm *v, uint64_t net_kib)
+{
+        const struct sat_rsc *r = p->in->want;
+        uint32_t layers = HAS(r, sat_rsc, layer_stack) ? r->layer_stack_n : 0;
+        unsigned slots = HAS(r, sat_rsc, drbd) ? (unsigned)r->drbd->peer_slots : 0;
+        if (wanted_extra(r, EXTRA_DRBD_META, v->volume_number) != NULL) slots = SLOTS_ELSEWHERE;
+        return stack_storage_kib(r->layer_stack, layers, net_kib, slots);
+}
+
 /* Finds out where a wanted volume belongs and how large it is to be. 0, or E_INVALID with a trouble added. */
 static int resolve(struct planner *p, const struct sat_vlm *v, bool extra, struct target *ret)
 {
@@ -187,11 +196,7 @@ static int resolve(struct planner *p, const struct sat_vlm *v, bool extra, struc
                 trouble_cause(t, "The report of pool %s says why.", ret->pool->name);
                 return E_INVALID;
         }
-        const struct sat_rsc *r = p->in->want;
-        uint32_t layers = HAS(r, sat_rsc, layer_stack) ? r->layer_stack_n : 0;
-        unsigned slots = HAS(r, sat_rsc, drbd) ? (unsigned)r->drbd->peer_slots : 0;
-        if (wanted_extra(r, EXTRA_DRBD_META, v->volume_number) != NULL) slots = SLOTS_ELSEWHERE;
-        uint64_t kib = extra ? v->size_kib : stack_storage_kib(r->layer_stack, layers, v->size_kib, slots);
+        uint64_t kib = extra ? v->size_kib : plan_storage_kib(p, v, v->size_kib);
         ret->size_kib = round_up(kib, prov->allocation_kib);
         return 0;
 }

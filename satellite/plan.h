@@ -15,6 +15,8 @@
  * never made again, and never over something else.
  * A layer of the whole resource is settled between what is below it and what is above it, for all volumes at once; not at all while one
  * of them is not ready.
+ *  - What is made from a snapshot with other layers than its own is filled once, before the first layer of the whole resource, or
+ * anything else above, comes up.
  *  - Where disks are skipped (the user, or DRBD, has given them up: sat_drbd.skip_disk) nothing is done to what is below DRBD, not even
  * when it is not there; DRBD is settled without touching disks. Going down is as always.
  *  - Steps of one volume (group) follow each other; when one fails, the rest of its group is skipped, other
@@ -42,7 +44,8 @@ enum step_kind {
         STEP_STRETCH, /* its device takes over the size of the one below */
         STEP_CLOSE,   /* take its device down */
         STEP_ERASE,   /* its metadata */
-        STEP_FORMAT,  /* the file system on top of all, once (satellite/layer/format.h) */
+        STEP_FILL, /* what is below its layers becomes what the source has below others, once (satellite/run_fill.h) */
+        STEP_FORMAT, /* the file system on top of all, once (satellite/layer/format.h) */
         /* Of one layer of a whole resource. They wait for all steps of volumes before them, and those after for them. */
         STEP_SETTLE,   /* bring it in line */
         STEP_DISSOLVE, /* take it down */
@@ -64,7 +67,7 @@ struct step {
         uint64_t size_kib; /* CREATE, GROW, SHRINK; RESTORE, REPLACE: at least */
         uint32_t layer;    /* MAKE and what follows: index in dev.layers */
         const struct strmap *props;  /* the same: effective ones of the volume, NULL when it is not wanted */
-        const struct dev *src, *old; /* SNAPSHOT, RESTORE, REPLACE: as observed */
+        const struct dev *src, *old; /* SNAPSHOT, RESTORE, REPLACE, FILL: as observed */
         bool quiet;                  /* SNAPSHOT: nothing writes to src meanwhile */
         const struct sat_vlm *vlm;   /* the same */
         const struct sat_rsc *want;  /* the same; HOLD, LET_GO, SETTLE */

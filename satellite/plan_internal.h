@@ -5,7 +5,7 @@
 
 #include "satellite/plan.h"
 
-#define PLAN_STEPS_MAX (6 + 3 * LAYERS_MAX) /* for one device */
+#define PLAN_STEPS_MAX (7 + 3 * LAYERS_MAX) /* for one device */
 /* Groups beside those of volumes, whose numbers are small. */
 #define GROUP_SNAP UINT64_MAX
 #define GROUP_LET_GO (UINT64_MAX - 1)
@@ -41,6 +41,9 @@ struct trouble *plan_add_trouble(struct planner *p, int64_t volume);
 /* "Resource r, volume n: text"; the caller adds cause and remedy. Returns E_INVALID. */
 int plan_volume_trouble(
         struct planner *p, uint64_t volume, struct trouble **ret, enum trouble_code code, const char *text);
+
+/* The storage that net_kib take below the wanted resource's layers. */
+uint64_t plan_storage_kib(const struct planner *p, const struct sat_vlm *v, uint64_t net_kib);
 
 /* plan_layers.c. Notes a wanted volume whose layers are to be up; the backing is, or a step before brings it up; grew: it is larger
  * than it was. */
@@ -79,6 +82,8 @@ void plan_hold(struct planner *p);
 void plan_snapshots(struct planner *p);
 /* Is the device an older volume that goes when the wanted one has been made in its place? */
 bool plan_is_replaced(const struct plan_input *in, const struct dev *d);
+/* The snapshot that a wanted volume at the place of d is made from; NULL: it is not there, or another one. */
+const struct dev *plan_source(const struct planner *p, const struct sat_vlm *v, const struct dev *d);
 /* The wanted volume is to be made from a snapshot. fresh: what it will be; old: what is at its place. Its layers come up in the
  * next plan, which looks at what the snapshot has brought of them. */
 void plan_from_source(struct planner *p, const struct sat_vlm *v, const struct dev *fresh,

@@ -114,6 +114,23 @@ static bool all_rise(const struct planner *p)
         return true;
 }
 
+/* What it was made of had other layers: its data is taken over before anything above layer i - 1 comes up, in a round of its own. One
+ * that has layer i is filled, whatever is remembered. */
+static void fill_one(struct planner *p, struct rise *r, uint32_t i)
+{
+        const struct dev *d = r->d;
+        if (r->stuck || d->filled || !HAS(r->v, sat_vlm, source_layers)) return;
+        if (i < d->layers_n && d->layers[i].open) return;
+        add(p, STEP_FILL, d, i, r->v);
+        p->out->steps[p->out->steps_n - 1].src = plan_source(p, r->v, d);
+        r->stuck = true; /* not without it */
+}
+
+static void fill_all(struct planner *p, uint32_t i)
+{
+        for (uint32_t k = 0; k < p->rises_n; k++) fill_one(p, &p->rises[k], i);
+}
+
 /* The file system that the properties ask for, above the layers below `above`. Not on what was made from a snapshot, not on what is in
  * use. Above a layer of the whole resource only where its device can be taken, by the node whose data is what counts. */
 static void format_one(struct planner *p, const struct rise *r, uint32_t above)
@@ -146,8 +163,11 @@ void plan_rise(struct planner *p)
         if (!HAS(r, sat_rsc, layer_stack) ||
                 layers_of_stack(r->layer_stack, r->layer_stack_n, p->arena, &l, &n) != 0)
                 n = 0;
+        uint32_t fill_at = 0;
+        while (fill_at < n && !layer_is_whole(l[fill_at].type)) fill_at++;
         for (uint32_t i = 0; i < n; i++) {
                 bool whole = layer_is_whole(l[i].type);
+                if (i == fill_at) fill_all(p, i);
                 if (whole && (plan_whole_foreign(p, l[i].type) || !all_rise(p) || any_stuck(p))) return;
                 for (uint32_t k = 0; k < p->rises_n; k++)
                         if (i < p->rises[k].d->layers_n) make_one(p, &p->rises[k], i);
@@ -157,6 +177,7 @@ void plan_rise(struct planner *p)
                 for (uint32_t k = 0; k < p->rises_n; k++)
                         if (i < p->rises[k].d->layers_n) stretch_one(p, &p->rises[k], i);
         }
+        if (fill_at == n) fill_all(p, n);
         for (uint32_t k = 0; k < p->rises_n; k++) format_one(p, &p->rises[k], p->rises[k].d->layers_n);
 }
 

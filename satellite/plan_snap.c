@@ -6,6 +6,7 @@
 #include "satellite/layer/hold.h"
 #include "satellite/plan_internal.h"
 #include "wire/codec/codec.h"
+#include "wire/def/layer_size.h"
 
 void plan_snap_room(const struct plan_input *in, uint32_t *steps, uint32_t *troubles)
 {
@@ -214,14 +215,39 @@ bool plan_is_replaced(const struct plan_input *in, const struct dev *d)
         return false;
 }
 
+const struct dev *plan_source(const struct planner *p, const struct sat_vlm *v, const struct dev *d)
+{
+        const struct dev *src = dev_at_place(p->in, d->kind, d->place, v->source_id);
+        bool right = src != NULL && src->exists && (!src->marked || uuid_same(src->uuid, v->source_uuid));
+        return right ? src : NULL;
+}
+
+/* Storage for what the source has room for, and for what the wanted layers write beside that. What DRBD leaves of a device is taken as
+ * if its metadata had one slot only: rather too much. */
+static uint64_t room_kib(const struct planner *p, const struct sat_vlm *v, const struct dev *src)
+{
+        uint64_t net_kib = stack_net_kib(v->source_layers, v->source_layers_n, src->size_kib, 1);
+        return plan_storage_kib(p, v, MAX(net_kib, v->size_kib));
+}
+
+/* What its layers wrote is in the snapshot: it is not made anew, and missed when it is not there. */
+static void inherit_layers(const struct sat_vlm *v, const struct dev *fresh)
+{
+        for (uint32_t i = 0; i < fresh->layers_n; i++) {
+                bool had = !HAS(v, sat_vlm, source_layers);
+                for (uint32_t k = 0; !had && k < v->source_layers_n; k++)
+                        had = enum_parse(&layer_type_enum, v->source_layers[k]) == (int)fresh->layers[i].type;
+                fresh->layers[i].made = had;
+        }
+}
+
 void plan_from_source(struct planner *p, const struct sat_vlm *v, const struct dev *fresh,
         const struct dev *old, uint64_t size_kib, bool active)
 {
-        const struct dev *src = dev_at_place(p->in, fresh->kind, fresh->place, v->source_id);
-        bool right = src != NULL && src->exists && (!src->marked || uuid_same(src->uuid, v->source_uuid));
+        const struct dev *src = plan_source(p, v, fresh);
         bool replace = old->exists && plan_is_replaced(p->in, old);
         const struct provider *prov = provider_by_kind(fresh->kind);
-        if (!right || prov->restore == NULL || (replace && prov->replace == NULL)) {
+        if (src == NULL || prov->restore == NULL || (replace && prov->replace == NULL)) {
                 struct trouble *t = plan_add_trouble(p, (int64_t)v->volume_number);
                 trouble_set(t, E_NOT_FOUND, TROUBLE_POOL,
                         "Resource %s, volume %llu: the snapshot that it is to be made from cannot be used.",
@@ -237,8 +263,8 @@ void plan_from_source(struct planner *p, const struct sat_vlm *v, const struct d
                 return; /* when it is down */
         }
         if (replace && old->attached) plan_add_step(p, STEP_DETACH, v->volume_number, old);
-        /* What its layers wrote is in the snapshot: it is not made anew, and missed when it is not there. */
-        for (uint32_t i = 0; i < fresh->layers_n; i++) fresh->layers[i].made = true;
+        inherit_layers(v, fresh);
+        if (HAS(v, sat_vlm, source_layers)) size_kib = MAX(size_kib, room_kib(p, v, src));
         struct step *s = plan_add_step(p, replace ? STEP_REPLACE : STEP_RESTORE, v->volume_number, fresh);
         s->size_kib = MAX(size_kib, src->size_kib);
         s->src = src;

@@ -52,7 +52,7 @@ static bool same_record(const struct dev *a, const struct dev *b)
         bool same_volume = a->vlm_uuid == NULL ? b->vlm_uuid == NULL : uuid_same(a->vlm_uuid, b->vlm_uuid);
         return dev_same_place(a, b->kind, b->place, b->backing_id) && uuid_same(a->uuid, b->uuid) &&
                same_volume && a->volume_number == b->volume_number && a->formatted == b->formatted &&
-               layers_same_record(a, b);
+               a->filled == b->filled && layers_same_record(a, b);
 }
 
 /* Is every made device of `of` in `in` as well, with the same size? */
@@ -85,7 +85,7 @@ static bool take_devs(struct unit *u, const struct run *r, bool *ret_urgent)
                         continue; /* another one's, in our way */
                 if (d.exists) {
                         d.made = true;
-                        if (!d.marked || layers_any_made(&d) || d.formatted) *ret_urgent = true;
+                        if (!d.marked || layers_any_made(&d) || d.formatted || d.filled) *ret_urgent = true;
                         d.last_size_kib = d.size_kib;
                 }
                 if (d.exists || d.attached || (d.unknown && d.made) ||
@@ -115,6 +115,7 @@ static void take_outcome(struct manager *m, struct unit *u, const struct run *r)
         unit_set_wholes(u, r->in.wholes, r->in.wholes_n);
         if (changed && urgent) save_request(m);
         else if (changed) save_soon(m);
+        if (r->filled) u->seq = m->seq; /* it is on disk before the next round, by which it comes into use */
         unit_set_troubles(u, r->troubles, r->troubles_n);
         u->orphan = r->orphan;
         for (uint32_t i = 0; !u->again && i < u->gone_n; i++)

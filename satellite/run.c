@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "satellite/layer/hold.h"
+#include "satellite/run_fill.h"
 #include "satellite/run_layers.h"
 #include "wire/codec/codec.h"
 
@@ -94,6 +95,7 @@ static int do_step(const struct step *s, struct trouble *t)
         case STEP_STRETCH:
         case STEP_CLOSE:
         case STEP_ERASE: return run_layer_step(s, t);
+        case STEP_FILL: return run_fill_step(s, t);
         case STEP_FORMAT: return run_format_step(s, t);
         case STEP_SETTLE:
         case STEP_DISSOLVE: return run_whole_step(s, t);
@@ -144,10 +146,13 @@ static int remember_made(struct run *r, const struct plan *p, const bool *done)
                 for (uint32_t i = 0; i < p->steps_n; i++) {
                         const struct step *s = &p->steps[i];
                         bool owned = makes(s->kind) || s->kind == STEP_ADOPT;
-                        if (!done[i] || (!owned && s->kind != STEP_MAKE && s->kind != STEP_FORMAT)) continue;
+                        bool content = s->kind == STEP_MAKE || s->kind == STEP_FORMAT || s->kind == STEP_FILL;
+                        if (!done[i] || (!owned && !content)) continue;
                         if (!dev_same_place(&devs[k], s->dev.kind, s->dev.place, s->dev.backing_id)) continue;
                         if (makes(s->kind)) devs[k].formatted = s->kind != STEP_CREATE;
+                        if (makes(s->kind)) devs[k].filled = false;
                         if (s->kind == STEP_FORMAT) devs[k].formatted = true;
+                        if (s->kind == STEP_FILL) devs[k].filled = true;
                         layers_remember(devs[k].layers, devs[k].layers_n, s->dev.layers, s->dev.layers_n);
                         if (!owned) continue;
                         devs[k].vlm_uuid = s->dev.vlm_uuid;
@@ -210,6 +215,7 @@ static uint32_t do_steps(struct run *r, struct plan *p)
                 }
                 if (err == 0) {
                         r->steps_done++;
+                        r->filled = r->filled || p->steps[i].kind == STEP_FILL;
                         done[i] = true;
                         note_done(p, i);
                         note_held(r, &p->steps[i]);
@@ -270,7 +276,8 @@ void run_resource(struct run *r)
                         r->troubles_n = failures;
                         return;
                 }
-                if (after.steps_n > 0) r->more = true;
+                if (after.steps_n > 0 || r->filled)
+                        r->more = true; /* filled: to be on disk before it counts as done */
         }
         struct trouble *all = arena_array(&r->arena, struct trouble, failures + after.troubles_n);
         if (all == NULL && failures + after.troubles_n > 0) {

@@ -19,6 +19,7 @@ struct run {
         bool more;  /* stopped early, or there is more to do */
         bool waits; /* for copies (provider/copies.h) */
         bool orphan;
+        bool filled;              /* a volume was filled: to be remembered before the next round */
         struct trouble *troubles; /* of failed steps, and what planning still has to say */
         uint32_t troubles_n;
         uint32_t failed_n; /* the first so many are of failed steps */

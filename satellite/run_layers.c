@@ -99,6 +99,13 @@ static int look_below(const struct dev *dev, uint32_t upto, struct dev *d, struc
         return 0;
 }
 
+int layers_below(const struct step *s, struct dev *d, struct arena *a, struct layer_vol *v, struct trouble *t)
+{
+        struct surveys surveys = { 0 };
+        *v = (struct layer_vol){ .props = s->props, .vlm = s->vlm, .want = s->want };
+        return look_below(&s->dev, s->layer, d, s->seen ? NULL : &surveys, a, v, t);
+}
+
 static int is_down(const struct dev *d, enum layer_type type, struct trouble *t)
 {
         trouble_set(t, E_NOT_FOUND, TROUBLE_POOL,

@@ -22,6 +22,10 @@ int run_format_step(const struct step *s, struct trouble *t) MUST_USE;
 int run_whole_step(const struct step *s, struct trouble *t) MUST_USE;
 /* MAKE and what follows, of one volume. */
 int run_layer_step(const struct step *s, struct trouble *t) MUST_USE;
+/* Finds the device below the step's layer as it is now; *d becomes a copy that was looked at, in the arena. v->below_path NULL: it is
+ * down. */
+int layers_below(const struct step *s, struct dev *d, struct arena *a, struct layer_vol *v,
+        struct trouble *t) MUST_USE;
 /* Is the same remembered of both? */
 bool layers_same_record(const struct dev *a, const struct dev *b);
 /* Has a layer been made? The device itself does not say that when it was emptied. */

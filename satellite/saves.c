@@ -62,6 +62,7 @@ static int put_devices(struct manager *m, struct arena *a, struct sat_state *s)
                 SET(x, sat_device, size_kib, d->exists ? d->size_kib : d->last_size_kib);
                 SET(x, sat_device, made, true);
                 if (d->formatted) SET(x, sat_device, formatted, true);
+                if (d->filled) SET(x, sat_device, filled, true);
                 if (d->vlm_uuid != NULL) SET(x, sat_device, vlm_uuid, d->vlm_uuid);
                 if (put_layers(d, a, x) != 0) return E_TOO_LARGE;
                 if (d->snap_name != NULL) SET(x, sat_device, snap_name, d->snap_name);
@@ -251,6 +252,7 @@ static void load_device(struct manager *m, const struct sat_device *x)
                 .backing_id = x->backing_id,
                 .made = HAS(x, sat_device, made) && x->made,
                 .formatted = HAS(x, sat_device, formatted) && x->formatted,
+                .filled = HAS(x, sat_device, filled) && x->filled,
                 .last_size_kib = HAS(x, sat_device, size_kib) ? x->size_kib : 0,
                 .unknown = true,
         };

@@ -168,6 +168,7 @@ struct rsc_args {
         bool drbd_client;          /* diskless, and no voter */
         const char *diskful_by;    /* who wanted it to have a disk; NULL = the user */
         const struct snap *source; /* the volumes are made from this snapshot, in its pools; NULL = empty */
+        const struct snap_dfn *source_dfn; /* the same */
 };
 /* Creates a resource on a node. false: refused. */
 bool op_make_rsc(struct op *op, struct rsc_dfn *rd, const struct rsc_args *args);

@@ -189,6 +189,11 @@ void op_quorum_by_user(struct op *op, struct rsc_dfn *rd, const struct prop_mod 
                 (void)strmap_del(&rd->props, PROP_QUORUM_SET_BY, op->arena);
 }
 
+void op_quorum_not_ours(struct op *op, const struct rsc_dfn *rd, struct strmap *props)
+{
+        if (is_ours(rd)) (void)strmap_del(props, PROP_QUORUM, op->arena);
+}
+
 static void set_quorum(struct op *op, struct settling *s)
 {
         struct drbd_members m = members_of(op, s, NULL);

@@ -24,6 +24,8 @@ void op_discard_settle(
         struct op *op, const struct rsc_dfn *rd, const struct rsc_grp *rg, const struct strmap *ctrl);
 /* May the user set that one? false: refused. */
 bool op_verify_by_user(struct op *op, const struct rsc_dfn *rd, const struct prop_mod *mod);
+/* From copies of a definition's properties: takes the quorum away that no user has set. */
+void op_quorum_not_ours(struct op *op, const struct rsc_dfn *rd, struct strmap *props);
 /* Properties of a definition were changed by a user: is the quorum theirs now? */
 void op_quorum_by_user(struct op *op, struct rsc_dfn *rd, const struct prop_mod *mod);
 

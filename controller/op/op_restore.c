@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "controller/op/op_crypt.h"
+#include "controller/op/op_quorum.h"
 #include "controller/op/saga.h"
 #include "controller/op/sat_drbd.h"
 #include "wire/codec/codec.h"
@@ -137,10 +138,12 @@ static bool layer_ok(struct op *op, const struct snap_dfn *d, const struct rsc_d
         return false;
 }
 
+/* A clone may have others: clone_layers_ok(). */
 static bool layers_ok(struct op *op, const struct snap_dfn *d, const struct rsc_dfn *rd)
 {
         if (rd->layer_stack_n == 0) return true;
-        return layer_ok(op, d, rd, layer_type_LUKS) && layer_ok(op, d, rd, layer_type_DRBD);
+        bool clone = (rd->flags & rsc_dfn_flag_CLONING) != 0;
+        return layer_ok(op, d, rd, layer_type_LUKS) && (clone || layer_ok(op, d, rd, layer_type_DRBD));
 }
 
 /* DRBD's metadata comes with the snapshot: it has room for so many peers, and its size follows from that. */
@@ -148,6 +151,7 @@ static void take_over_slots(struct op *op, const struct snap_dfn *d, struct rsc_
 {
         struct rsc_dfn from;
         if (!op_has_layer((const char *const *)d->layer_stack, d->layer_stack_n, "DRBD")) return;
+        if (rd->layer_stack_n != 0 && !RD_HAS_LAYER(rd, "DRBD")) return;
         if (!op_find_rd(op, d->rsc_name, &from) || !HAS(&from, rsc_dfn, drbd_peer_slots)) return;
         SET(rd, rsc_dfn, drbd_peer_slots, from.drbd_peer_slots);
         row_put(op->tx, &rsc_dfn_type, rd);
@@ -177,7 +181,8 @@ bool op_restore_rscs(
                 if (n != 0 && !op_in_list(snaps[i].node_name, nodes, n)) continue;
                 struct rsc_args args = { .node = snaps[i].node_name,
                         .drbd_node_id = HAS(&snaps[i], snap, drbd_node_id) ? snaps[i].drbd_node_id : -1,
-                        .source = &snaps[i] };
+                        .source = &snaps[i],
+                        .source_dfn = d };
                 if (rd->layer_stack_n == 0) {
                         args.layer_list = d->layer_stack;
                         args.layer_list_n = d->layer_stack_n;
@@ -301,16 +306,18 @@ void op_snap_rollback(struct op *op)
 
 /* ---- clone ---- */
 
-/* A clone is made of what is below all layers. One that is added would find data in the place of what it writes, or write over it; what
- * one that is left out has written would be taken for data. */
+/* A clone shares what lies below the layers with its source: that serves with DRBD as well as without it, for the metadata is behind the
+ * data. Any other layer that is added would find data in the place of what it writes, or write over it; what one that is left out has
+ * written would be taken for data. */
 static bool clone_layers_ok(
         struct op *op, const struct rsc_dfn *from, const char *const *stack, uint32_t n, const char *clone)
 {
         const char *added = NULL, *left = NULL;
         for (uint32_t i = 0; i < n && from->layer_stack_n != 0; i++)
-                if (!RD_HAS_LAYER(from, stack[i])) added = stack[i];
+                if (!RD_HAS_LAYER(from, stack[i]) && !op_same(stack[i], "DRBD")) added = stack[i];
         for (uint32_t i = 0; i < from->layer_stack_n; i++)
-                if (!op_has_layer(stack, n, from->layer_stack[i])) left = from->layer_stack[i];
+                if (!op_has_layer(stack, n, from->layer_stack[i]) && !op_same(from->layer_stack[i], "DRBD"))
+                        left = from->layer_stack[i];
         if (added == NULL && left == NULL) return true;
         struct api_rc *rc = op_rc(op, RC_FAIL_INVLD_LAYER_STACK,
                 "Resource definition '%s' cannot be cloned to '%s' %s the layer %s.", from->name,
@@ -319,16 +326,85 @@ static bool clone_layers_ok(
                 "A clone shares what lies below the layers with its source; data is not copied from the "
                 "device of one stack to that of another.",
                 NULL,
-                "Clone it with the same layers. Or make a new resource with the layers that are wanted, and "
-                "copy the data from the device of a clone to its device.");
+                "Clone it with the same layers, DRBD aside. Or make a new resource with the layers that are "
+                "wanted, and copy the data from the device of a clone to its device.");
         op_rc_ref(op, rc, "RscDfn", from->name);
         return false;
+}
+
+/* Without DRBD each node has data of its own; with it all have the same. */
+static bool one_source(struct op *op, const struct snap_dfn *d, const struct rsc_dfn *clone)
+{
+        struct snap *snaps;
+        uint32_t n = op_list_snaps(op, d->rsc_name, d->snap_name, &snaps);
+        if (n < 2) return true;
+        struct api_rc *rc = op_rc(op, RC_FAIL_INVLD_LAYER_STACK,
+                "Resource definition '%s' cannot be cloned to '%s' with the layer DRBD: it is on %u nodes.",
+                d->rsc_name, clone->name, n);
+        op_rc_explain(op, rc,
+                "Without DRBD each of its nodes has data of its own, and the clone would have those of one "
+                "only.",
+                NULL,
+                "Take a snapshot on the node whose data is wanted, restore it to a resource definition with "
+                "the "
+                "same layers, and clone that.");
+        op_rc_ref(op, rc, "RscDfn", d->rsc_name);
+        return false;
+}
+
+/* The device of the source is as large as its storage made it, and may be used up to its end. */
+static bool whole_size(struct op *op, const struct rsc_dfn *clone)
+{
+        if (!prop_bool(strmap_get(&clone->props, "DrbdOptions/ExactSize"), false)) return true;
+        struct api_rc *rc = op_rc(op, RC_FAIL_INVLD_PROP,
+                "Resource definition '%s' has the property DrbdOptions/ExactSize: what it is cloned from may "
+                "be "
+                "larger than that.",
+                clone->name);
+        op_rc_explain(op, rc, "DRBD would cut off the rest of the data.", NULL,
+                "Clone it without that property ('delete_props').");
+        return false;
+}
+
+/* What is made of data has no zeros that every later replica begins with. */
+static void sync_later_ones(struct op *op, const struct rsc_dfn *clone)
+{
+        struct vlm_dfn *vds;
+        uint32_t n = op_list_vds(op, clone->name, &vds);
+        for (uint32_t i = 0; i < n; i++) {
+                strmap_set(&vds[i].props, "DrbdOptions/ForceInitialSync", "True", op->arena);
+                MARK(&vds[i], vlm_dfn, props);
+                row_put(op->tx, &vlm_dfn_type, &vds[i]);
+        }
+}
+
+/* DRBD's metadata is made anew. */
+static bool clone_gets_drbd(struct op *op, const struct snap_dfn *d, const struct rsc_dfn *clone)
+{
+        if (!RD_HAS_LAYER(clone, "DRBD") || d->layer_stack_n == 0 ||
+                op_has_layer((const char *const *)d->layer_stack, d->layer_stack_n, "DRBD"))
+                return true;
+        if (!one_source(op, d, clone) || !whole_size(op, clone)) return false;
+        sync_later_ones(op, clone);
+        return true;
+}
+
+/* What users have set. */
+static struct strmap props_of_clone(struct op *op, const struct rsc_dfn *from)
+{
+        struct strmap props = { 0 };
+        for (uint32_t i = 0; i < from->props.n; i++)
+                if (is_taken_over(from->props.kv[2 * (size_t)i]))
+                        strmap_set(&props, from->props.kv[2 * (size_t)i], from->props.kv[2 * (size_t)i + 1],
+                                op->arena);
+        op_quorum_not_ours(op, from, &props);
+        return props;
 }
 
 static bool clone_rd(
         struct op *op, const struct rsc_dfn *from, const struct clone_body *b, struct rsc_dfn *ret)
 {
-        struct strmap props = from->props;
+        struct strmap props = props_of_clone(op, from);
         struct prop_mod mod = OP_PROP_MOD(b);
         if (!op_props_modify(op, PS_RD, &props, &mod, NULL)) return false;
         struct rd_args args = { .name = b->name,
@@ -401,7 +477,7 @@ void op_rd_clone(struct op *op)
         };
         if (!op_make_snap(op, &args) || !op_find_snap_dfn(op, rd.name, args.snap_name, &d)) return;
         if (!layers_ok(op, &d, &clone) || !keys_ready(op, &d) || !op_restore_vds(op, &d, &clone)) return;
-        if (!clone_passphrases(op, b, &d, &clone)) return;
+        if (!clone_passphrases(op, b, &d, &clone) || !clone_gets_drbd(op, &d, &clone)) return;
         struct saga_item item = { 0 };
         SET(&item, saga_item, rsc_name, rd.name);
         SET(&item, saga_item, snap_name, args.snap_name);

@@ -259,7 +259,8 @@ bool op_make_volumes(struct op *op, const struct node *n, const struct rsc_dfn *
                 SET(v, vlm, size_kib, storage_kib);
                 MARK(v, vlm, props);
                 if (drbd) op_drbd_replica(op, &vds[i], n->name, others, v);
-                if (args->source != NULL) (void)op_source_volume(args->source, v, op->arena);
+                if (args->source != NULL && op_source_volume(args->source, v, op->arena))
+                        op_source_layers(args->source_dfn, rd, v);
         }
         SET_N(r, rsc, volumes, vlms, vds_n);
         return diskless || mixing_ok(op, rd, r);

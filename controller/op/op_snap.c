@@ -72,6 +72,14 @@ bool op_source_volume(const struct snap *s, struct vlm *v, struct arena *a)
         return false;
 }
 
+void op_source_layers(const struct snap_dfn *d, const struct rsc_dfn *rd, struct vlm *v)
+{
+        bool same = d->layer_stack_n == rd->layer_stack_n;
+        for (uint32_t i = 0; same && i < d->layer_stack_n; i++)
+                same = op_same(d->layer_stack[i], rd->layer_stack[i]);
+        if (!same && d->layer_stack_n != 0) SET_N(v, vlm, source_layers, d->layer_stack, d->layer_stack_n);
+}
+
 /* ---- what may be taken ---- */
 
 static bool kind_takes(enum provider_kind k)

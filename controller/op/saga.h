@@ -68,6 +68,8 @@ const char *vlm_backing_id(
         const char *rsc_name, const struct vlm *v, const struct strmap *vd_props, struct arena *a);
 /* The volume is to be made from the snapshot; false: the snapshot has none of that number. */
 bool op_source_volume(const struct snap *s, struct vlm *v, struct arena *a);
+/* Notes the snapshot's layers at a volume of rd that is made from it, where rd has others. */
+void op_source_layers(const struct snap_dfn *d, const struct rsc_dfn *rd, struct vlm *v);
 
 /* ---- op_restore.c ---- */
 /* Copies the volume definitions of the snapshot to rd. false: refused. */

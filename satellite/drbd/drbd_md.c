@@ -44,7 +44,7 @@ int drbd_md_look(const struct layer_vol *v, uint64_t minor, struct layer_dev *d,
         if (found < 0) return trouble_errno(t, -found, "%s cannot be read", drbd_md_at(v).path);
         d->raw = found == 1 && super.current == DRBD_JUST_CREATED && !v->made;
         d->exists = found == 1 && !d->raw;
-        if (found != 0 || v->made) return 0;
+        if (found != 0 || v->made || v->dev->filled) return 0;
         d->found = something_else(v, false);
         d->foreign = d->found != NULL;
         return 0;
@@ -62,6 +62,12 @@ uint64_t drbd_md_usable_kib(const struct layer_vol *v)
                 return drbd_external_usable_kib(&md, meta_kib, &kib) == 0 ? MIN(kib, v->below_kib) : 0;
         }
         return drbd_usable_kib(&md, v->below_kib, &kib) == 0 ? kib : 0;
+}
+
+int drbd_md_clear(const char *path, bool bitmaps, struct trouble *t)
+{
+        int err = drbd_super_clear(path, bitmaps);
+        return err == 0 ? 0 : trouble_errno(t, -err, "DRBD's metadata on %s cannot be erased", path);
 }
 
 /* ---- metadata ---- */
@@ -89,7 +95,9 @@ static int pick_seed(const struct layer_vol *v, enum drbd_seed *ret, struct trou
                 .winner = v->vlm->drbd_winner,
                 .initialized = v->vlm->drbd_initialized,
                 .zeroed = v->vlm->drbd_zeroed,
-                .force_sync = is_true(v->props, "DrbdOptions/ForceInitialSync"),
+                /* Replicas that are all filled with the same begin with that, later ones do not. */
+                .force_sync = is_true(v->props, "DrbdOptions/ForceInitialSync") &&
+                              !HAS(v->vlm, sat_vlm, source_layers),
                 .day0 = v->vlm->drbd_day0 };
         int err = drbd_seed_pick(&in, ret, &f);
         if (err != 0)
@@ -176,7 +184,7 @@ int drbd_md_make(const struct layer_vol *v, struct trouble *t)
                         "It was there before. It is not made again, because that would hide the loss of "
                         "data.",
                         "If the data is lost for good, delete the resource from this node.", t);
-        const char *there = something_else(v, found == 1);
+        const char *there = v->dev->filled ? NULL : something_else(v, found == 1); /* it is wanted */
         if (there != NULL)
                 return drbd_refuse(v, E_EXISTS, TROUBLE_EXISTS, "something else is on its device.", there,
                         "Nothing was done to it. If that is not needed, delete the resource and create it "

@@ -24,6 +24,9 @@ int drbd_md_look(const struct layer_vol *v, uint64_t minor, struct layer_dev *d,
 uint64_t drbd_md_usable_kib(const struct layer_vol *v);
 /* Makes it, with the first generation ids; nothing where it was made already. Never over anything else. DRBD is usable. */
 int drbd_md_make(const struct layer_vol *v, struct trouble *t);
+/* Of a device that has data and is not DRBD's (any more): nothing at its end is taken for metadata afterwards. bitmaps: what was metadata
+ * there is data of nobody, and becomes zeros as a whole; else the superblock alone. */
+int drbd_md_clear(const char *path, bool bitmaps, struct trouble *t);
 /* "Resource r, volume n: what", with cause and remedy. Returns err. */
 int drbd_refuse(const struct layer_vol *v, int err, enum trouble_code code, const char *what, const char *why,
         const char *fix, struct trouble *t);

@@ -62,16 +62,56 @@ int drbd_super_read_beside(const char *path, struct drbd_super *ret)
         return found;
 }
 
+static int size_of(int fd, uint64_t *ret_bytes)
+{
+        struct stat st;
+        *ret_bytes = 0;
+        if (fstat(fd, &st) != 0) return -errno;
+        if (S_ISREG(st.st_mode)) *ret_bytes = (uint64_t)st.st_size;
+        else if (ioctl(fd, BLKGETSIZE64, ret_bytes) != 0) return -errno;
+        return 0;
+}
+
+/* The kernel knows how devices do that best. */
+static int put_zeros(int fd, uint64_t from, uint64_t to)
+{
+        static const uint8_t zeros[1 << 16];
+        uint64_t range[2] = { from, to - from };
+        if (range[1] > sizeof zeros && ioctl(fd, BLKZEROOUT, range) == 0) return 0;
+        while (from < to) {
+                ssize_t n = pwrite(fd, zeros, (size_t)MIN(to - from, sizeof zeros), (off_t)from);
+                if (n < 0 && errno == EINTR) continue;
+                if (n <= 0) return n < 0 ? -errno : -EIO;
+                from += (uint64_t)n;
+        }
+        return 0;
+}
+
+int drbd_super_clear(const char *path, bool bitmaps)
+{
+        struct drbd_super super;
+        uint64_t bytes, kib;
+        int fd = open(path, O_RDWR | O_EXCL | O_CLOEXEC);
+        if (fd < 0) return -errno;
+        int found = size_of(fd, &bytes);
+        if (found == 0) found = read_at_end(fd, bytes, &super);
+        if (found == 1) {
+                const struct drbd_md md = { .gen = super.gen, .peers = super.peers };
+                uint64_t from = bytes - bytes % BLOCK - BLOCK;
+                if (bitmaps && drbd_usable_kib(&md, bytes / 1024, &kib) == 0) from = kib * 1024;
+                found = put_zeros(fd, from, bytes);
+                if (found == 0 && fsync(fd) != 0) found = -errno;
+        }
+        close(fd);
+        return MIN(found, 0);
+}
+
 int drbd_super_read(const char *path, uint64_t last_kib, struct drbd_super *ret)
 {
-        uint64_t bytes = 0;
-        struct stat st;
+        uint64_t bytes;
         int fd = open(path, O_RDONLY | O_CLOEXEC);
         if (fd < 0) return -errno;
-        int found = 0;
-        if (fstat(fd, &st) != 0) found = -errno;
-        else if (S_ISREG(st.st_mode)) bytes = (uint64_t)st.st_size;
-        else if (ioctl(fd, BLKGETSIZE64, &bytes) != 0) found = -errno;
+        int found = size_of(fd, &bytes);
         if (found == 0) found = read_at_end(fd, bytes, ret);
         if (found == 0 && last_kib > 0 && last_kib * 1024 < bytes)
                 found = read_at_end(fd, last_kib * 1024, ret);

@@ -1,4 +1,4 @@
-/* DRBD's superblock, for looking only: making and changing it is drbdmeta's.
+/* DRBD's superblock, for looking, and for being rid of it: making and changing it is drbdmeta's.
  *
  * Threads: any; blocks. Ownership: plain values. */
 #ifndef SATELLITE_DRBD_DRBD_SUPER_H
@@ -19,6 +19,9 @@ struct drbd_super {
 /* The device may have grown since DRBD last saw it: last_kib is its size then (0 = unknown). 1: there is one; 0: none; a negative
  * errno: the device cannot be read. */
 int drbd_super_read(const char *path, uint64_t last_kib, struct drbd_super *ret);
+/* Of a device that is DRBD's no more: writes zeros over the superblock at its end, if there is one; bitmaps: over everything that goes
+ * with it. Synced. 0 or a negative errno; -EBUSY: somebody has the device open exclusively. */
+int drbd_super_clear(const char *path, bool bitmaps);
 /* The same of a device that has nothing but metadata: it begins with that. */
 int drbd_super_read_beside(const char *path, struct drbd_super *ret);
 /* What drbd-utils noted of the device when it was last attached, for a minor; 0: nothing. KiB. */

@@ -34,6 +34,7 @@ struct dev {
         /* Remembered. */
         bool made;              /* it was there once */
         uint64_t last_size_kib; /* then; 0 = unknown */
+        bool filled; /* what its source has below other layers was taken over (satellite/run_fill.h) */
         bool formatted; /* a file system was made on it, or it came with what it was made from (satellite/layer/format.h) */
         /* Seen. */
         bool unknown; /* could not look: nothing below is valid, and nothing may be concluded */

@@ -9,7 +9,9 @@
 #include <unistd.h>
 
 #include "satellite/base/exec.h"
+#include "satellite/drbd/drbd_md.h"
 #include "satellite/drbd/drbd_node.h"
+#include "satellite/drbd/drbd_super.h"
 #include "satellite/drbd/drbd_take.h"
 #include "satellite/drbd/layer_drbd.h"
 #include "satellite/layer/hold.h"
@@ -556,6 +558,75 @@ static void test_make(void **st)
         tear_down();
 }
 
+/* Of a clone with other layers: what was metadata is none any more; what is data is in nobody's way. */
+static void test_clear(void **st)
+{
+        static const uint8_t super[4096] = {
+                [60] = 0x83, [61] = 0x74, [62] = 0x02, [63] = 0x6d, [15] = 77, [91] = 7
+        };
+        enum { KIB = 1024 };
+        uint8_t got[KIB * 1024];
+        char path[160];
+        struct bed b;
+        struct trouble t = { 0 };
+        set_up(DRBD_GEN_9);
+        bed_init(&b, "clear");
+        snprintf(path, sizeof path, "%s", in_dir("device"));
+        put("device", "", 0600);
+        uint64_t usable;
+        assert_ok(drbd_usable_kib(&(struct drbd_md){ .peers = 7 }, KIB, &usable));
+        for (unsigned bitmaps = 0; bitmaps < 2; bitmaps++) {
+                int fd = open(path, O_RDWR | O_TRUNC);
+                memset(got, 0xab, sizeof got);
+                memcpy(got + sizeof got - sizeof super, super, sizeof super);
+                assert_int_equal(pwrite(fd, got, sizeof got, 0), sizeof got);
+                for (unsigned again = 0; again < 2; again++) {
+                        assert_ok(drbd_md_clear(path, bitmaps == 1, &t));
+                        assert_int_equal(pread(fd, got, sizeof got, 0), sizeof got);
+                        uint64_t data = bitmaps == 1 ? usable * 1024 : sizeof got - sizeof super;
+                        for (uint64_t i = 0; i < sizeof got; i++)
+                                assert_int_equal(got[i], i < data ? 0xab : 0);
+                }
+                close(fd);
+        }
+        struct drbd_super found;
+        assert_int_equal(drbd_super_read(path, 0, &found), 0);
+        assert_true(drbd_md_clear("/no/such/device", true, &t) < 0);
+        /* a file system on it */
+        int fd = open(path, O_WRONLY | O_TRUNC);
+        assert_int_equal(ftruncate(fd, KIB * 1024), 0);
+        assert_int_equal(pwrite(fd, "SWAPSPACE2", 10, 4086), 10);
+        assert_int_equal(pwrite(fd, "\x01\0\0\0\xff\0\0\0", 8, 1024), 8);
+        close(fd);
+        struct layer_vol v = volume(&b, path);
+        struct arena a = { 0 };
+        struct layer_dev d = { .type = layer_type_DRBD };
+        assert_ok(layer_drbd.probe(&v, &a, &d, &t));
+        assert_true(d.foreign);
+        assert_int_equal(layer_drbd.make(&v, &t), E_EXISTS);
+        b.dev.filled = true;
+        d = (struct layer_dev){ .type = layer_type_DRBD };
+        assert_ok(layer_drbd.probe(&v, &a, &d, &t));
+        assert_true(d.looked && !d.foreign && !d.exists);
+        (void)asked();
+        assert_ok(layer_drbd.make(&v, &t));
+        assert_contains(asked(), "create-md 7\n");
+        /* the others of a clone begin with the same; one that comes later does not */
+        static const char *was[] = { "DRBD", "STORAGE" };
+        static const char *force[] = { "DrbdOptions/ForceInitialSync", "True" };
+        b.vlm.props = (struct strmap){ .kv = force, .n = 1 };
+        UNSET(&b.vlm, sat_vlm, drbd_winner);
+        b.vlm.drbd_winner = false;
+        SET(&b.vlm, sat_vlm, drbd_zeroed, true);
+        assert_ok(layer_drbd.make(&v, &t));
+        assert_null(strstr(asked(), "restore-md"));
+        SET_N(&b.vlm, sat_vlm, source_layers, was, 2);
+        assert_ok(layer_drbd.make(&v, &t));
+        assert_contains(asked(), "restore-md");
+        arena_done(&a);
+        tear_down();
+}
+
 /* Metadata on a device of its own: nowhere else, also while that is down; what is on either device is kept. */
 static void test_make_beside(void **st)
 {
@@ -806,8 +877,8 @@ int main(void)
                 cmocka_unit_test(test_unreadable), cmocka_unit_test(test_resync_after),
                 cmocka_unit_test(test_dissolve), cmocka_unit_test(test_resolve),
                 cmocka_unit_test(test_resolve_late), cmocka_unit_test(test_grow), cmocka_unit_test(test_make),
-                cmocka_unit_test(test_alone_84), cmocka_unit_test(test_make_beside),
-                cmocka_unit_test(test_make_9), cmocka_unit_test(test_detach), cmocka_unit_test(test_hold),
-                cmocka_unit_test(test_take) };
+                cmocka_unit_test(test_clear), cmocka_unit_test(test_alone_84),
+                cmocka_unit_test(test_make_beside), cmocka_unit_test(test_make_9),
+                cmocka_unit_test(test_detach), cmocka_unit_test(test_hold), cmocka_unit_test(test_take) };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }

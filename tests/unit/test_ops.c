@@ -3,6 +3,7 @@
 
 #include "controller/base/apirc.h"
 #include "controller/base/route.h"
+#include "controller/sat/sat_wanted.h"
 #include "state/table.h"
 #include "tests/lib/ops_world.h"
 
@@ -322,6 +323,133 @@ static void test_keys_of_snapshots(void **state)
         ops_world_close(&w);
 }
 
+/* ---- clones with other layers ---- */
+
+static void make_pair(struct ops_world *w)
+{
+        char text[300];
+        for (unsigned i = 1; i <= 2; i++) {
+                snprintf(text, sizeof text,
+                        "{\"name\":\"n%u\",\"type\":\"Satellite\",\"net_interfaces\":[{\"name\":\"default\","
+                        "\"address\":\"10.0.0.%u\"}]}",
+                        i, i);
+                post(w, "/v1/nodes", text, 201);
+                snprintf(text, sizeof text, "n%u", i);
+                assert_true(ops_world_observe(w, "NODE", text, "STORAGE,LUKS,DRBD"));
+                snprintf(text, sizeof text, "/v1/nodes/n%u/storage-pools", i);
+                post(w, text,
+                        "{\"storage_pool_name\":\"thin\",\"provider_kind\":\"LVM_THIN\",\"props\":{"
+                        "\"StorDriver/StorPoolName\":\"vg/thin\"}}",
+                        201);
+                snprintf(text, sizeof text, "n%u/thin", i);
+                assert_true(ops_world_observe(w, "POOL", text, "1000000/1000000"));
+        }
+}
+
+/* nodes: how many get a replica. */
+static void make_source(struct ops_world *w, const char *name, const char *layers, unsigned nodes)
+{
+        char path[200], text[300];
+        snprintf(text, sizeof text, "{\"resource_definition\":{\"name\":\"%s\",\"layer_data\":[%s]}}", name,
+                layers);
+        post(w, "/v1/resource-definitions", text, 201);
+        snprintf(path, sizeof path, "/v1/resource-definitions/%s/volume-definitions", name);
+        post(w, path, "{\"volume_definition\":{\"size_kib\":10240}}", 200);
+        for (unsigned i = 1; i <= nodes; i++) {
+                snprintf(path, sizeof path, "/v1/resource-definitions/%s/resources/n%u", name, i);
+                post(w, path, "{\"resource\":{\"props\":{\"StorPoolName\":\"thin\"}}}", 201);
+        }
+        assert_true(ops_world_observe(w, "WORK", "", ""));
+        assert_true(ops_world_observe(w, "SYNC", "", ""));
+}
+
+/* What a satellite is told of volume 0: the layers of its source, "" for its own. *ret: the whole volume, in the world's arena. */
+static const char *told(struct ops_world *w, const char *rsc, const char *node, struct sat_vlm *ret)
+{
+        static char text[100];
+        struct arena *a = &w->arena;
+        struct sat_wanted full;
+        struct tx *tx = kv_mem_read(w->wanted);
+        const struct sat_wanted_args args = { .node_name = node, .revision = 1, .term = 1 };
+        text[0] = '\0';
+        assert_int_equal(sat_wanted_full(tx, &args, a, &full), 0);
+        kv_mem_end(tx);
+        for (uint32_t i = 0; i < full.resources_n; i++) {
+                if (strcmp(full.resources[i].rsc_name, rsc) != 0) continue;
+                *ret = full.resources[i].volumes[0];
+                for (uint32_t k = 0; HAS(ret, sat_vlm, source_layers) && k < ret->source_layers_n; k++)
+                        snprintf(text + strlen(text), sizeof text - strlen(text), "%s%s", k != 0 ? "," : "",
+                                ret->source_layers[k]);
+                return text;
+        }
+        return NULL;
+}
+
+static void clone(struct ops_world *w, const char *from, const char *body, const char *refused)
+{
+        char path[200];
+        snprintf(path, sizeof path, "/v1/resource-definitions/%s/clone", from);
+        post(w, path, body, refused == NULL ? 201 : 500);
+        if (refused != NULL && memmem(w->body.p, w->body.n, refused, strlen(refused)) == NULL)
+                fail_msg("%.*s", (int)w->body.n, (char *)w->body.p);
+        assert_int_equal(ops_world_check(w), 0);
+}
+
+/* DRBD comes and goes: the data is shared, metadata is made anew where it comes, and later replicas are sent everything. */
+static void test_clone_drbd(void **state)
+{
+        struct ops_world w;
+        struct sat_vlm v;
+        (void)state;
+        ops_world_open(&w);
+        make_pair(&w);
+        make_source(&w, "single", "{\"type\":\"STORAGE\"}", 1);
+        make_source(&w, "apart", "{\"type\":\"STORAGE\"}", 2);
+        make_source(&w, "pair", "{\"type\":\"DRBD\"},{\"type\":\"STORAGE\"}", 2);
+        clone(&w, "single", "{\"name\":\"more\",\"layer_list\":[\"DRBD\",\"STORAGE\"]}", NULL);
+        sagas_end(&w, 3);
+        assert_string_equal(told(&w, "more", "n1", &v), "STORAGE");
+        assert_true(HAS(&v, sat_vlm, source_id) && HAS(&v, sat_vlm, drbd_minor) && v.drbd_winner);
+        assert_false(HAS(&v, sat_vlm, drbd_initialized) && v.drbd_initialized);
+        assert_string_equal(strmap_get(&v.props, "DrbdOptions/ForceInitialSync"), "True");
+        assert_null(told(&w, "more", "n2", &v));
+        sagas_end(&w, 1);
+        assert_string_equal(
+                told(&w, "more", "n1", &v), ""); /* it is over: a satellite does not begin again */
+        post(&w, "/v1/resource-definitions/more/resources/n2",
+                "{\"resource\":{\"props\":{\"StorPoolName\":\"thin\"}}}", 201);
+        assert_string_equal(told(&w, "more", "n2", &v), "");
+        assert_string_equal(strmap_get(&v.props, "DrbdOptions/ForceInitialSync"), "True");
+        /* it goes */
+        clone(&w, "pair", "{\"name\":\"less\",\"layer_list\":[\"STORAGE\"]}", NULL);
+        sagas_end(&w, 3);
+        assert_string_equal(told(&w, "less", "n2", &v), "DRBD,STORAGE");
+        assert_false(HAS(&v, sat_vlm, drbd_minor));
+        assert_null(strmap_get(&v.props, "DrbdOptions/ForceInitialSync"));
+        assert_string_equal(told(&w, "less", "n1", &v), "DRBD,STORAGE");
+        sagas_end(&w, 1);
+        /* the same layers, in other words */
+        clone(&w, "pair", "{\"name\":\"same\",\"layer_list\":[\"DRBD\"]}", NULL);
+        sagas_end(&w, 3);
+        assert_string_equal(told(&w, "same", "n1", &v), "");
+        (void)ops_world_call(&w, "GET", "/v1/resource-definitions/same", "");
+        assert_non_null(memmem(
+                w.body.p, w.body.n, "QuorumSetBy\":\"linstor", 21)); /* decided anew, not as a user's */
+        assert_null(strmap_get(&v.props, "DrbdOptions/ForceInitialSync"));
+        sagas_end(&w, 1);
+        /* refused: data of several nodes, data that would be cut off, layers between */
+        clone(&w, "apart", "{\"name\":\"no\",\"layer_list\":[\"DRBD\",\"STORAGE\"]}", "it is on 2 nodes");
+        clone(&w, "single",
+                "{\"name\":\"no\",\"layer_list\":[\"DRBD\",\"STORAGE\"],\"override_props\":{\"DrbdOptions/"
+                "ExactSize\":\"true\"}}",
+                "ExactSize");
+        clone(&w, "pair", "{\"name\":\"no\",\"layer_list\":[\"DRBD\",\"WRITECACHE\",\"STORAGE\"]}",
+                "with the layer WRITECACHE");
+        (void)ops_world_call(&w, "GET", "/v1/resource-definitions/no", "");
+        assert_int_equal(w.status, 404); /* what is refused has made nothing */
+        ops_world_close(&w);
+}
+
 /* ---- clocks ---- */
 
 static uint64_t disk_pools(struct ops_world *w)
@@ -513,6 +641,7 @@ int main(void)
                 cmocka_unit_test(test_routes_unique), cmocka_unit_test(test_cases),
                 cmocka_unit_test(test_torn_bodies), cmocka_unit_test(test_untried),
                 cmocka_unit_test(test_keys_of_snapshots), cmocka_unit_test(test_failed_disk_pool),
-                cmocka_unit_test(test_passphrase), cmocka_unit_test(test_clone_passphrase) };
+                cmocka_unit_test(test_passphrase), cmocka_unit_test(test_clone_passphrase),
+                cmocka_unit_test(test_clone_drbd) };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }

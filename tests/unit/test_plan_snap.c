@@ -10,6 +10,7 @@
 #include "satellite/plan.h"
 #include "satellite/run.h"
 #include "wire/codec/codec.h"
+#include "wire/def/layer_size.h"
 
 #define RSC "aaaaaaaa-0000-4000-8000-000000000001"
 #define SNAP "bbbbbbbb-0000-4000-8000-000000000002"
@@ -331,6 +332,60 @@ static void test_layers(void **state)
         world_done(&w);
 }
 
+/* Made from a snapshot with other layers: filled before anything uses it, once; what it lacks is made, with room for that. */
+static void test_other_layers(void **state)
+{
+        static const char *plain[] = { "STORAGE" }, *drbd[] = { "DRBD", "STORAGE" };
+        struct sat_drbd opts = { 0 };
+        struct layer_dev l = { .type = layer_type_DRBD };
+        struct world w;
+        for (unsigned added = 0; added < 2; added++) {
+                world_init(&w, "thin", false);
+                SET_N(&w.want, sat_rsc, layer_stack, added ? drbd : plain, added ? 2 : 1);
+                SET(&opts, sat_drbd, peer_slots, 7);
+                if (added) SET(&w.want, sat_rsc, drbd, &opts);
+                from_snapshot(&w, false);
+                SET_N(&w.vlm, sat_vlm, source_layers, added ? plain : drbd, added ? 1 : 2);
+                struct dev *d = &w.devs[0];
+                d->exists = d->attached = d->made = false;
+                d->uuid = NULL;
+                l = (struct layer_dev){ .type = layer_type_DRBD };
+                d->layers = added ? &l : NULL;
+                d->layers_n = added;
+                assert_string_equal(steps_of(&w), "restore attach");
+                uint64_t kib = w.plan.steps[0].size_kib;
+                assert_true(added ? stack_net_kib(drbd, 2, kib, 7) >= 128 && kib < 1024 : kib == 128);
+                if (added) assert_false(w.plan.steps[0].dev.layers[0].made);
+                d->exists = d->attached = d->made = true;
+                d->uuid = RSC;
+                d->vlm_uuid = NEW_VLM;
+                d->size_kib = d->device_kib = kib;
+                l.looked = true;
+                l.foreign = true;                              /* the data: not in the way of anything */
+                for (unsigned again = 0; again < 2; again++) { /* a satellite that ends before it is noted */
+                        assert_string_equal(steps_of(&w), "fill");
+                        assert_int_equal(w.plan.troubles_n, 0);
+                        assert_int_equal(w.plan.steps[0].layer, 0);
+                        assert_ptr_equal(w.plan.steps[0].src, &w.devs[1]);
+                }
+                w.devs[1].exists = false; /* the step says what it lacks */
+                assert_string_equal(steps_of(&w), "fill");
+                assert_null(w.plan.steps[0].src);
+                if (added) {
+                        l.open = true; /* DRBD is up: it was filled, whatever is remembered */
+                        assert_null(strstr(steps_of(&w), "fill"));
+                        l.open = false;
+                }
+                d->filled = true;
+                l.foreign = false; /* as drbd_md_look() has it */
+                assert_string_equal(steps_of(&w), added ? "make settle" : "");
+                UNSET(&w.vlm, sat_vlm, source_layers); /* all are: it is never looked at again */
+                d->filled = false;
+                assert_string_equal(steps_of(&w), added ? "make settle" : "");
+                world_done(&w);
+        }
+}
+
 /* The satellite ends before each step in turn, and starts again: a layer that can hold is let go first, and what was held is
  * given up; without one the work goes on. In the end nothing is held. */
 static void kill_before(unsigned at, bool can_hold)
@@ -415,6 +470,7 @@ int main(void)
                 cmocka_unit_test(test_from_snapshot),
                 cmocka_unit_test(test_unfilled),
                 cmocka_unit_test(test_layers),
+                cmocka_unit_test(test_other_layers),
                 cmocka_unit_test(test_ends_anywhere),
                 cmocka_unit_test(test_lets_go_first),
         };

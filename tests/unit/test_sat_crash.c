@@ -14,11 +14,14 @@
 #define U1 "00000000-0000-4000-8000-000000000001"
 #define U2 "00000000-0000-4000-8000-000000000002"
 
+#define U3 "00000000-0000-4000-8000-000000000007"
+#define U4 "00000000-0000-4000-8000-000000000008"
+
 #define SNAP "00000000-0000-4000-8000-000000000003"
 #define SAGA "00000000-0000-4000-8000-000000000004"
 #define VLM "00000000-0000-4000-8000-000000000005"
 #define VLM_OLD "00000000-0000-4000-8000-000000000006"
-#define STAGES 5
+#define STAGES 6
 
 #define INJECT(name, doc) #name,
 static const char *const points[] = {
@@ -51,8 +54,20 @@ static void wish_snapshot(struct wish *x, struct sat_rsc *r, bool take)
         SET(&r->volumes[0], sat_vlm, in_place, true);
 }
 
+/* One from the same snapshot, but without DRBD: as if that had been above it. */
+static void wish_without(struct wish *x, const char *name, const char *uuid)
+{
+        static const char *was[] = { "DRBD", "STORAGE" };
+        wish_rsc(x, name, uuid, 1, 1024, "thin");
+        struct sat_vlm *v = x->w.resources[x->w.resources_n - 1].volumes;
+        SET(v, sat_vlm, uuid, uuid);
+        SET(v, sat_vlm, source_id, "two_00000_snap");
+        SET(v, sat_vlm, source_uuid, SNAP);
+        SET_N(v, sat_vlm, source_layers, was, 2);
+}
+
 /* What is wanted at each stage of a history: create, write, grow, delete and create anew, take a snapshot, (write again,) roll
- * back. Whole lists. */
+ * back, clone with other layers. Whole lists. */
 static void wish_stage(struct wish *x, struct bed *b, unsigned stage)
 {
         wish_init(x, b, 1, 10 + stage);
@@ -67,7 +82,14 @@ static void wish_stage(struct wish *x, struct bed *b, unsigned stage)
         wish_rsc(x, "two", U1, 1, 1024, "thin");
         SET(&x->w.resources[x->w.resources_n - 1].volumes[0], sat_vlm, uuid, VLM_OLD);
         if (stage >= 3) wish_snapshot(x, &x->w.resources[x->w.resources_n - 1], stage == 3);
+        if (stage < 5) return;
+        wish_without(x, "three", U3);
+        wish_without(x, "four", U4);
 }
+
+/* What tells DRBD 9's metadata, at the end of a device of 1 MiB. */
+#define SUPER_AT (1024 * 1024 - 4096)
+static const uint8_t super[] = { 0x83, 0x74, 0x02, 0x6d }, none[4];
 
 static bool is_dead(struct bed *b) { return b->pid == 0 || bed_wait_exit(b, 0) != -1; }
 
@@ -86,6 +108,11 @@ static bool reach(struct bed *b, struct ctl *c, unsigned stage)
                             two->state == sat_step_state_DONE;
                 bool taken = stage < 3 || (two != NULL && two->snapshots_n == 1 &&
                                                   two->snapshots[0].state == sat_step_state_DONE);
+                for (unsigned i = 0; i < 2 && stage >= 5; i++) {
+                        const struct obs_rsc *o = ctl_row(c, i == 0 ? "three" : "four");
+                        done = done && o != NULL && o->revision == 10 + stage &&
+                               o->state == sat_step_state_DONE;
+                }
                 if (done && taken && (stage < 2 || one->gone_uuids_n == 1)) return true;
                 if (c->ended) return false;
                 run_for(&b->loop, 10);
@@ -102,14 +129,30 @@ static void check_end(struct bed *b, struct ctl *c)
         while ((e = readdir(d)) != NULL)
                 files += e->d_name[0] != '.' || strncmp(e->d_name, ".outrigger", 10) == 0;
         closedir(d);
-        assert_int_equal(files, 3);
-        char got[9] = "", device[32];
-        int fd = open(ctl_row(c, "two")->volumes[0].device_path, O_RDONLY);
-        assert_int_equal(read(fd, got, 8), 8);
-        close(fd);
-        assert_string_equal(got, "precious");
+        assert_int_equal(files, 5);
+        char device[32];
+        static const char *const names[] = { "two", "three", "four" };
+        for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+                char got[9] = "";
+                uint8_t end[8];
+                int fd = open(ctl_row(c, names[i])->volumes[0].device_path, O_RDONLY);
+                assert_int_equal(read(fd, got, 8), 8);
+                assert_string_equal(got, "precious");
+                /* metadata of the layer that the clones lack is gone from them */
+                assert_int_equal(pread(fd, end, 8, SUPER_AT + 60), 8);
+                assert_int_equal(memcmp(end, i == 0 ? super : none, 4), 0);
+                close(fd);
+        }
         assert_true(bed_loop_of(bed_image(b, "one", 0), device));
         assert_false(bed_loop_of(bed_image(b, "one", 1), device));
+}
+
+static void write_super(struct ctl *c)
+{
+        int fd = open(ctl_row(c, "two")->volumes[0].device_path, O_WRONLY);
+        assert_int_equal(pwrite(fd, super, sizeof super, SUPER_AT + 60), sizeof super);
+        assert_int_equal(fsync(fd), 0);
+        close(fd);
 }
 
 /* Goes through the history; restarts the program without the fault once it has died. */
@@ -121,6 +164,7 @@ static void history(struct bed *b, const char *fault)
         ctl_open(&c, b, "c1");
         for (unsigned stage = 0; stage < STAGES;) {
                 if (reach(b, &c, stage)) {
+                        if (stage == 0) write_super(&c);
                         if (stage == 0 || stage == 3) {
                                 int fd = open(ctl_row(&c, "two")->volumes[0].device_path, O_WRONLY);
                                 assert_int_equal(write(fd, stage == 0 ? "precious" : "scribble", 8), 8);
