@@ -469,6 +469,7 @@ static void apply(struct model *m, const struct step *s)
                 case STEP_DISSOLVE: /* tests/unit/test_sat_layers.c */
                 case STEP_HOLD:
                 case STEP_LET_GO:
+                case STEP_FILL:
                 case STEP_SNAPSHOT:
                 case STEP_RESTORE:
                 case STEP_REPLACE: /* tests/unit/test_plan_snap.c */

@@ -2,7 +2,7 @@
 tie breaker by the default layers, two volumes beside a second resource, written all the time by a program whose writes depend on each
 other (tests/vm/writer.c). Nodes lose power, come back while no controller is there, the tie breaker is lost and made anew, a third replica
 joins later, a lost one is replaced, a disk fails, disks are removed, added and migrated, volumes grow, snapshots of both resources are
-taken under the writes, satellites and the controller die while I/O is suspended, a rollback, split brain. After each part the API says what the nodes say."""
+taken under the writes, clones are made with and without DRBD, satellites and the controller die while I/O is suspended, a rollback, split brain. After each part the API says what the nodes say."""
 import concurrent.futures
 import functools
 import json
@@ -717,6 +717,59 @@ def split(bed):
     bed.rest.call('DELETE', '/v1/resource-definitions/torn').ok()
 
 
+def cloned(bed, source, name, layers):
+    answer = bed.rest.call('POST', f'/v1/resource-definitions/{source}/clone', {'name': name, 'layer_list': layers}).ok().json
+    return lambda: wait_for('the clone', lambda: bed.rest.get(answer['location']).ok().json['status'] == 'COMPLETE', WAIT_S, 0.5)
+
+
+def other_layers(bed):
+    """Clones without DRBD, and with it again: the data up to its end, nothing that could be taken for metadata behind it, no clone of what
+    differs from node to node; a satellite dies when it has not noted yet that the clone has its data. A replica that joins gets everything."""
+    bed.define('with', (16 * MIB,))
+    bed.place('with')
+    bed.agree('with')
+    one, two = (g for g in bed.guests if 'DISKLESS' not in bed.flags('with')[g.name])
+    device = bed.view('with')[one.name]['volumes'][0]['device_path']
+    kib = int(one.run(f'cat /sys/block/{device[5:]}/size')) // 2
+    one.run(f'head -c {kib}K /dev/urandom | dd of={device} bs=1M iflag=fullblock oflag=direct 2>/dev/null; udevadm settle')
+    data = one.run(f'head -c {kib}K {device} | sha256sum; udevadm settle')
+    satellite = bed.satellites[one.name]
+    satellite.stop('KILL')
+    bed.online(one, 'OFFLINE')
+    satellite.start(inject='fill_copied')
+    bed.online(one)
+    done = cloned(bed, 'with', 'without', ['STORAGE'])
+    wait_for('death at fill_copied', lambda: not satellite.running(), WAIT_S, 0.5)
+    satellite.start()
+    bed.online(one)
+    done()
+    for guest in (one, two):
+        backing = bed.view('without')[guest.name]['volumes'][0]['device_path']
+        assert guest.run(f'head -c {kib}K {backing} | sha256sum') == data, guest.name
+        size = int(guest.run(f'blockdev --getsize64 {backing}')) // 1024
+        assert size > kib and bed.view('without')[guest.name]['volumes'][0]['usable_size_kib'] == size, (size, kib)
+        assert guest.run(f'tail -c +{kib * 1024 + 1} {backing} | tr -d "\\0" | wc -c').strip() == '0', guest.name
+    refused = bed.rest.call('POST', '/v1/resource-definitions/without/clone', {'name': 'again', 'layer_list': ['DRBD', 'STORAGE']})
+    assert refused.status == 500 and 'is on 2 nodes' in refused.text, refused.text
+    bed.rest.call('DELETE', f'/v1/resource-definitions/without/resources/{two.name}').ok()
+    cloned(bed, 'without', 'again', ['DRBD', 'STORAGE'])()
+    bed.agree('again')
+    assert set(bed.flags('again')) == {one.name}
+    device = bed.view('again')[one.name]['volumes'][0]['device_path']
+    now = int(one.run(f'cat /sys/block/{device[5:]}/size')) // 2
+    assert now >= size, f'{now} KiB for {size} of data'
+    assert one.run(f'head -c {kib}K {device} | sha256sum; udevadm settle') == data
+    bed.rest.call('POST', f'/v1/resource-definitions/again/resources/{two.name}', {'resource': {'props': {'StorPoolName': 'thin'}}}).ok()
+    bed.agree('again')
+    got = bed.received(two, 'again')
+    assert got >= kib, f'{got} KiB received of {kib}: what the first one has was taken for zeros'
+    assert two.run(f'head -c {kib}K /dev/vg0/again_00000 | sha256sum') == data
+    wait_for('a tie breaker', lambda: sum('TIE_BREAKER' in f for f in bed.flags('again').values()) == 1, WAIT_S, 0.5)
+    bed.adjusted('again')
+    for name in ('again', 'without', 'with'):
+        bed.rest.call('DELETE', f'/v1/resource-definitions/{name}').ok()
+
+
 # name, what it does, what has to be done before
 STEPS = (('made: two volumes, tie breaker, quorum, no initial sync', made, None),
          ('a replica lost under writes, back without a controller', secondary_lost, made),
@@ -727,6 +780,7 @@ STEPS = (('made: two volumes, tie breaker, quorum, no initial sync', made, None)
          ('the controller dies while I/O is suspended', controller_dies, made),
          ('rolled back', rolled_back, snapshot),
          ('the node that writes lost, its writes kept', primary_lost, made),
+         ('clones with other layers: DRBD left out and added', other_layers, None),
          ('diskless on remaining', remaining, made),
          ('a disk fails, is skipped and mended', disk_fails, made),
          ('disks toggled and migrated under writes', toggled, joined_later),
