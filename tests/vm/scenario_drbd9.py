@@ -592,7 +592,8 @@ def satellite_dies(bed, point):
     satellite, snap = bed.satellites[one.name], point.lower().replace('_', '-')
     satellite.stop('KILL')
     bed.online(one, 'OFFLINE')
-    satellite.start(inject=point.lower())
+    at_start = len(bed.names) if point == 'DRBD_RESUMED' else 0  # it lets go of what an earlier one may have held
+    satellite.start(inject=f'{point.lower()}:{at_start + 1}')
     bed.online(one)
     answer = take(bed, snap)
     print(f'  {answer.status}: {answer.text[:600]}')
