@@ -22,13 +22,17 @@ int wipe_fd(int fd, uint64_t size_bytes)
         return fsync(fd) == 0 ? 0 : errno;
 }
 
-/* Of the block device (of a file, in tests). 0 or a positive errno. */
+static bool files_too;
+
+void wipe_take_files(bool take) { files_too = take; }
+
+/* 0 or a positive errno. */
 static int size_of(int fd, uint64_t *ret)
 {
         struct stat st;
         if (fstat(fd, &st) != 0) return errno;
         *ret = (uint64_t)st.st_size;
-        return S_ISBLK(st.st_mode) && ioctl(fd, BLKGETSIZE64, ret) != 0 ? errno : 0;
+        return files_too && S_ISREG(st.st_mode) ? 0 : ioctl(fd, BLKGETSIZE64, ret) == 0 ? 0 : errno;
 }
 
 int wipe_device(const char *path)

@@ -5,6 +5,7 @@
 #ifndef SATELLITE_BASE_WIPE_H
 #define SATELLITE_BASE_WIPE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #define WIPE_HEAD_BYTES 65536
@@ -16,5 +17,7 @@ int wipe_fd(int fd, uint64_t size_bytes);
 int wipe_device(const char *path);
 /* The first so many bytes of it, or all. */
 int wipe_device_head(const char *path, uint64_t bytes);
+/* Files are devices, too. For tests, before any other thread starts. */
+void wipe_take_files(bool take);
 
 #endif

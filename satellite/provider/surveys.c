@@ -14,10 +14,10 @@ int surveys_probe(struct surveys *s, struct dev *d, struct arena *a, struct trou
                 at->err = prov->survey(d->place, a, &at->seen, &at->why);
                 s->n++;
         }
-        if (at->err == 0) return prov->probe_in(at->seen, d, a, t);
         d->exists = d->raw = d->unfilled = d->attached = d->marked = d->lost = d->in_use = false;
         d->device_path = NULL;
         d->unknown = true;
+        if (at->err == 0) return prov->probe_in(at->seen, d, a, t);
         *t = at->why;
         return at->err;
 }

@@ -12,6 +12,7 @@
 #include "satellite/base/bcache_sys.h"
 #include "satellite/base/exec.h"
 #include "satellite/base/inject.h"
+#include "satellite/base/wipe.h"
 #include "satellite/provider/copies.h"
 #include "satellite/provider/lvm_target.h"
 #include "satellite/run.h"
@@ -88,6 +89,7 @@ static int setup(void **state)
         static char kept[60];
         memcpy(kept, devices, sizeof kept);
         lvm_set_dev_dir(kept);
+        wipe_take_files(true);
         bcache_world.open_alone = open_ok;
         FAKE("lvs", "_make", "vg", ROOM);
         copies_open();
@@ -102,6 +104,7 @@ static int teardown(void **state)
         FAKE("rm", "-rf", dir);
         exec_set_path(NULL);
         lvm_set_dev_dir(NULL);
+        wipe_take_files(false);
         arena_done(&said);
         for (unsigned i = 0; i < 2; i++) {
                 arena_done(&remembered[i].arena);
