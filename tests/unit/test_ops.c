@@ -432,10 +432,10 @@ static void test_clone_drbd(void **state)
         clone(&w, "pair", "{\"name\":\"same\",\"layer_list\":[\"DRBD\"]}", NULL);
         sagas_end(&w, 3);
         assert_string_equal(told(&w, "same", "n1", &v), "");
+        assert_null(strmap_get(&v.props, "DrbdOptions/ForceInitialSync"));
         (void)ops_world_call(&w, "GET", "/v1/resource-definitions/same", "");
         assert_non_null(memmem(
                 w.body.p, w.body.n, "QuorumSetBy\":\"linstor", 21)); /* decided anew, not as a user's */
-        assert_null(strmap_get(&v.props, "DrbdOptions/ForceInitialSync"));
         sagas_end(&w, 1);
         /* refused: data of several nodes, data that would be cut off, layers between */
         clone(&w, "apart", "{\"name\":\"no\",\"layer_list\":[\"DRBD\",\"STORAGE\"]}", "it is on 2 nodes");
