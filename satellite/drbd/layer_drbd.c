@@ -523,7 +523,9 @@ static int drbd_grow(const struct layer_vol *v, struct trouble *t)
         const struct drbd_resource *now = drbd_events_find(&e, name);
         const struct drbd_device *dev = now == NULL ? NULL : drbd_device_find(now, volume);
         snprintf(what, sizeof what, "%s/%u", name, volume);
-        if (dev == NULL || !has_disk(dev)) err = 0; /* settling comes first */
+        uint64_t usable_kib = drbd_md_usable_kib(v);
+        if (dev == NULL || !has_disk(dev)) err = 0;                              /* settling comes first */
+        else if (usable_kib > 0 && sysfs_kib(dev->minor) >= usable_kib) err = 0; /* a peer was faster */
         else if (is_syncing(now, volume)) {
                 err = drbd_refuse(v, E_BUSY, TROUBLE_IN_USE, "it cannot grow while it is being synchronised.",
                         "DRBD does not change the size of a device during a resync.",
