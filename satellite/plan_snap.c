@@ -233,12 +233,10 @@ static uint64_t room_kib(const struct planner *p, const struct sat_vlm *v, const
 /* What its layers wrote is in the snapshot: it is not made anew, and missed when it is not there. */
 static void inherit_layers(const struct sat_vlm *v, const struct dev *fresh)
 {
-        for (uint32_t i = 0; i < fresh->layers_n; i++) {
-                bool had = !HAS(v, sat_vlm, source_layers);
-                for (uint32_t k = 0; !had && k < v->source_layers_n; k++)
-                        had = enum_parse(&layer_type_enum, v->source_layers[k]) == (int)fresh->layers[i].type;
-                fresh->layers[i].made = had;
-        }
+        for (uint32_t i = 0; i < fresh->layers_n; i++)
+                fresh->layers[i].made =
+                        !HAS(v, sat_vlm, source_layers) ||
+                        stack_has(v->source_layers, v->source_layers_n, fresh->layers[i].type);
 }
 
 void plan_from_source(struct planner *p, const struct sat_vlm *v, const struct dev *fresh,

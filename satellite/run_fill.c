@@ -5,16 +5,9 @@
 #include "satellite/run_layers.h"
 #include "wire/codec/codec.h"
 
-static bool in_stack(const char *const *stack, uint32_t n, enum layer_type type)
-{
-        for (uint32_t i = 0; i < n; i++)
-                if (enum_parse(&layer_type_enum, stack[i]) == (int)type) return true;
-        return false;
-}
-
 static bool had(const struct step *s, enum layer_type type)
 {
-        return in_stack(s->vlm->source_layers, s->vlm->source_layers_n, type);
+        return stack_has(s->vlm->source_layers, s->vlm->source_layers_n, type);
 }
 
 static int is_down(const struct step *s, struct trouble *t)

@@ -120,9 +120,8 @@ int run_layer_step(const struct step *s, struct trouble *t)
         const struct layer *kind = layer_by_type(s->dev.layers[s->layer].type);
         struct arena a = { 0 };
         struct dev d;
-        struct layer_vol v = { .props = s->props, .vlm = s->vlm, .want = s->want };
-        struct surveys surveys = { 0 };
-        int err = look_below(&s->dev, s->layer, &d, s->seen ? NULL : &surveys, &a, &v, t);
+        struct layer_vol v;
+        int err = layers_below(s, &d, &a, &v, t);
         if (err == 0 && v.below_path == NULL)
                 err = s->kind == STEP_CLOSE ? 0 : is_down(&s->dev, s->dev.layers[s->layer].type, t);
         else if (err == 0 && s->kind == STEP_MAKE) err = kind->make(&v, t);
@@ -155,10 +154,9 @@ int run_format_step(const struct step *s, struct trouble *t)
         const struct layer *kind = taken_by(&s->dev, s->layer);
         struct arena a = { 0 };
         struct dev d;
-        struct layer_vol v = { .props = s->props };
+        struct layer_vol v;
         struct trouble later;
-        struct surveys surveys = { 0 };
-        int err = look_below(&s->dev, s->layer, &d, s->seen ? NULL : &surveys, &a, &v, t), took = 0;
+        int err = layers_below(s, &d, &a, &v, t), took = 0;
         if (err == 0 && v.below_path == NULL) err = is_down(&s->dev, layer_type_STORAGE, t);
         if (err == 0 && kind != NULL) {
                 took = kind->take(s->dev.rsc_name, t);
@@ -226,22 +224,15 @@ static int seats_seen(
         return 0;
 }
 
-static bool in_stack(const char *const *stack, uint32_t n, enum layer_type type)
-{
-        for (uint32_t i = 0; i < n; i++)
-                if (enum_parse(&layer_type_enum, stack[i]) == (int)type) return true;
-        return false;
-}
-
 static bool has_whole(const struct plan_input *in, enum layer_type type)
 {
         if (!layer_is_whole(type)) return false;
         if (in->want != NULL && HAS(in->want, sat_rsc, layer_stack) &&
-                in_stack(in->want->layer_stack, in->want->layer_stack_n, type))
+                stack_has(in->want->layer_stack, in->want->layer_stack_n, type))
                 return true;
         for (uint32_t i = 0; i < in->gone_n; i++)
                 if (HAS(&in->gone[i], sat_gone, layer_stack) &&
-                        in_stack(in->gone[i].layer_stack, in->gone[i].layer_stack_n, type))
+                        stack_has(in->gone[i].layer_stack, in->gone[i].layer_stack_n, type))
                         return true;
         for (uint32_t i = 0; i < in->devs_n; i++)
                 if (dev_layer(&in->devs[i], type) != NULL) return true;

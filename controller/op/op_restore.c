@@ -346,8 +346,7 @@ static bool one_source(struct op *op, const struct snap_dfn *d, const struct rsc
                 "only.",
                 NULL,
                 "Take a snapshot on the node whose data is wanted, restore it to a resource definition with "
-                "the "
-                "same layers, and clone that.");
+                "the same layers, and clone that.");
         op_rc_ref(op, rc, "RscDfn", d->rsc_name);
         return false;
 }
@@ -358,8 +357,7 @@ static bool whole_size(struct op *op, const struct rsc_dfn *clone)
         if (!prop_bool(strmap_get(&clone->props, "DrbdOptions/ExactSize"), false)) return true;
         struct api_rc *rc = op_rc(op, RC_FAIL_INVLD_PROP,
                 "Resource definition '%s' has the property DrbdOptions/ExactSize: what it is cloned from may "
-                "be "
-                "larger than that.",
+                "be larger than that.",
                 clone->name);
         op_rc_explain(op, rc, "DRBD would cut off the rest of the data.", NULL,
                 "Clone it without that property ('delete_props').");

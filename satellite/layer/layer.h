@@ -152,6 +152,8 @@ extern const struct layer layer_writecache;
 const struct layer *layer_by_type(enum layer_type type);
 /* Another one for the kind, until it is called with NULL. For tests, before any other thread starts. */
 void layer_replace(enum layer_type type, const struct layer *layer);
+/* Does a stack as it is wanted have the layer? */
+bool stack_has(const char *const *stack, uint32_t n, enum layer_type type);
 /* The layers of a stack as it is wanted (top first, STORAGE at its end or not), bottom up, in the arena. Names that are no layer and
  * what goes beyond LAYERS_MAX are left out: the planner refuses such a resource as a whole. E_TOO_LARGE. */
 int layers_of_stack(const char *const *stack, uint32_t n, struct arena *a, struct layer_dev **ret,
