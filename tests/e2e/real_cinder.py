@@ -162,8 +162,8 @@ def test_volume(cluster, driver, state):
     driver.create_volume(v)
     assert names(cluster) == [f'CV_{v["id"]}']
     assert size_of(device(driver, v)) >= (1 << 30) - (4 << 20)
-    assert driver.initialize_connection(v, {'host': 's1'})['data']['device_path'] == device(driver, v)
-    driver.terminate_connection(v, {'host': 's1'})
+    assert driver.initialize_connection(v, {'host': driver.host_name})['data']['device_path'] == device(driver, v)
+    driver.terminate_connection(v, {'host': driver.host_name})
     driver.extend_volume(v, 2)
     assert size_of(device(driver, v)) >= (2 << 30) - (4 << 20)
     assert driver.get_volume_stats(True)['pools'][0]['total_volumes'] == 1
@@ -211,7 +211,10 @@ def main():
         resolve_localhost()
         threading.Thread(target=Localhost(('127.0.0.1', 3370), Forward).serve_forever, daemon=True).start()
         linstordrv = load_driver()
+        # without DRBD a volume is used where a replica is: two replicas are kept to two nodes, of which cinder-volume's is one
         for count, who in ((0, 'every node'), (2, 'two replicas')):
+            if count:
+                cluster.rest('c1').call('PUT', '/v1/nodes/s3', {'override_props': {'AutoplaceTarget': 'false'}}).ok()
             driver = linstordrv.LinstorDrbdDriver(configuration=Config(linstor_default_uri=f'linstor://{cluster.address("c2")}:3370',
                                                                        linstor_autoplace_count=count))
             for test in (test_stats, test_volume, test_snapshot, test_delete):
