@@ -1,6 +1,7 @@
 /* What is made from snapshots: volume definitions, resources, the resource itself as it was (rollback), clones. */
 #include <string.h>
 
+#include "controller/base/props.h"
 #include "controller/op/op_crypt.h"
 #include "controller/op/op_quorum.h"
 #include "controller/op/saga.h"
@@ -387,14 +388,17 @@ static bool clone_gets_drbd(struct op *op, const struct snap_dfn *d, const struc
         return true;
 }
 
-/* What users have set. */
+/* What users have set: not what only the cluster sets. */
 static struct strmap props_of_clone(struct op *op, const struct rsc_dfn *from)
 {
         struct strmap props = { 0 };
-        for (uint32_t i = 0; i < from->props.n; i++)
-                if (is_taken_over(from->props.kv[2 * (size_t)i]))
-                        strmap_set(&props, from->props.kv[2 * (size_t)i], from->props.kv[2 * (size_t)i + 1],
-                                op->arena);
+        for (uint32_t i = 0; i < from->props.n; i++) {
+                const char *key = from->props.kv[2 * (size_t)i], *value = from->props.kv[2 * (size_t)i + 1],
+                           *stored;
+                struct fail ignored = { 0 };
+                if (is_taken_over(key) && prop_check(PS_RD, key, value, op->arena, &stored, &ignored) == 0)
+                        strmap_set(&props, key, stored, op->arena);
+        }
         op_quorum_not_ours(op, from, &props);
         return props;
 }

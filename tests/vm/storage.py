@@ -234,7 +234,11 @@ def take(bed, name, snap):
 
 
 def forget(bed, name, snap):
-    call(bed, 'DELETE', f'{name}/snapshots/{snap}').ok()
+    """Not while something is being made from it: that is refused, until the satellite has said that all of it is done."""
+    def deleted():
+        answer = call(bed, 'DELETE', f'{name}/snapshots/{snap}')
+        return answer.status >= 400 and 'is being made from it' in answer.text or answer.ok()
+    wait_for(f'{snap} to be deleted', lambda: deleted() is not True, WAIT_S, 0.5)
 
 
 def restored(bed, source, snap, name):
