@@ -100,7 +100,8 @@ int app_open(const struct app_config *c, struct app **ret, struct fail *f)
                         .retry_first_ms = c->retry_first_ms,
                         .scan_every_ms = c->scan_every_ms,
                         .cgroup_dir = c->cgroup_dir,
-                        .allow_ext_files = c->allow_ext_files };
+                        .allow_ext_files = c->allow_ext_files,
+                        .leave_alone = c->leave_alone };
                 err = manager_open(c->loop, c->env, &mc, on_changed, a, &a->manager, f);
         }
         if (err != 0) {

@@ -20,6 +20,7 @@ struct app_config {
         unsigned retry_first_ms, scan_every_ms; /* 0 = as usual */
         const char *cgroup_dir;                 /* NULL = as usual */
         const char *allow_ext_files;            /* directories (satellite/extfile.h); NULL = none */
+        bool leave_alone;                       /* as in struct manager_config */
 };
 typedef void app_closed_fn(void *arg);
 

@@ -209,6 +209,7 @@ static int run(const struct options *o, struct fail *f)
         };
         ac.cgroup_dir = o->config.satellite_cgroup_dir;
         ac.allow_ext_files = o->config.satellite_allow_ext_files;
+        ac.leave_alone = !o->config.satellite_connect_again;
         ac.addresses_n = sat_config_addresses(&o->config, addresses);
         if (uv_loop_init(&d.loop) != 0) return fail_set(f, E_LIMIT, "no event loop");
         hold_register(&hold_luks);

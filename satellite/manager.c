@@ -84,10 +84,17 @@ static void on_drbd_changed(void *arg, const char *rsc_name)
         struct manager *m = arg;
         struct unit *u = rsc_name == NULL ? NULL : unit_find(&m->units, rsc_name);
         if (m->closing) return;
-        if (u != NULL) manager_touch(m, u);
+        if (u != NULL) {
+                manager_touch(m, u);
+                connected_look(m, u);
+        }
         if (rsc_name != NULL) return;
         manager_well(m, "drbd", "events2");
-        UNIT_FOREACH(u, &m->units) manager_touch(m, u);
+        UNIT_FOREACH(u, &m->units)
+        {
+                manager_touch(m, u);
+                connected_look(m, u);
+        }
 }
 
 static void on_drbd_failed(void *arg, const struct trouble *t)
@@ -178,6 +185,7 @@ static struct manager *manager_new(uv_loop_t *loop, struct env *env, const struc
         m->cgroup_dir = xstrdup(c->cgroup_dir != NULL ? c->cgroup_dir : THROTTLE_ROOT);
         m->allow_ext_files = xstrdup(c->allow_ext_files != NULL ? c->allow_ext_files : "");
         m->files_dirty = m->limits_dirty = true;
+        m->connect_again = !c->leave_alone;
         m->own_level = log_get_level();
         m->mounts_fd = open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC);
         unit_table_init(&m->units);

@@ -41,6 +41,7 @@ struct manager_config {
         unsigned retry_first_ms;     /* 0 = 15 s; then 2, 4, 8, 20, 40, 120 times that */
         const char *cgroup_dir;      /* where control groups are mounted; NULL = THROTTLE_ROOT */
         const char *allow_ext_files; /* directories (satellite/extfile.h); NULL = none */
+        bool leave_alone;            /* what DRBD gave up is not connected again */
 };
 /* Something may be reported or has become durable. Always from the loop, never from inside a call. */
 typedef void manager_changed_fn(void *arg);

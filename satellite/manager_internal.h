@@ -52,6 +52,7 @@ struct manager {
         uint64_t save_soon_ms; /* 0, or when what may wait is to be saved */
 
         struct drbd_watch *drbd; /* NULL: no DRBD here */
+        bool connect_again;      /* what it gave up (keep_connected.c) */
 
         struct list ready; /* units to be worked on */
         struct list jobs;  /* rounds that run */
@@ -151,6 +152,9 @@ int make_pools_take(struct manager *m, const struct sat_wanted *w) MUST_USE;
 void make_pools_tick(struct manager *m);
 int make_pools_report(struct manager *m, struct arena *a, struct obs_disk_pools *ret) MUST_USE;
 void make_pools_done(struct manager *m);
+/* keep_connected.c */
+void connected_look(
+        struct manager *m, struct unit *u); /* something of it has changed, or its time has come */
 /* keep_files.c */
 bool files_needed(const struct unit *u);     /* does the resource need any? */
 bool files_pending(const struct manager *m); /* they have not been looked at since the last change */

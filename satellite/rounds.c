@@ -294,6 +294,7 @@ void round_tick(struct manager *m)
         UNIT_FOREACH(u, &m->units)
         {
                 if (u->held != NULL) held_too_long(m, u, now);
+                if (u->alone_due_ms != 0 && now >= u->alone_due_ms) connected_look(m, u);
                 if (asks && (u->waits || u->running)) round_queue(m, u);
                 if (u->failures == 0 || u->running || !list_empty(&u->ready) || now < u->retry_at_ms)
                         continue;

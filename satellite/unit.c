@@ -67,6 +67,7 @@ void unit_free(struct unit_table *t, struct unit *u)
         arena_done(&u->whole_arena);
         buf_done(&u->row);
         free(u->troubles);
+        free(u->alone);
         for (unsigned k = 0; k < ASIDE_N; k++) free(u->aside[k].list);
         free(u->held);
         free(u->given_up);

@@ -7,6 +7,7 @@
 #ifndef SATELLITE_UNIT_H
 #define SATELLITE_UNIT_H
 
+#include "satellite/drbd/drbd_alone.h"
 #include "satellite/plan.h"
 #include "wire/base/buf.h"
 #include "wire/base/list.h"
@@ -55,7 +56,11 @@ struct unit {
         bool late;           /* the round has passed its deadline and is still running */
         unsigned failures;   /* in a row */
         uint64_t retry_at_ms;
-        uint64_t settled_at; /* number of the scan that began last before the round ended: older ones know
+        struct drbd_alone
+                *alone; /* connections that DRBD gave up, until they are well again (keep_connected.c) */
+        uint32_t alone_n;
+        uint64_t alone_due_ms; /* when to look at them although nothing has changed; 0 = never */
+        uint64_t settled_at;   /* number of the scan that began last before the round ended: older ones know
                                 less */
         /* Reporting. */
         struct buf row; /* as last reported */

@@ -20,9 +20,11 @@ static const struct {
                 "because the changes of one of them will be lost.",
                 RESOLVE },
         { DRBD_STANDALONE, "stands alone", "does not try to connect any more",
-                "DRBD has given up a connection: after a split brain, or because somebody has told it to.",
+                "DRBD has given up a connection: after a split brain or a failure, or because somebody has "
+                "told it to.",
                 "'outrigger resource resolve NAME --reconnect' tries once more. If it is given up again, it "
-                "is a split brain: --keep NODE ends it." },
+                "is a split brain, which --keep NODE ends, or something fails: the kernel's logs say what. "
+                "After failures satellites try again by themselves, more and more rarely." },
         { DRBD_QUORUM_LOST, "no quorum", "has lost its quorum",
                 "Fewer than a majority of its nodes are connected: one that cannot be seen may have newer "
                 "data.",

@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "satellite/drbd/drbd_alone.h"
+
 #define PEER_IDS 32
 #define FIELDS_MAX 64
 
@@ -302,6 +304,23 @@ static int on_device(struct drbd_events *e, enum event ev, const struct parsed *
         return 0;
 }
 
+static bool any_syncing(const struct drbd_peer *c)
+{
+        for (uint32_t i = 0; i < c->devices_n; i++)
+                if (drbd_is_syncing(&c->devices[i])) return true;
+        return false;
+}
+
+/* The kernel tells of a connection before it tells of its volumes: these are as they were. */
+static void take_connection(struct drbd_peer *c, const struct fields *f)
+{
+        char before[DRBD_WORD];
+        memcpy(before, c->connection, sizeof before);
+        take(f, "connection", c->connection);
+        if (!drbd_alone_is_over(before) || !drbd_alone_is_over(c->connection))
+                c->gave_up = drbd_alone_gave_up(before, c->connection, any_syncing(c), c->paths_up > 0);
+}
+
 static int on_connection(struct drbd_events *e, enum event ev, const struct parsed *p)
 {
         if (!p->has_peer) return E_PROTOCOL;
@@ -316,7 +335,7 @@ static int on_connection(struct drbd_events *e, enum event ev, const struct pars
         }
         c->seen = true;
         if (p->conn_name.n != 0) copy(c->name, p->conn_name);
-        take(&p->f, "connection", c->connection);
+        take_connection(c, &p->f);
         take(&p->f, "role", c->role);
         if (strcmp(c->connection, "Connected") == 0) r->split_brain = c->split_brain = false;
         return 0;

@@ -40,6 +40,7 @@ struct drbd_peer {
         uint32_t node_id;
         bool seen;
         bool split_brain; /* DRBD has said so, and they have not been connected since */
+        bool gave_up;     /* the connection ends or has ended, by DRBD itself as it seems (drbd_alone.h) */
         uint32_t paths, paths_up;
         char name[DRBD_NAME], connection[DRBD_WORD], role[DRBD_WORD];
         struct drbd_peer_device *devices;

@@ -29,6 +29,7 @@
 #include "satellite/base/put_file.h"
 #include "satellite/base/queue.h"
 #include "satellite/base/wanted.h"
+#include "satellite/drbd/drbd_alone.h"
 #include "satellite/drbd/drbd_md.h"
 #include "satellite/drbd/drbd_node.h"
 #include "satellite/drbd/drbd_resolve.h"
@@ -242,7 +243,7 @@ static bool is_resolved(const struct layer_rsc *r)
 }
 
 /* Are exactly the volumes there, and does the file say what it said then? */
-static bool is_settled(const struct layer_rsc *r, const struct drbd_resource *now, const char *res_path)
+static bool is_as_it_was(const struct layer_rsc *r, const struct drbd_resource *now, const char *res_path)
 {
         struct buf res = { 0 }, conf = { 0 };
         struct trouble t;
@@ -258,6 +259,19 @@ static bool is_settled(const struct layer_rsc *r, const struct drbd_resource *no
         buf_done(&res);
         buf_done(&conf);
         return same;
+}
+
+static bool is_asked(const struct layer_rsc *r)
+{
+        for (uint32_t i = 0; i < r->want->drbd->peers_n; i++)
+                if (drbd_alone_asked(r->want->rsc_name, (uint32_t)r->want->drbd->peers[i].node_id))
+                        return true;
+        return false;
+}
+
+static bool is_settled(const struct layer_rsc *r, const struct drbd_resource *now, const char *res_path)
+{
+        return is_as_it_was(r, now, res_path) && !is_asked(r);
 }
 
 static int drbd_look(const struct layer_rsc *r, struct arena *a, struct layer_whole *w, struct trouble *t)
@@ -428,6 +442,46 @@ static int join(const struct layer_rsc *r, const char *conf, struct trouble *t)
         return adjust(conf, r->want->rsc_name, wanted_skips_disk(r->want), ADJUST_TRIES, t);
 }
 
+static bool stands_alone(const struct drbd_resource *now, uint32_t node_id)
+{
+        for (uint32_t i = 0; i < now->peers_n; i++)
+                if (now->peers[i].node_id == node_id)
+                        return strcmp(now->peers[i].connection, "StandAlone") == 0;
+        return false;
+}
+
+/* The connections that were asked for. What comes of it DRBD tells; a program that fails is run again when the time for the next try has
+ * come. now NULL: they are done otherwise. */
+static void connect_again(const struct layer_rsc *r, const struct drbd_resource *now, const char *conf)
+{
+        const char *name = r->want->rsc_name;
+        const struct sat_drbd *d = r->want->drbd;
+        struct trouble t;
+        for (uint32_t i = 0; i < d->peers_n; i++) {
+                uint32_t id = (uint32_t)d->peers[i].node_id;
+                char which[DRBD_NAME + DRBD_NAME];
+                if (!drbd_alone_asked(name, id)) continue;
+                drbd_alone_answered(name, id);
+                if (now == NULL || d->peers[i].leaving || !stands_alone(now, id)) continue;
+                snprintf(which, sizeof which, "%s:%s", name, d->peers[i].uname);
+                if (drbd_node_run(&t, "drbdadm", "-c", conf, "connect", which, NULL) != 0)
+                        log_warn("drbd", "%s: it cannot be connected: %s", which, t.cause);
+        }
+}
+
+/* Where nothing else is to be done adjust is not run: it would also connect what somebody has cut on purpose. False: it has to be. */
+static bool only_connects(const struct layer_rsc *r, const char *conf, const char *res_path)
+{
+        struct drbd_events e = { 0 };
+        struct trouble t;
+        if (!is_asked(r) || drbd_node_now(r->want->rsc_name, &e, &t) != 0) return false;
+        const struct drbd_resource *now = drbd_events_find(&e, r->want->rsc_name);
+        bool only = is_as_it_was(r, now, res_path);
+        if (only) connect_again(r, now, conf);
+        drbd_events_done(&e);
+        return only;
+}
+
 static int drbd_settle(const struct layer_rsc *r, struct trouble *t)
 {
         char conf_path[DRBD_PATH_SIZE], res_path[DRBD_PATH_SIZE];
@@ -440,6 +494,8 @@ static int drbd_settle(const struct layer_rsc *r, struct trouble *t)
                 return trouble_set(t, E_INVALID, TROUBLE_UNKNOWN,
                         "Resource %s: the controllers have not sent what DRBD needs to know of it.",
                         r->rsc_name);
+        if (only_connects(r, conf_path, res_path)) return 0;
+        connect_again(r, NULL, NULL); /* adjust connects whatever stands alone */
         int err = drbd_node_prepare(t);
         if (err == 0) err = write_texts(r, res_path, &res, &conf, t);
         /* The file that says whose it is comes first, and goes last. */
@@ -486,6 +542,7 @@ static int drbd_dissolve(const struct layer_rsc *r, struct trouble *t)
         inject_point(INJECT_DRBD_DOWN);
         if (err != 0) return err;
         memo_drop(&memos, r->rsc_name);
+        drbd_alone_forget(r->rsc_name);
         drbd_take_forget(r->rsc_name);
         if (unlink(res) != 0 && errno != ENOENT) return trouble_errno(t, errno, "%s cannot be removed", res);
         if (unlink(conf) != 0 && errno != ENOENT)

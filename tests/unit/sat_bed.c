@@ -124,12 +124,13 @@ void bed_done(struct bed *b)
 static struct app_config app_settings(struct bed *b)
 {
         return (struct app_config){ .loop = &b->loop,
-                .env = env_real(),
+                .env = b->env != NULL ? b->env : env_real(),
                 .dir = b->state,
                 .addresses = &b->address,
                 .addresses_n = 1,
                 .retry_first_ms = 100,
-                .scan_every_ms = 200 };
+                .scan_every_ms = 200,
+                .leave_alone = b->leave_alone };
 }
 
 int bed_start_err(struct bed *b, struct fail *f)

@@ -21,6 +21,8 @@ struct bed {
         pid_t pid;       /* as a program, or 0 */
         struct sockaddr_storage address;
         bool flag;
+        struct env *env;  /* NULL: the real one */
+        bool leave_alone; /* struct app_config */
 };
 /* Ends the program with 77 and a reason when this machine has no loop devices for us. */
 void bed_need_loops(void);

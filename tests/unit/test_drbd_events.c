@@ -295,6 +295,8 @@ static void test_lost(void **state)
 
 struct seen {
         unsigned troubles, lines;
+        unsigned given_up, split,
+                alone; /* lines with such a peer: by DRBD without a split brain, with one, StandAlone at all */
         bool primary, percent;
         char last_role[DRBD_WORD];
 };
@@ -313,6 +315,12 @@ static void replay(const char *path, struct drbd_events *e, struct seen *ret)
                 if (r != NULL) {
                         ret->troubles |= drbd_troubles(r);
                         ret->primary = ret->primary || strcmp(r->role, "Primary") == 0;
+                        for (uint32_t i = 0; i < r->peers_n; i++) {
+                                const struct drbd_peer *peer = &r->peers[i];
+                                ret->given_up += peer->gave_up && !peer->split_brain;
+                                ret->split += peer->gave_up && peer->split_brain;
+                                ret->alone += strcmp(peer->connection, "StandAlone") == 0;
+                        }
                         for (uint32_t i = 0; i < r->peers_n; i++)
                                 for (uint32_t k = 0; k < r->peers[i].devices_n; k++)
                                         ret->percent |= r->peers[i].devices[k].done > 0;
@@ -333,12 +341,15 @@ static void test_session_9(void **state)
         unsigned want = DRBD_SPLIT_BRAIN | DRBD_QUORUM_LOST | DRBD_SUSPENDED | DRBD_STANDALONE |
                         DRBD_NOT_CONNECTED | DRBD_DISK_FAILED;
         assert_int_equal(s.troubles & want, want);
+        assert_true(s.split > 0 && s.alone > s.split && s.given_up == 0); /* the others were cut by hand */
         drbd_events_done(&e);
         replay("tests/fuzz/corpus/drbd_events/session9-n2", &e, &s);
         assert_true((s.troubles & DRBD_SYNC_PAUSED) != 0);
+        assert_true(s.split > 0 && s.alone > s.split && s.given_up == 0);
         drbd_events_done(&e);
         replay("tests/fuzz/corpus/drbd_events/session9-n3", &e, &s); /* the diskless one */
         assert_true(s.primary);
+        assert_true(s.split == 0 && s.alone > 0 && s.given_up == 0);
         drbd_events_done(&e);
 }
 

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "satellite/base/exec.h"
+#include "satellite/drbd/drbd_alone.h"
 #include "satellite/drbd/drbd_md.h"
 #include "satellite/drbd/drbd_node.h"
 #include "satellite/drbd/drbd_super.h"
@@ -495,6 +496,59 @@ static void test_resolve_late(void **st)
         tear_down();
 }
 
+/* Asked to connect what DRBD gave up: that and nothing else, once for each time, and only while it stands alone. */
+static void test_connect_again(void **st)
+{
+        static const struct {
+                const char *connection, *asked, *fail;
+        } cases[] = {
+                { "StandAlone", "drbdadm connect again:n2\n", "" },
+                { "StandAlone", "drbdadm connect again:n2\n", "connect" }, /* DRBD tells what came of it */
+                { "Connecting", "", "" },
+                { "Connected", "", "" },
+        };
+        struct bed b;
+        struct trouble t = { 0 };
+        set_up(DRBD_GEN_9);
+        bed_init(&b, "again");
+        state("now", "again", "Secondary", "Connected", "Secondary", "Established");
+        assert_ok(layer_drbd.settle(&b.r, &t));
+        (void)asked();
+        for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+                state("now", "again", "Secondary", cases[i].connection, "Unknown", "Off");
+                put("fail", cases[i].fail, 0644);
+                assert_true(settled(&b)); /* by itself it stays as it is */
+                drbd_alone_ask("again", 1);
+                drbd_alone_ask("other", 1);
+                drbd_alone_ask("again", 5); /* nobody's any more */
+                assert_false(settled(&b));
+                assert_ok(layer_drbd.settle(&b.r, &t));
+                assert_string_equal(asked(), cases[i].asked);
+                assert_true(settled(&b));
+                assert_true(drbd_alone_asked("other", 1));
+        }
+        /* who leaves is not connected any more; where there is more to do adjust does it all */
+        put("fail", "", 0644);
+        state("now", "again", "Secondary", "StandAlone", "Unknown", "Off");
+        drbd_alone_ask("again", 1);
+        SET(&b.path, sat_drbd_path, peer_port, 7001);
+        assert_ok(layer_drbd.settle(&b.r, &t));
+        assert_string_equal(asked(), "drbdadm adjust again\n");
+        assert_true(settled(&b));
+        SET(&b.peer, sat_drbd_peer, leaving, true);
+        assert_ok(layer_drbd.settle(&b.r, &t));
+        (void)asked();
+        drbd_alone_ask("again", 1);
+        assert_ok(layer_drbd.settle(&b.r, &t));
+        assert_string_equal(asked(), "");
+        assert_true(settled(&b));
+        /* nothing is left for one of that name that comes later */
+        drbd_alone_ask("again", 1);
+        assert_ok(layer_drbd.dissolve(&b.r, &t));
+        assert_false(drbd_alone_asked("again", 1));
+        tear_down();
+}
+
 /* ---- growing ---- */
 
 static void test_grow(void **st)
@@ -876,9 +930,10 @@ int main(void)
         const struct CMUnitTest tests[] = { cmocka_unit_test(test_settle), cmocka_unit_test(test_skip),
                 cmocka_unit_test(test_unreadable), cmocka_unit_test(test_resync_after),
                 cmocka_unit_test(test_dissolve), cmocka_unit_test(test_resolve),
-                cmocka_unit_test(test_resolve_late), cmocka_unit_test(test_grow), cmocka_unit_test(test_make),
-                cmocka_unit_test(test_clear), cmocka_unit_test(test_alone_84),
-                cmocka_unit_test(test_make_beside), cmocka_unit_test(test_make_9),
-                cmocka_unit_test(test_detach), cmocka_unit_test(test_hold), cmocka_unit_test(test_take) };
+                cmocka_unit_test(test_resolve_late), cmocka_unit_test(test_connect_again),
+                cmocka_unit_test(test_grow), cmocka_unit_test(test_make), cmocka_unit_test(test_clear),
+                cmocka_unit_test(test_alone_84), cmocka_unit_test(test_make_beside),
+                cmocka_unit_test(test_make_9), cmocka_unit_test(test_detach), cmocka_unit_test(test_hold),
+                cmocka_unit_test(test_take) };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }
