@@ -9,6 +9,7 @@
 #ifndef WIRE_DEF_VERSIONS_H
 #define WIRE_DEF_VERSIONS_H
 
+#include "config.h" /* PACKAGE_VERSION */
 #include "wire/codec/schema.h"
 
 /* The feature levels at which this release can take part. A release adds at most one level, and drops the lowest one
