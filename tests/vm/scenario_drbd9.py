@@ -718,6 +718,31 @@ def split(bed):
     bed.rest.call('DELETE', '/v1/resource-definitions/torn').ok()
 
 
+def given_up(bed):
+    """What an administrator cuts stays cut. What DRBD gives up while two nodes shake hands (their protocols differ for a moment) their satellites
+    connect again, with nobody asking, and the API shows it meanwhile."""
+    one, two, _ = bed.guests
+    ids = {g.name: c['peer-node-id'] for g, p in ((one, two), (two, one)) for c in bed.status(g, 'data')['connections'] if c['name'] == p.name}
+
+    def sides():
+        return [bed.told(g, 'data')[2][p.name][0] for g, p in ((one, two), (two, one))]
+    two.run(f'drbdsetup disconnect data {ids[two.name]}')
+    wait_for('it to stand alone', lambda: sides()[1] == 'StandAlone', WAIT_S, 0.5)
+    time.sleep(25)
+    assert sides() == ['Connecting', 'StandAlone'], sides()
+    bed.agree('data', settled=False)
+    two.run(f'drbdsetup net-options data {ids[two.name]} --protocol=A && drbdsetup connect data {ids[two.name]}')
+    wait_for('DRBD to give up', lambda: 'StandAlone' in sides(), WAIT_S, 0.2)
+    print(f'  given up: {sides()}')
+    two.run(f'drbdsetup net-options data {ids[two.name]} --protocol=C')
+    began = time.monotonic()
+    wait_for('the satellites to connect it', lambda: sides() == ['Connected', 'Connected'], 120, 1)
+    print(f'  connected again after {time.monotonic() - began:.0f} s')
+    assert any('up, without a split brain' in bed.satellites[g.name].log() for g in (one, two))
+    bed.goes_on(one)
+    bed.agree('data')
+
+
 def cloned(bed, source, name, layers):
     answer = bed.rest.call('POST', f'/v1/resource-definitions/{source}/clone', {'name': name, 'layer_list': layers}).ok().json
     return lambda: wait_for('the clone', lambda: bed.rest.get(answer['location']).ok().json['status'] == 'COMPLETE', WAIT_S, 0.5)
@@ -787,6 +812,7 @@ STEPS = (('made: two volumes, tie breaker, quorum, no initial sync', made, None)
          ('disks toggled and migrated under writes', toggled, joined_later),
          ('grown online', grown, made),
          ('split brain, resolved by the CLI', split, made),
+         ('a connection that DRBD gave up, and one that was cut', given_up, made),
          ('tie breaker lost and made anew', breaker_lost, made),
          ('a replica lost for good, another in its place', replaced, made),
          ('deleted', deleted, made))
