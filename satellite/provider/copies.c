@@ -212,7 +212,7 @@ int copies_stop(const char *path, bool *ret_any)
         struct timespec until;
         struct copy *c;
         int late = 0;
-        clock_gettime(CLOCK_REALTIME, &until);
+        clock_gettime(CLOCK_MONOTONIC, &until);
         until.tv_sec += STOP_S;
         *ret_any = false;
         pthread_mutex_lock(&lock);
@@ -220,7 +220,7 @@ int copies_stop(const char *path, bool *ret_any)
                 *ret_any = true;
                 atomic_store(&c->stop, true);
                 if (c->ended) forget(c);
-                else late = pthread_cond_timedwait(&ended, &lock, &until);
+                else late = pthread_cond_clockwait(&ended, &lock, CLOCK_MONOTONIC, &until);
         }
         int err = find(path, false) == NULL ? 0 : E_BUSY;
         pthread_mutex_unlock(&lock);

@@ -39,18 +39,32 @@ static int mark_of(const struct dev *d, char tag[LVM_TAG_SIZE], struct trouble *
                 t, E_INVALID, TROUBLE_UNKNOWN, "Resource %s cannot be marked with a tag.", d->rsc_name);
 }
 
+/* I/O is held while snapshots are taken, so nobody looks first what has the name: lvcreate refuses to take it twice. Has it failed with
+ * err because the snapshot is there, from an attempt whose end nobody saw? Or is there something else? */
+static int taken_before(int err, const struct dev *d, struct trouble *t)
+{
+        struct lvm_target g;
+        struct trouble other = { 0 };
+        if (err == 0) return 0;
+        int looked = lvm_target_open(&g, d, &other);
+        if (looked == E_EXISTS) {
+                *t = other;
+                err = looked;
+        } else if (looked == 0 && g.lv != NULL) err = 0;
+        lvm_target_done(&g);
+        return err;
+}
+
 int lvm_snapshot(const struct dev *src, const struct dev *d, bool quiet, struct trouble *t)
 {
         struct lvm_target g;
         char tag[LVM_TAG_SIZE];
         (void)quiet; /* it is of one point in time in any case */
-        int err = lvm_target_open(&g, d, t);
-        if (err == 0 && g.lv == NULL) {
-                const char *snap_tag = arena_printf(&g.a, LVM_TAG_SNAPSHOT "%s", d->snap_name);
-                err = dev_flush(src, t);
-                if (err == 0) err = mark_of(d, tag, t);
-                if (err == 0) err = make_from(&g, src, d, d->backing_id, tag, snap_tag, t);
-        }
+        lvm_target_name(&g, d);
+        const char *snap_tag = arena_printf(&g.a, LVM_TAG_SNAPSHOT "%s", d->snap_name);
+        int err = dev_flush(src, t);
+        if (err == 0) err = mark_of(d, tag, t);
+        if (err == 0) err = taken_before(make_from(&g, src, d, d->backing_id, tag, snap_tag, t), d, t);
         lvm_target_done(&g);
         return err;
 }
@@ -160,12 +174,11 @@ int lvm_thick_snapshot(const struct dev *src, const struct dev *d, bool quiet, s
 {
         struct lvm_target g;
         (void)quiet; /* it is of one point in time in any case */
-        int err = lvm_target_open(&g, d, t);
-        if (err == 0 && g.lv == NULL) {
-                err = need_room(&g, src, t);
-                if (err == 0) err = dev_flush(src, t);
-                if (err == 0) err = make_cow(&g, src, d, t);
-        }
+        lvm_target_name(&g, d);
+        int err = need_room(&g, src, t);
+        if (err == 0) err = dev_flush(src, t);
+        if (err == 0) err = make_cow(&g, src, d, t);
+        err = taken_before(err, d, t);
         lvm_target_done(&g);
         return err;
 }

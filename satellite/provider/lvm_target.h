@@ -23,6 +23,8 @@ struct lvm_target {
 const char *lvm_device(struct arena *a, const char *vg, const char *name);
 /* Where devices are, for tests; before any other thread starts. NULL: /dev. */
 void lvm_set_dev_dir(const char *dir);
+/* Only names it, without a look: lv is NULL whatever is there. The caller ends with lvm_target_done(). */
+void lvm_target_name(struct lvm_target *g, const struct dev *d);
 /* Looks the volume up and checks that it is d's. 0 also when there is none. The caller ends with lvm_target_done(). */
 int lvm_target_open(struct lvm_target *g, const struct dev *d, struct trouble *t);
 /* As lvm_target_open, but the volume must be there. */

@@ -308,13 +308,18 @@ static int lvm_list(const char *place, struct arena *a, struct dev **ret, uint32
 
 /* ---- changes ---- */
 
+void lvm_target_name(struct lvm_target *g, const struct dev *d)
+{
+        *g = (struct lvm_target){ 0 };
+        g->p = split_place(d->place, &g->a);
+        g->path = arena_printf(&g->a, "%s/%s", g->p.vg, d->backing_id);
+}
+
 int lvm_target_open(struct lvm_target *g, const struct dev *d, struct trouble *t)
 {
         struct dev owner = { 0 };
         uint32_t n;
-        *g = (struct lvm_target){ 0 };
-        g->p = split_place(d->place, &g->a);
-        g->path = arena_printf(&g->a, "%s/%s", g->p.vg, d->backing_id);
+        lvm_target_name(g, d);
         int err = lvm_read_lv(g->p.vg, d->backing_id, &g->a, &g->lv, &n, t);
         if (err != 0) return err;
         if (n == 0) {

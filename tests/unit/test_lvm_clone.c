@@ -57,6 +57,23 @@ static const char *path_of(const char *name)
         return path;
 }
 
+static const char *log_path(void)
+{
+        static char path[60];
+        snprintf(path, sizeof path, "%s/log", dir);
+        return path;
+}
+
+static const char *log_text(void)
+{
+        static char text[4096];
+        FILE *f = fopen(log_path(), "re");
+        assert_non_null(f);
+        text[fread(text, 1, sizeof text - 1, f)] = '\0';
+        fclose(f);
+        return text;
+}
+
 static int open_ok(const char *path)
 {
         (void)path;
@@ -399,6 +416,31 @@ static void test_no_room(void **state)
         assert_null(strstr(lvs(), "data_00000_clone"));
 }
 
+/* I/O is held meanwhile: lvs is asked only when lvcreate has refused. */
+static void test_taken_once(void **state)
+{
+        struct trouble t = { 0 };
+        (void)state;
+        must_run(MADE);
+        must_run(TAKEN);
+        struct dev src = seen(0, "data_00000"), snap = seen(0, "data_00000_clone");
+        assert_int_equal(provider_lvm.remove(&snap, &t), 0);
+        assert_int_equal(truncate(log_path(), 0), 0);
+        assert_int_equal(provider_lvm.snapshot(&src, &snap, false, &t), 0);
+        assert_contains(log_text(), "lvcreate");
+        assert_null(strstr(log_text(), "lvs"));
+        /* It is there already: from an attempt whose end nobody saw, which serves, and has left no room; or somebody else's. */
+        FAKE("lvcreate", "--name", "ballast", "--size", "4096k", "--addtag", "theirs", "vg");
+        put_data("data_00000_clone", 'z');
+        assert_int_equal(provider_lvm.snapshot(&src, &snap, false, &t), 0);
+        has_data("data_00000_clone", 'z');
+        snap.uuid = U_COPY;
+        snap.made = false;
+        assert_int_equal(provider_lvm.snapshot(&src, &snap, false, &t), E_EXISTS);
+        assert_contains(t.message, "does not belong to this volume");
+        has_data("data_00000_clone", 'z');
+}
+
 static void test_invalid(void **state)
 {
         (void)state;
@@ -501,6 +543,7 @@ int main(void)
                 cmocka_unit_test_setup_teardown(test_seen, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_deleted_meanwhile, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_no_room, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_taken_once, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_invalid, setup, teardown),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
