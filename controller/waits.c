@@ -101,13 +101,16 @@ static enum wait_verdict look_saga(const struct waits_view *view, const struct w
         if (s.phase != saga_phase_FAILED) return WAIT_PENDING;
         struct api_rc rc = { 0 };
         const char *what = s.items_n > 0 ? s.items[0].rsc_name : "";
+        struct snap_dfn safety = { .rsc_name = what, .snap_name = s.items_n > 0 ? s.items[0].snap_name : "" };
+        bool rollback = s.kind == saga_kind_ROLLBACK;
+        bool kept = rollback && row_exists(view->wanted, &snap_dfn_type, &safety); /* because it is needed */
         SET(&rc, api_rc, ret_code, apirc_value(RC_FAIL_UNKNOWN_ERROR, 0, 0));
         SET(&rc, api_rc, message,
-                arena_printf(a,
-                        s.kind == saga_kind_ROLLBACK
-                                ? "Resource '%s' was not rolled back: it is as it was before."
-                                : "The snapshot of resource '%s' was not taken.",
-                        what));
+                arena_printf(a, "%s '%s' was not %s", rollback ? "Resource" : "The snapshot of resource",
+                        what,
+                        !rollback ? "taken."
+                        : kept    ? "rolled back, and is not yet what it was before."
+                                  : "rolled back: it is as it was before."));
         SET(&rc, api_rc, cause, s.reason != NULL ? s.reason : "");
         SET(&rc, api_rc, correction, "Mend what is said there, and ask again.");
         add_reports(&rc, 1, a, rcs, rcs_n);
@@ -156,12 +159,20 @@ static enum wait_verdict look_tombstone(const struct waits_view *view, const str
         return row_exists(view->wanted, &tombstone_type, &key) ? WAIT_PENDING : WAIT_DONE;
 }
 
+/* A node that was deleted, or declared lost, answers no more: nothing of it is left to wait for. */
+static bool node_left(const struct waits_view *view, const struct wait_item *item)
+{
+        struct node key = { .name = item->node_name };
+        return view->index >= item->revision && !row_exists(view->wanted, &node_type, &key);
+}
+
 enum wait_verdict wait_item_look(const struct waits_view *view, const struct wait_item *item, struct arena *a,
         struct api_rc **rcs, uint32_t *rcs_n)
 {
         struct tx *observed = view->observed;
         struct obs_node n;
         if (item->saga != NULL) return look_saga(view, item, a, rcs, rcs_n);
+        if (node_left(view, item)) return WAIT_DONE;
         if (observed_node_get(observed, item->node_name, a, &n) != 0) return WAIT_PENDING;
         /* What was reported before the node went away still counts. */
         enum wait_verdict v = item->tombstone != NULL   ? look_tombstone(view, item)

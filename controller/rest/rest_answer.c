@@ -56,6 +56,16 @@ static void fail_outcome(struct exchange *x)
                 "The error report says more.");
 }
 
+/* A saga that fails takes everything back, also what the first part of the answer said of it. */
+static bool taken_back(const struct exchange *x)
+{
+        bool saga = false, failed = false;
+        for (uint32_t i = 0; i < x->reply.waits_n; i++) saga |= x->reply.waits[i].saga != NULL;
+        for (uint32_t i = 0; i < x->waited_n; i++)
+                failed |= apirc_severity(x->waited[i].ret_code) == APIRC_ERROR;
+        return saga && failed;
+}
+
 static void render_write(struct exchange *x)
 {
         const struct reply *reply = &x->reply;
@@ -68,14 +78,18 @@ static void render_write(struct exchange *x)
                 apirc_render(reply->rcs, reply->rcs_n, &x->answer);
                 return;
         }
-        uint32_t n = reply->rcs_n + x->waited_n;
-        struct api_rc *all = arena_array(&x->arena, struct api_rc, n);
+        bool back = taken_back(x);
+        uint32_t n = 0;
+        struct api_rc *all = arena_array(&x->arena, struct api_rc, reply->rcs_n + x->waited_n);
         if (!all) {
                 x->answer.err = E_TOO_LARGE;
                 return;
         }
-        if (reply->rcs_n) memcpy(all, reply->rcs, reply->rcs_n * sizeof *all);
-        memcpy(all + reply->rcs_n, x->waited, x->waited_n * sizeof *all);
+        for (uint32_t i = 0; i < reply->rcs_n; i++)
+                if (!back || apirc_severity(reply->rcs[i].ret_code) != APIRC_SUCCESS)
+                        all[n++] = reply->rcs[i];
+        memcpy(all + n, x->waited, x->waited_n * sizeof *all);
+        n += x->waited_n;
         if (x->status < 400) x->status = apirc_http_status(x->waited, x->waited_n, x->status);
         apirc_render(all, n, &x->answer);
 }

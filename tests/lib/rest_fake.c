@@ -11,7 +11,7 @@ struct pending {
         struct list node;
         struct rest_fake *fake;
         uint64_t due_ms, deadline_ms;
-        bool is_wait, never;
+        bool is_wait, never, fails;
         int err;
         struct buf reply;
         driver_reply_fn *reply_cb;
@@ -31,7 +31,8 @@ static void answer(struct pending *p, int err)
         else {
                 struct arena a = { 0 };
                 struct api_rc rc;
-                apirc_init(&rc, RC_WARN_NOT_CONNECTED, 0, 0, "the node is offline", 0, &a);
+                if (p->fails) apirc_init(&rc, RC_FAIL_UNKNOWN_ERROR, 0, 0, "it was not done", 0, &a);
+                else apirc_init(&rc, RC_WARN_NOT_CONNECTED, 0, 0, "the node is offline", 0, &a);
                 p->waited_cb(p->cb_arg, &rc, 1);
                 arena_done(&a);
         }
@@ -94,6 +95,8 @@ static void make_reply(struct pending *p, const struct request *q, const struct 
         for (uint32_t i = 0; i < waits; i++) {
                 SET(&items[i], wait_item, node_name, "n1");
                 SET(&items[i], wait_item, revision, p->fake->index);
+                if (query_get(query, "fake_saga") != NULL) SET(&items[i], wait_item, saga, "u1");
+                if (query_get(query, "fake_fails") != NULL) SET(&items[i], wait_item, slow, true);
         }
         if (waits) SET_N(&reply, reply, waits, items, (uint32_t)waits);
         if (query_get(query, "fake_garbage")) buf_put_str(&p->reply, "\xc1garbage");
@@ -137,6 +140,7 @@ static void fake_wait(void *arg, const struct wait_item *items, uint32_t n, uint
         f->waits += n;
         p->is_wait = true;
         p->waited_cb = cb;
+        p->fails = items[0].slow;
         p->due_ms = now_ms(f) + 20;
 }
 

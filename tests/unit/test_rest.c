@@ -333,6 +333,33 @@ static void test_index_and_term(void **state)
         bed_end(&b);
 }
 
+/* What fails after all takes back what was said at first; where something else fails, both are true. */
+static void test_taken_back(void **state)
+{
+        static const struct {
+                const char *query;
+                bool created, failed, warned;
+        } rows[] = { { "fake_waits=1", true, false, true }, { "fake_waits=1&fake_saga", true, false, true },
+                { "fake_waits=1&fake_fails", true, true, false },
+                { "fake_waits=2&fake_fails&fake_saga", false, true, false } };
+        struct bed b;
+        char text[4096];
+        (void)state;
+        bed_open(&b);
+        for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+                char ask[200];
+                snprintf(ask, sizeof ask,
+                        "POST /v1/nodes?%s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", rows[i].query);
+                read_all(&b, dial(&b, ask), text, sizeof text);
+                assert_contains(text, rows[i].failed ? " 500 " : " 201 ");
+                assert_int_equal(strstr(text, "POST /v1/nodes") != NULL, rows[i].created);
+                assert_int_equal(strstr(text, "it was not done") != NULL, rows[i].failed);
+                assert_int_equal(strstr(text, "the node is offline") != NULL, rows[i].warned);
+        }
+        rest_close(b.rest, 0, on_closed, &b);
+        bed_end(&b);
+}
+
 static void test_guard(void **state)
 {
         /* A back end that breaks its promise: the request is answered all the same. */
@@ -498,6 +525,7 @@ int main(void)
                 cmocka_unit_test(test_streams_wake),
                 cmocka_unit_test(test_request_ids),
                 cmocka_unit_test(test_index_and_term),
+                cmocka_unit_test(test_taken_back),
                 cmocka_unit_test(test_guard),
                 cmocka_unit_test(test_openapi),
                 cmocka_unit_test(test_metrics),

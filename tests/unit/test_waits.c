@@ -3,6 +3,14 @@
 
 #include "tests/unit/satellites_bed.h"
 
+static int setup(void **state)
+{
+        int err = bed_setup(state);
+        PUT(fx->wanted, node, .name = "alpha");
+        return err;
+}
+#define WAIT_TEST(name) cmocka_unit_test_setup_teardown(name, setup, bed_teardown)
+
 static int view_begin(void *arg, struct waits_view *ret)
 {
         *ret = (struct waits_view){
@@ -205,6 +213,63 @@ static void test_wait_gone(void **state)
         assert_int_equal(look(&i), WAIT_DONE);
 }
 
+/* The node itself is deleted when its satellite has removed the last resource: its rows go, and so does its session. */
+static void test_wait_node_deleted(void **state)
+{
+        struct wait_item gone = item("r1", 5, true), made = item("r1", 5, false), tomb = gone;
+        (void)state;
+        SET(&tomb, wait_item, tombstone, "u5");
+        assert_ok(write_observed(do_online, NULL));
+        assert_int_equal(look(&gone), WAIT_PENDING);
+        DEL(fx->wanted, node, .name = "alpha");
+        assert_int_equal(look(&gone), WAIT_DONE);
+        assert_int_equal(look(&tomb), WAIT_DONE);
+        assert_int_equal(look(&made), WAIT_DONE);
+        fx->applied = 4; /* or this member does not know the node yet */
+        assert_int_equal(look(&gone), WAIT_PENDING);
+}
+
+static const char *said(const struct wait_item *i)
+{
+        struct api_rc *rcs = NULL;
+        uint32_t n = 0;
+        struct waits_view view;
+        assert_ok(view_begin(NULL, &view));
+        assert_int_equal(wait_item_look(&view, i, &fx->arena, &rcs, &n), WAIT_FAILED);
+        view_end(NULL, &view);
+        assert_int_equal(n, 1);
+        return rcs[0].message;
+}
+
+/* How a saga has failed. The safety snapshot of a rollback stays only where the resource is not what it was. */
+static void test_wait_saga(void **state)
+{
+        struct wait_item i = item(NULL, 5, false);
+        struct saga_item of = { 0 };
+        struct saga s = { 0 };
+        (void)state;
+        UNSET(&i, wait_item, rsc_name);
+        SET(&i, wait_item, saga, "u1");
+        SET(&of, saga_item, rsc_name, "r1");
+        SET(&of, saga_item, snap_name, "safety");
+        SET(&s, saga, uuid, "u1");
+        SET(&s, saga, kind, saga_kind_CLONE); /* put_row() takes none that is zero */
+        SET(&s, saga, phase, saga_phase_TAKE);
+        SET_N(&s, saga, items, &of, 1);
+        put_row(fx->wanted, &saga_type, &s, false);
+        assert_int_equal(look(&i), WAIT_PENDING);
+        SET(&s, saga, phase, saga_phase_FAILED);
+        put_row(fx->wanted, &saga_type, &s, false);
+        assert_string_equal(said(&i), "The snapshot of resource 'r1' was not taken.");
+        SET(&s, saga, kind, saga_kind_ROLLBACK);
+        put_row(fx->wanted, &saga_type, &s, false);
+        assert_string_equal(said(&i), "Resource 'r1' was not rolled back: it is as it was before.");
+        PUT(fx->wanted, snap_dfn, .rsc_name = "r1", .snap_name = "safety");
+        assert_contains(said(&i), "is not yet what it was before");
+        put_row(fx->wanted, &saga_type, &s, true);
+        assert_int_equal(look(&i), WAIT_DONE);
+}
+
 /* Snapshots of the resource stay on the node: its row stays as well, and its revision is none once the tombstone is forgotten. */
 static void test_wait_gone_with_snapshots(void **state)
 {
@@ -254,9 +319,10 @@ static void test_wait_pool(void **state)
 
 int main(void)
 {
-        const struct CMUnitTest tests[] = { BED_TEST(test_wait_done_and_failed), BED_TEST(test_wait_offline),
-                BED_TEST(test_wait_comes_back_in_time), BED_TEST(test_wait_deadline),
-                BED_TEST(test_wait_slow), BED_TEST(test_wait_gone), BED_TEST(test_wait_gone_with_snapshots),
-                BED_TEST(test_wait_pool) };
+        const struct CMUnitTest tests[] = { WAIT_TEST(test_wait_done_and_failed),
+                WAIT_TEST(test_wait_offline), WAIT_TEST(test_wait_comes_back_in_time),
+                WAIT_TEST(test_wait_deadline), WAIT_TEST(test_wait_slow), WAIT_TEST(test_wait_gone),
+                WAIT_TEST(test_wait_node_deleted), WAIT_TEST(test_wait_gone_with_snapshots),
+                WAIT_TEST(test_wait_saga), WAIT_TEST(test_wait_pool) };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }
