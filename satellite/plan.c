@@ -10,7 +10,7 @@
 
 static const char *const step_names[STEP_N] = { "adopt", "create", "attach", "grow", "shrink", "refresh",
         "detach", "remove", "make", "open", "stretch", "close", "erase", "fill", "format", "settle",
-        "dissolve", "hold", "let go", "snapshot", "restore", "replace" };
+        "dissolve", "hold", "let go", "snapshot", "restore", "replace", "keep" };
 
 const char *step_name(enum step_kind kind) { return step_names[kind]; }
 

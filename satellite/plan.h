@@ -55,6 +55,7 @@ enum step_kind {
         STEP_SNAPSHOT, /* make dev, a snapshot, of src, a volume */
         STEP_RESTORE,  /* make dev, a volume, from src, a snapshot */
         STEP_REPLACE,  /* the same in the place of an older volume, which goes when the new one is whole */
+        STEP_KEEP,     /* what replace would bring is there already: the older volume becomes the new one */
         STEP_N
 };
 const char *step_name(enum step_kind kind);
@@ -67,7 +68,7 @@ struct step {
         uint64_t size_kib; /* CREATE, GROW, SHRINK; RESTORE, REPLACE: at least */
         uint32_t layer;    /* MAKE and what follows: index in dev.layers */
         const struct strmap *props;  /* the same: effective ones of the volume, NULL when it is not wanted */
-        const struct dev *src, *old; /* SNAPSHOT, RESTORE, REPLACE, FILL: as observed */
+        const struct dev *src, *old; /* SNAPSHOT, RESTORE, REPLACE, KEEP, FILL: as observed */
         bool quiet;                  /* SNAPSHOT: nothing writes to src meanwhile */
         const struct sat_vlm *vlm;   /* the same */
         const struct sat_rsc *want;  /* the same; HOLD, LET_GO, SETTLE */

@@ -239,12 +239,24 @@ static void inherit_layers(const struct sat_vlm *v, const struct dev *fresh)
                         stack_has(v->source_layers, v->source_layers_n, fresh->layers[i].type);
 }
 
+/* Is the older volume the one that the snapshot was taken of, and has been down since? */
+static bool is_same(const struct sat_vlm *v, const struct dev *old)
+{
+        return HAS(v, sat_vlm, same_uuid) && old->vlm_uuid != NULL && old->vlm_uuid[0] != '\0' &&
+               uuid_same(old->vlm_uuid, v->same_uuid);
+}
+
 void plan_from_source(struct planner *p, const struct sat_vlm *v, const struct dev *fresh,
         const struct dev *old, uint64_t size_kib, bool active)
 {
         const struct dev *src = plan_source(p, v, fresh);
         bool replace = old->exists && plan_is_replaced(p->in, old);
         const struct provider *prov = provider_by_kind(fresh->kind);
+        if (replace && prov->keep != NULL && !old->attached && is_same(v, old)) {
+                plan_add_step(p, STEP_KEEP, v->volume_number, fresh)->old = old;
+                if (active) plan_add_step(p, STEP_ATTACH, v->volume_number, fresh);
+                return;
+        }
         if (src == NULL || prov->restore == NULL || (replace && prov->replace == NULL)) {
                 struct trouble *t = plan_add_trouble(p, (int64_t)v->volume_number);
                 trouble_set(t, E_NOT_FOUND, TROUBLE_POOL,

@@ -104,6 +104,7 @@ static int do_step(const struct step *s, struct trouble *t)
         case STEP_SNAPSHOT: return prov->snapshot(s->src, &s->dev, s->quiet, t);
         case STEP_RESTORE: return prov->restore(s->src, &s->dev, s->size_kib, t);
         case STEP_REPLACE: return prov->replace(s->old, s->src, &s->dev, s->size_kib, t);
+        case STEP_KEEP: return prov->keep(s->old, &s->dev, t);
         case STEP_N: break;
         }
         return E_INVALID;
@@ -114,6 +115,9 @@ static bool makes(enum step_kind k)
 {
         return k == STEP_CREATE || k == STEP_SNAPSHOT || k == STEP_RESTORE || k == STEP_REPLACE;
 }
+
+/* Does it give its device another mark, and leaves what is in it? */
+static bool marks(enum step_kind k) { return k == STEP_ADOPT || k == STEP_KEEP; }
 
 static void note_held(struct run *r, const struct step *s)
 {
@@ -130,7 +134,7 @@ static void note_done(struct plan *p, uint32_t done)
                 struct dev *d = &p->steps[i].dev;
                 if (!dev_same_place(d, s->dev.kind, s->dev.place, s->dev.backing_id)) continue;
                 if (makes(s->kind)) d->made = true;
-                if (s->kind == STEP_ADOPT) d->vlm_uuid = s->dev.vlm_uuid;
+                if (marks(s->kind)) d->vlm_uuid = s->dev.vlm_uuid;
                 if (s->kind == STEP_CREATE || s->kind == STEP_GROW || s->kind == STEP_SHRINK)
                         d->last_size_kib = d->size_kib = s->size_kib;
         }
@@ -145,7 +149,7 @@ static int remember_made(struct run *r, const struct plan *p, const bool *done)
                 devs[k] = r->in.devs[k];
                 for (uint32_t i = 0; i < p->steps_n; i++) {
                         const struct step *s = &p->steps[i];
-                        bool owned = makes(s->kind) || s->kind == STEP_ADOPT;
+                        bool owned = makes(s->kind) || marks(s->kind);
                         bool content = s->kind == STEP_MAKE || s->kind == STEP_FORMAT || s->kind == STEP_FILL;
                         if (!done[i] || (!owned && !content)) continue;
                         if (!dev_same_place(&devs[k], s->dev.kind, s->dev.place, s->dev.backing_id)) continue;

@@ -64,8 +64,18 @@ static void set_down(struct op *op, const char *rsc_name, bool down)
         }
 }
 
-/* The volumes become new ones, made from the snapshot in the place of the old ones. */
-static void swap(struct op *op, const char *rsc_name, const char *snap_name)
+/* A volume that could not be replaced has been down since the safety snapshot of it was taken, which needs no copying then. */
+static void note_same(const struct snap *safety, struct vlm *v)
+{
+        for (uint32_t i = 0; i < safety->volumes_n; i++) {
+                const struct snap_vlm *of = &safety->volumes[i];
+                if (of->volume_number == v->volume_number && HAS(of, snap_vlm, of_uuid))
+                        SET(v, vlm, same_uuid, of->of_uuid);
+        }
+}
+
+/* The volumes become new ones, made from the snapshot in the place of the old ones. back: to what they were. */
+static void swap(struct op *op, const char *rsc_name, const char *snap_name, bool back)
 {
         struct rsc *rscs;
         struct snap_dfn d;
@@ -82,6 +92,9 @@ static void swap(struct op *op, const char *rsc_name, const char *snap_name)
                         if (!op_source_volume(&s, &vlms[k], op->arena)) continue;
                         SET(&vlms[k], vlm, uuid, op_uuid(op));
                         SET(&vlms[k], vlm, in_place, true);
+                        UNSET(&vlms[k], vlm, same_uuid);
+                        vlms[k].same_uuid = NULL;
+                        if (back) note_same(&s, &vlms[k]);
                 }
                 SET_N(r, rsc, volumes, vlms, r->volumes_n);
                 op_put_rsc(op, &old, r);
@@ -147,8 +160,7 @@ static void fail_clone(struct op *op, const struct saga *s)
         op_report(op, "CloneFailed",
                 arena_printf(op->arena,
                         "Resource definition '%s' was not cloned to '%s': %s Delete '%s', and clone again "
-                        "when "
-                        "the cause is gone.",
+                        "when the cause is gone.",
                         s->items[0].rsc_name, s->target, op_text(s->reason), s->target));
 }
 
@@ -205,8 +217,8 @@ static void enter(struct op *op, struct saga *s, enum saga_phase to, bool keep)
         row_put(op->tx, &saga_type, s);
         if (to == saga_phase_DOWN) set_down(op, rsc_name, true);
         if (to == saga_phase_UNDO_UP) set_down(op, rsc_name, false);
-        if (to == saga_phase_SWAP) swap(op, rsc_name, s->target);
-        if (to == saga_phase_UNDO_SWAP) swap(op, rsc_name, s->items[0].snap_name);
+        if (to == saga_phase_SWAP) swap(op, rsc_name, s->target, false);
+        if (to == saga_phase_UNDO_SWAP) swap(op, rsc_name, s->items[0].snap_name, true);
         if (to == saga_phase_FAILED) end_items(op, s, !keep);
         if (to == saga_phase_FAILED && s->kind == saga_kind_CLONE) fail_clone(op, s);
         for (uint32_t i = 0; to != saga_phase_FAILED && i < s->items_n; i++) touch_item(op, &s->items[i]);

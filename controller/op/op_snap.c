@@ -246,6 +246,7 @@ static void put_snap(struct op *op, const struct snap_args *args, const struct r
                 SET(&vlms[i], snap_vlm, vlm_id, vlm_backing_id(r->rsc_name, v, &vd.props, op->arena));
                 SET(&vlms[i], snap_vlm, vlm_props, v->props);
                 SET(&vlms[i], snap_vlm, size_kib, v->size_kib);
+                if (HAS(v, vlm, uuid)) SET(&vlms[i], snap_vlm, of_uuid, v->uuid);
         }
         SET(&s, snap, rsc_name, r->rsc_name);
         SET(&s, snap, snap_name, args->snap_name);

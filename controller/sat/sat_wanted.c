@@ -177,6 +177,7 @@ static int put_volume(struct tx *tx, const struct sat_props *props, const struct
                 SET(&sv, sat_vlm, source_id, v->source_id);
                 SET(&sv, sat_vlm, source_uuid, v->source_uuid);
                 if (v->in_place) SET(&sv, sat_vlm, in_place, true);
+                if (v->in_place && HAS(v, vlm, same_uuid)) SET(&sv, sat_vlm, same_uuid, v->same_uuid);
                 if (HAS(v, vlm, source_layers) &&
                         (rd->flags & (rsc_dfn_flag_CLONING | rsc_dfn_flag_FAILED)) != 0)
                         SET_N(&sv, sat_vlm, source_layers, v->source_layers, v->source_layers_n);

@@ -105,12 +105,14 @@ struct provider {
         /* Snapshots; NULL where the storage has none. All are whole or not there at all. src and d are at the
          * same place. snapshot: d, of the volume src; quiet: nothing writes to src meanwhile, so that copying is
          * good enough. restore: the volume d, of at least size_kib, from the snapshot src. replace: the same,
-         * in the place of old, which is not attached and is removed last. restore may say E_PENDING: it goes on beside, and whoever
+         * in the place of old, which is not attached and is removed last. keep: old becomes d, for it has the data that replace would
+         * bring; NULL where that costs no room and no time anyway. restore may say E_PENDING: it goes on beside, and whoever
          * asks again after copies_ended() has grown (copies.h) finds out how; what is there until then is unfilled. */
         int (*snapshot)(const struct dev *src, const struct dev *d, bool quiet, struct trouble *t);
         int (*restore)(const struct dev *src, const struct dev *d, uint64_t size_kib, struct trouble *t);
         int (*replace)(const struct dev *old, const struct dev *src, const struct dev *d, uint64_t size_kib,
                 struct trouble *t);
+        int (*keep)(const struct dev *old, const struct dev *d, struct trouble *t);
         /* Shipping; NULL where it is not possible. read: a descriptor of the snapshot d, for reading; *ret_kib: its size. receive: makes
          * the snapshot d of size_kib, unless it is there: fill writes what is in it, over a copy of the snapshot base when that is not
          * NULL; nothing is there before all is. */

@@ -682,6 +682,27 @@ static int file_replace(const struct dev *old, const struct dev *src, const stru
         return err;
 }
 
+/* Its mark is changed in one step, as the volume's uuid is an attribute of its own. */
+static int file_keep(const struct dev *old, const struct dev *d, struct trouble *t)
+{
+        char fresh[FILE_NAME_SIZE + 16];
+        struct stat st;
+        int dir = open_dir(old->place, t);
+        if (dir < 0) return dir;
+        new_name(old, fresh);
+        int err = unlinkat(dir, fresh, 0) == 0 || errno == ENOENT ? 0 : errno;
+        close(dir);
+        if (err != 0) return trouble_errno(t, err, "%s/%s cannot be removed", old->place, fresh);
+        int fd = open_image_of(old, O_RDWR, &st, t);
+        if (fd < 0) return fd;
+        err = set_attribute(fd, MARK_VLM_NAME, d->vlm_uuid);
+        if (err == 0 && fsync(fd) != 0) err = errno;
+        close(fd);
+        inject_point(INJECT_FILE_KEPT);
+        if (err == 0) return 0;
+        return trouble_errno(t, err, "Image %s/%s" SUFFIX " cannot be marked", d->place, d->backing_id);
+}
+
 /* ---- shipping ---- */
 
 static int file_read(const struct dev *d, uint64_t *ret_kib, struct trouble *t)
@@ -742,7 +763,7 @@ static int file_receive(const struct dev *d, const struct dev *base, uint64_t si
                 .create = file_create, .resize = file_resize, .attach = file_attach,                        \
                 .refresh = file_refresh, .detach = file_detach, .remove = file_remove, .adopt = file_adopt, \
                 .snapshot = file_snapshot, .restore = file_restore, .replace = file_replace,                \
-                .read = file_read, .receive = file_receive,                                                 \
+                .keep = file_keep, .read = file_read, .receive = file_receive,                              \
         }
 const struct provider provider_file = FILE_PROVIDER(provider_kind_FILE);
 const struct provider provider_file_thin = FILE_PROVIDER(provider_kind_FILE_THIN);

@@ -246,7 +246,24 @@ static void test_from_snapshot(void **state)
         w.devs[1].exists = false; /* no snapshot: the old volume stays */
         assert_string_equal(steps_of(&w), "");
         assert_true(w.plan.troubles_n > 0);
+        /* Taken back: the old volume is what the snapshot was taken of, and serves; but not one that is up, or was replaced. */
+        SET(&w.vlm, sat_vlm, same_uuid, "v");
+        w.devs[0].attached = false;
+        assert_string_equal(steps_of(&w), "keep attach");
+        assert_string_equal(w.plan.steps[0].dev.vlm_uuid, NEW_VLM);
+        assert_ptr_equal(w.plan.steps[0].old, &w.devs[0]);
         w.devs[1].exists = true;
+        assert_string_equal(steps_of(&w), "keep attach");
+        w.devs[0].attached = true;
+        assert_string_equal(steps_of(&w), "detach replace attach");
+        w.devs[0].attached = false;
+        w.devs[0].vlm_uuid = SAGA;
+        assert_string_equal(steps_of(&w), "replace attach");
+        w.devs[0].vlm_uuid = NEW_VLM;
+        assert_string_equal(steps_of(&w), "attach");
+        w.devs[0].vlm_uuid = "v";
+        w.devs[0].attached = true;
+        UNSET(&w.vlm, sat_vlm, same_uuid);
         w.devs[1].uuid = "another's";
         assert_string_equal(steps_of(&w), "");
         world_done(&w);

@@ -21,7 +21,8 @@
 #define SAGA "00000000-0000-4000-8000-000000000004"
 #define VLM "00000000-0000-4000-8000-000000000005"
 #define VLM_OLD "00000000-0000-4000-8000-000000000006"
-#define STAGES 6
+#define VLM_BACK "00000000-0000-4000-8000-000000000009"
+#define STAGES 10
 
 #define INJECT(name, doc) #name,
 static const char *const points[] = {
@@ -67,7 +68,7 @@ static void wish_without(struct wish *x, const char *name, const char *uuid)
 }
 
 /* What is wanted at each stage of a history: create, write, grow, delete and create anew, take a snapshot, (write again,) roll
- * back, clone with other layers. Whole lists. */
+ * back, clone with other layers, twice take down and become a volume with another uuid, with nothing to copy. Whole lists. */
 static void wish_stage(struct wish *x, struct bed *b, unsigned stage)
 {
         wish_init(x, b, 1, 10 + stage);
@@ -85,6 +86,14 @@ static void wish_stage(struct wish *x, struct bed *b, unsigned stage)
         if (stage < 5) return;
         wish_without(x, "three", U3);
         wish_without(x, "four", U4);
+        for (uint32_t i = 0; i < x->w.resources_n && stage > 5; i++) {
+                struct sat_rsc *r = &x->w.resources[i];
+                if (strcmp(r->rsc_name, "two") != 0) continue;
+                bool back = stage == 7 || stage == 8;
+                SET(&r->volumes[0], sat_vlm, uuid, back ? VLM_BACK : VLM);
+                SET(&r->volumes[0], sat_vlm, same_uuid, back ? VLM : VLM_BACK);
+                if (stage % 2 == 0) SET(r, sat_rsc, flags, rsc_flag_INACTIVE);
+        }
 }
 
 /* What tells DRBD 9's metadata, at the end of a device of 1 MiB. */

@@ -472,7 +472,8 @@ static void apply(struct model *m, const struct step *s)
                 case STEP_FILL:
                 case STEP_SNAPSHOT:
                 case STEP_RESTORE:
-                case STEP_REPLACE: /* tests/unit/test_plan_snap.c */
+                case STEP_REPLACE:
+                case STEP_KEEP: /* tests/unit/test_plan_snap.c */
                 case STEP_N: break;
                 }
         }
