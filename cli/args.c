@@ -1,4 +1,5 @@
 /* From words to a request: matches argv against a verb's rows and fills path, query and body. */
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -74,8 +75,9 @@ static json_t *typed(struct cli_call *call, const struct cli_arg *arg, const cha
         char *end;
         switch (arg->type) {
         case TYPE_INT: {
+                errno = 0;
                 long long v = strtoll(text, &end, 10);
-                if (*text == 0 || *end != 0) {
+                if (*text == 0 || *end != 0 || errno != 0) {
                         (void)cli_problem(call, "%s: expected a number, got \"%s\"", arg->name, text);
                         return NULL;
                 }
@@ -109,7 +111,11 @@ static json_t *typed(struct cli_call *call, const struct cli_arg *arg, const cha
 static int deliver(struct cli_call *call, const struct cli_arg *arg, const char *text)
 {
         const char *to = arg->target;
-        if (to[0] == 0) return 0;
+        if (to[0] == 0) { /* the verb's own function takes it; a number has to be one */
+                json_t *v = typed(call, arg, text);
+                json_decref(v);
+                return v == NULL ? E_INVALID : 0;
+        }
         if (to[0] == '{') {
                 char *name = xmemdup(to + 1, strlen(to) - 1);
                 name[strlen(to) - 2] = 0;

@@ -52,7 +52,7 @@ char *cell_node_state(const json_t *node)
 
 char *cell_pool_name(const json_t *pool)
 {
-        static const char *const keys[] = { "StorDriver/StorPoolName", "StorDriver/FileDir",
+        static const char *const keys[] = { "StorDriver/FileDir", "StorDriver/StorPoolName",
                 "StorDriver/LvmVg", "StorDriver/ZPool", "StorDriver/ZPoolThin" };
         const json_t *props = json_object_get(pool, "props");
         for (size_t i = 0; i < ARRAY_LEN(keys); i++)
@@ -257,6 +257,15 @@ char *cell_size(const json_t *row)
         return cli_size_text(json_integer_value(json_object_get(row, "size_kib")));
 }
 
+static char *space(const json_t *info, const char *key)
+{
+        return cli_size_text(json_integer_value(json_object_get(json_object_get(info, "space_info"), key)));
+}
+
+char *cell_size_max(const json_t *info) { return space(info, "max_vlm_size_in_kib"); }
+char *cell_size_available(const json_t *info) { return space(info, "available_size_in_kib"); }
+char *cell_size_capacity(const json_t *info) { return space(info, "capacity_in_kib"); }
+
 char *cell_gross(const json_t *row) { return has_flag(row, "GROSS_SIZE") ? xstrdup("+") : NULL; }
 
 char *cell_minor(const json_t *row)
@@ -278,7 +287,10 @@ char *cell_minor(const json_t *row)
 
 char *cell_dfn_state(const json_t *row)
 {
-        return xstrdup(has_flag(row, "DELETE") ? "DELETING" : has_flag(row, "CLONING") ? "CLONING" : "ok");
+        return xstrdup(has_flag(row, "DELETE")    ? "DELETING"
+                       : has_flag(row, "CLONING") ? "CLONING"
+                       : has_flag(row, "FAILED")  ? "FAILED"
+                                                  : "ok");
 }
 
 char *cell_select_filter(const json_t *rg)

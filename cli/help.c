@@ -6,9 +6,19 @@
         for (const struct cli_verb *const *t_ = cli_verb_tables; *t_ != NULL; t_++) \
                 for (const struct cli_verb *v = *t_; v->object != NULL; v++)
 
-static bool first_of_object(const struct cli_verb *const *table, const struct cli_verb *v)
+/* The verbs of one object may stand in several tables. */
+static bool first_of_object(const struct cli_verb *verb)
 {
-        return v == *table || strcmp(v[-1].object, v->object) != 0;
+        FOR_EACH_VERB(v)
+        if (strcmp(v->object, verb->object) == 0) return v == verb;
+        return false;
+}
+
+static void print_verbs(FILE *f, const char *object)
+{
+        FOR_EACH_VERB(v)
+        if (strcmp(v->object, object) == 0) fprintf(f, " %s", v->verb);
+        fprintf(f, "\n");
 }
 
 void help_all(FILE *f)
@@ -30,14 +40,11 @@ void help_all(FILE *f)
                    "client-cert put them\n"
                    "  -v, --version           of this program\n\n"
                    "objects:\n");
-        for (const struct cli_verb *const *t = cli_verb_tables; *t != NULL; t++) {
-                for (const struct cli_verb *v = *t; v->object != NULL; v++) {
-                        if (first_of_object(t, v))
-                                fprintf(f, "%s  %-24s %-4s ", v == *t ? "" : "\n", v->object,
-                                        v->object_short);
-                        fprintf(f, "%s ", v->verb);
-                }
-                fprintf(f, "\n");
+        FOR_EACH_VERB(object)
+        {
+                if (!first_of_object(object)) continue;
+                fprintf(f, "  %-26s %-8s", object->object, object->object_short);
+                print_verbs(f, object->object);
         }
         fprintf(f, "\n  help [OBJECT [VERB]]     what there is\n  completion bash          print a "
                    "completion script\n\n"
@@ -47,12 +54,13 @@ void help_all(FILE *f)
 
 void help_object(FILE *f, const char *object)
 {
+        int width = 6;
+        FOR_EACH_VERB(v)
+        if (strcmp(v->object, object) == 0) width = MAX(width, (int)strlen(v->verb_short));
         fprintf(f, "usage: outrigger %s VERB [arguments]\n\n", object);
         FOR_EACH_VERB(v)
-        {
-                if (strcmp(v->object, object) == 0)
-                        fprintf(f, "  %-18s %-6s %s\n", v->verb, v->verb_short, v->help);
-        }
+        if (strcmp(v->object, object) == 0)
+                fprintf(f, "  %-18s %-*s %s\n", v->verb, width, v->verb_short, v->help);
 }
 
 static void usage_word(FILE *f, const struct cli_arg *a)
@@ -125,17 +133,14 @@ void help_completion(FILE *f)
                 "    local cur=${COMP_WORDS[COMP_CWORD]} words= line=\" ${COMP_WORDS[*]:1:COMP_CWORD-1} \"\n"
                 "    line=${line/# help / }\n"
                 "    if [[ $line = '  ' || $line = ' ' ]]; then words='help completion ");
-        for (const struct cli_verb *const *t = cli_verb_tables; *t != NULL; t++)
-                for (const struct cli_verb *v = *t; v->object != NULL; v++)
-                        if (first_of_object(t, v) && strchr(v->object, ' ') == NULL)
-                                fprintf(f, "%s ", v->object);
+        FOR_EACH_VERB(v)
+        if (first_of_object(v) && strchr(v->object, ' ') == NULL) fprintf(f, "%s ", v->object);
         fprintf(f, "'\n");
-        for (const struct cli_verb *const *t = cli_verb_tables; *t != NULL; t++) {
-                for (const struct cli_verb *v = *t; v->object != NULL; v++) {
-                        if (!first_of_object(t, v)) continue;
-                        completion_test(f, v, false);
-                        completion_verbs(f, v);
-                }
+        FOR_EACH_VERB(v)
+        {
+                if (!first_of_object(v)) continue;
+                completion_test(f, v, false);
+                completion_verbs(f, v);
         }
         FOR_EACH_VERB(v)
         {

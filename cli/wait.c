@@ -47,11 +47,48 @@ static int ask_until(struct cli_call *call, struct http *http, const char *path,
         return EXIT_OK;
 }
 
+#define RC_INFO INT64_C(0x4000000000000000)
+#define RC_WARN INT64_MIN
+#define RC_FAILED (RC_WARN + RC_INFO + 998) /* FAIL_UNKNOWN_ERROR */
+
+static const char *text_of(const json_t *o, const char *key)
+{
+        const char *s = json_string_value(json_object_get(o, key));
+        return s != NULL ? s : "";
+}
+
 static int clone_done(const json_t *answer)
 {
         const char *status = json_string_value(json_object_get(answer, "status"));
         if (status == NULL || strcmp(status, "FAILED") == 0) return -1;
         return strcmp(status, "COMPLETE") == 0 ? 1 : 0;
+}
+
+/* The status says only that it has failed; why stands in the newest report of it. */
+static void clone_failed(struct http *http, const char *name, json_t *messages)
+{
+        struct http_answer reports = { 0 };
+        size_t i;
+        const json_t *report;
+        const char *why = NULL;
+        char *what = xasprintf("was not cloned to '%s': ", name);
+        if (http_call(http, "GET", "/v1/error-reports", NULL, NULL, &reports) == EXIT_OK &&
+                reports.status < 400)
+                json_array_foreach(reports.json, i, report)
+                {
+                        const char *said = strstr(text_of(report, "exception_message"), what);
+                        if (said != NULL) why = said + strlen(what);
+                }
+        char *message = xasprintf("The clone '%s' failed.", name);
+        json_t *rc = json_pack("{sI ss ss ss}", "ret_code", RC_FAILED, "message", message, "cause",
+                why != NULL ? why : "'outrigger error-reports list' says what went wrong on which node.",
+                "correction",
+                "'outrigger resource-definition delete' removes what is left of it; then clone again.");
+        (void)json_array_append_new(messages, rc);
+        free(message);
+        free(what);
+        json_decref(reports.json);
+        free(reports.text);
 }
 
 /* The answer is an object around the usual list, which is what is shown. */
@@ -67,12 +104,8 @@ int after_clone(struct cli_call *call, struct http *http, struct http_answer *an
         int rc = EXIT_OK;
         if (json_object_get(call->values, "--no-wait") == NULL)
                 rc = ask_until(call, http, path, "cloning", clone_done, &last);
-        if (rc == EXIT_OK && last.json != NULL && (last.status >= 400 || clone_done(last.json) < 0)) {
-                fprintf(stderr, "outrigger: the clone failed. What went wrong on which node: outrigger "
-                                "error-reports list; "
-                                "then delete the new resource definition, and try again\n");
-                rc = EXIT_API;
-        }
+        if (rc == EXIT_OK && last.json != NULL && (last.status >= 400 || clone_done(last.json) < 0))
+                clone_failed(http, strrchr(path, '/') + 1, messages);
         json_decref(last.json);
         free(last.text);
         free(path);
@@ -97,15 +130,6 @@ int after_wait_sync(struct cli_call *call, struct http *http, struct http_answer
                 answer->json = json_array();
         }
         return rc;
-}
-
-#define RC_INFO INT64_C(0x4000000000000000)
-#define RC_WARN INT64_MIN
-
-static const char *text_of(const json_t *o, const char *key)
-{
-        const char *s = json_string_value(json_object_get(o, key));
-        return s != NULL ? s : "";
 }
 
 /* The other cluster has said on what base it can receive, or that it will not. */

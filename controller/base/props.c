@@ -267,6 +267,10 @@ int prop_check(enum prop_scope scope, const char *key, const char *value, struct
         *ret_value = check_value(d, value, a);
         if (*ret_value != NULL) return 0;
         const char *values = shown_values(d);
+        if (d->type == T_REGEX && check_regex(d->values, value))
+                return fail_set(f, E_INVALID,
+                        "a range begins with the lower number; ports end with 65535, minor numbers with "
+                        "1048575");
         return fail_set(f, E_INVALID, "the type of the property is %s%s%s", type_names[d->type],
                 values[0] != '\0' ? ": " : "", values);
 }

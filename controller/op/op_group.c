@@ -253,10 +253,10 @@ void op_rg_delete(struct op *op)
         uint64_t used = row_count(op->tx, &idx_grp_rsc_dfn_type, &key, 1);
         if (used != 0) {
                 struct api_rc *rc = rg_rc(op, RC_FAIL_EXISTS_RSC_DFN, g.name, "has resource definitions");
-                op_rc_explain(op, rc, NULL,
+                op_rc_explain(op, rc,
                         arena_printf(
                                 op->arena, "It has %llu resource definitions.", (unsigned long long)used),
-                        "Delete them, or move them to another group, first.");
+                        NULL, "Delete them, or move them to another group, first.");
                 return;
         }
         struct vlm_grp vkey = { .rsc_grp_name = g.name }, v;

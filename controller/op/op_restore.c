@@ -59,26 +59,41 @@ void op_snap_restore_vd(struct op *op)
         op_rc_ref(op, rc, "RscDfn", rd.name);
 }
 
+/* Of the resource itself; of another one the volume definitions are to be restored. */
+static void explain_back(struct op *op, struct api_rc *rc, const struct snap_dfn *d, const struct rsc_dfn *rd)
+{
+        if (!op_same(d->rsc_name, rd->name)) return;
+        op_rc_explain(op, rc, "Its volumes were added, deleted or resized since the snapshot was taken.",
+                NULL,
+                "Restore the snapshot to a new resource definition: 'snapshot volume-definition restore', "
+                "then "
+                "'snapshot resource restore'.");
+}
+
 static bool sizes_ok(struct op *op, const struct snap_dfn *d, const struct rsc_dfn *rd)
 {
         struct vlm_dfn *vds;
         uint32_t n = op_list_vds(op, rd->name, &vds);
         bool same = n == d->volumes_n;
         if (!same) {
-                op_rc(op, RC_FAIL_INVLD_VLM_COUNT,
+                struct api_rc *rc = op_rc(op, RC_FAIL_INVLD_VLM_COUNT,
                         "Resource definition '%s' has %u volume definitions, the snapshot has %u.", rd->name,
                         n, d->volumes_n);
+                explain_back(op, rc, d, rd);
                 return false;
         }
         for (uint32_t i = 0; i < n; i++) {
                 const struct snap_vlm_dfn *v = &d->volumes[i];
                 if (vds[i].volume_number == v->volume_number && vds[i].size_kib == v->size_kib) continue;
-                op_rc(op, RC_FAIL_INVLD_VLM_SIZES,
+                struct api_rc *rc = op_rc(op, RC_FAIL_INVLD_VLM_SIZES,
                         "Volume definition %llu of resource definition '%s' is not that of the snapshot: "
                         "%llu KiB, "
                         "not %llu.",
                         (unsigned long long)vds[i].volume_number, rd->name,
                         (unsigned long long)vds[i].size_kib, (unsigned long long)v->size_kib);
+                op_rc_explain(op, rc, "It was resized, or is another one.", NULL,
+                        "Restore the volume definitions, too, to a new resource definition.");
+                explain_back(op, rc, d, rd);
                 return false;
         }
         return true;

@@ -103,27 +103,32 @@ static bool meta_ok(struct op *op, const struct rsc *r)
         return false;
 }
 
-/* A volume of thick LVM is cloned by copying a classic snapshot: there must be room for that and for the copy, for all volumes in the pool
- * of the first of them. */
+/* A clone in a thick pool takes all of its space at once, and one of thick LVM is copied from a classic snapshot, for which there must be
+ * room meanwhile. For all volumes in the pool of the first of them. */
 static bool room_to_copy(struct op *op, const struct rsc *r, const struct vlm *first)
 {
         struct obs_pool o;
         uint64_t need_kib = 0;
+        bool copied = first->provider_kind == provider_kind_LVM;
         if (!op_observed_pool(op, r->node_name, first->storage_pool_name, &o) || !HAS(&o, obs_pool, free_kib))
                 return true;
         for (uint32_t i = 0; i < r->volumes_n; i++)
                 if (op_same(op_text(r->volumes[i].storage_pool_name), op_text(first->storage_pool_name)))
-                        need_kib += cow_store_kib(r->volumes[i].size_kib) + r->volumes[i].size_kib;
+                        need_kib +=
+                                (copied ? cow_store_kib(r->volumes[i].size_kib) : 0) + r->volumes[i].size_kib;
         if (o.free_kib < 0 || (uint64_t)o.free_kib >= need_kib) return true;
         struct api_rc *rc = op_rc(op, RC_FAIL_NOT_ENOUGH_FREE_SPACE,
                 "Storage pool '%s' on node '%s' has not enough free space to clone resource '%s'.",
                 first->storage_pool_name, r->node_name, r->rsc_name);
         op_rc_explain(op, rc,
-                arena_printf(op->arena,
-                        "Volumes of thick LVM are copied, and until that is done they need as much again for "
-                        "what is written to them: %llu KiB are needed, %lld KiB are free.",
+                arena_printf(op->arena, "%s: %llu KiB are needed, %lld KiB are free.",
+                        copied ? "Volumes of thick LVM are copied, and until that is done they need as much "
+                                 "again for what is written to them"
+                               : "Volumes in a thick pool take all of their space at once",
                         (unsigned long long)need_kib, (long long)o.free_kib),
-                NULL, "Extend the volume group or free space in it; or use a pool of a thin kind.");
+                NULL,
+                copied ? "Extend the volume group or free space in it; or use a pool of a thin kind."
+                       : "Extend the pool or free space in it; or use a pool of a thin kind.");
         op_rc_ref(op, rc, "StorPoolDfn", first->storage_pool_name);
         op_rc_ref(op, rc, "Node", r->node_name);
         return false;
@@ -135,10 +140,8 @@ static bool pools_ok(struct op *op, const struct rsc *r, bool for_clone)
         for (uint32_t i = 0; i < r->volumes_n; i++) {
                 const struct vlm *v = &r->volumes[i];
                 struct obs_pool o;
-                if (for_clone && v->provider_kind == provider_kind_LVM) {
-                        if (!room_to_copy(op, r, v)) return false;
-                        continue;
-                }
+                if (for_clone && !op_is_thin(v->provider_kind) && !room_to_copy(op, r, v)) return false;
+                if (for_clone && v->provider_kind == provider_kind_LVM) continue;
                 bool seen = op_observed_pool(op, r->node_name, v->storage_pool_name, &o) &&
                             HAS(&o, obs_pool, supports_snapshots);
                 if (kind_takes(v->provider_kind) && (!seen || o.supports_snapshots)) continue;
@@ -277,8 +280,11 @@ static bool put_snaps(struct op *op, const struct snap_args *args)
                 taken++;
         }
         if (taken != 0) return true;
-        op_rc(op, RC_FAIL_NOT_CONNECTED, "Resource '%s' has no disk on a node that is connected.",
-                args->rsc_name);
+        struct api_rc *rc = op_rc(op, RC_FAIL_NOT_CONNECTED,
+                "Resource '%s' has no disk on a node that is connected.", args->rsc_name);
+        if (n == 0)
+                op_rc_explain(op, rc, "It is on no node at all.", NULL,
+                        "Place it first: 'outrigger resource create'.");
         return false;
 }
 

@@ -69,9 +69,8 @@ static bool pick_number(struct op *op, const struct rsc_dfn *rd, const struct vd
 static bool size_ok(struct op *op, int64_t size_kib)
 {
         if (size_kib >= 1 && (uint64_t)size_kib <= VLM_SIZE_MAX_KIB) return true;
-        struct api_rc *rc = op_rc_as(op, RC_FAIL_INVLD_VLM_SIZE, op->route->op_bits & RC_OP_DELETE,
-                RC_OBJ_VLM_DFN, "%lld KiB is not a size of a volume.", (long long)size_kib);
-        op_rc_explain(op, rc, NULL, "Volumes have 1 KiB to 1 PiB.", NULL);
+        (void)op_rc_as(op, RC_FAIL_INVLD_VLM_SIZE, op->route->op_bits & RC_OP_DELETE, RC_OBJ_VLM_DFN,
+                "%lld KiB is not a size of a volume.", (long long)size_kib);
         return false;
 }
 
@@ -90,6 +89,23 @@ static bool set_minor(struct op *op, const struct rsc_dfn *rd, const struct vd_a
                 SET(vd, vlm_dfn, drbd_minor, minor);
         }
         return true;
+}
+
+/* Has the pool room for so much more? Only pools that are not thin promise what they have. */
+static bool has_room(
+        struct op *op, const char *node, const char *pool, enum provider_kind kind, uint64_t more_kib)
+{
+        struct obs_pool o;
+        if (op_is_thin(kind) || kind == provider_kind_DISKLESS) return true;
+        if (!op_observed_pool(op, node, pool, &o) || !HAS(&o, obs_pool, free_kib)) return true;
+        if (o.free_kib > 0 && (uint64_t)o.free_kib >= more_kib) return true;
+        struct api_rc *rc = op_rc(op, RC_FAIL_NOT_ENOUGH_FREE_SPACE,
+                "Storage pool '%s' on node '%s' has not enough free space.", pool, node);
+        op_rc_explain(op, rc, NULL,
+                arena_printf(op->arena, "%lld KiB are free, %llu KiB more are needed.", (long long)o.free_kib,
+                        (unsigned long long)more_kib),
+                NULL);
+        return false;
 }
 
 /* Every resource that is there already gets the new volume, in the pool of its other volumes. */
@@ -112,12 +128,14 @@ static bool add_to_rscs(struct op *op, const struct rsc_dfn *rd, struct vlm_dfn 
                                 pool, r->node_name);
                         return false;
                 }
+                uint64_t size_kib = op_extra_data_kib(op, rd, r, vd, true);
+                if (!has_room(op, r->node_name, p.storage_pool_name, p.provider_kind, size_kib)) return false;
                 *v = (struct vlm){ 0 };
                 SET(v, vlm, volume_number, vd->volume_number);
                 SET(v, vlm, storage_pool_name, p.storage_pool_name);
                 SET(v, vlm, provider_kind, p.provider_kind);
                 SET(v, vlm, uuid, op_uuid(op));
-                SET(v, vlm, size_kib, op_extra_data_kib(op, rd, r, vd, true));
+                SET(v, vlm, size_kib, size_kib);
                 MARK(v, vlm, props);
                 if (RD_HAS_LAYER(rd, "DRBD") && (r->flags & rsc_flag_DISKLESS) == 0)
                         op_drbd_replica(op, vd, r->node_name, others++, v);
@@ -190,28 +208,16 @@ void op_vd_create(struct op *op)
 
 /* ---- resize ---- */
 
-/* Has every pool room for so much more? Only pools that are not thin promise what they have. */
 static bool room_to_grow(
         struct op *op, const struct rsc *rscs, uint32_t n, uint64_t number, uint64_t more_kib)
 {
         for (uint32_t i = 0; i < n; i++)
                 for (uint32_t k = 0; k < rscs[i].volumes_n; k++) {
                         const struct vlm *v = &rscs[i].volumes[k];
-                        struct obs_pool o;
-                        if (v->volume_number != number || op_is_thin(v->provider_kind)) continue;
-                        if (v->provider_kind == provider_kind_DISKLESS) continue;
-                        if (!op_observed_pool(op, rscs[i].node_name, v->storage_pool_name, &o)) continue;
-                        if (!HAS(&o, obs_pool, free_kib) ||
-                                (o.free_kib > 0 && (uint64_t)o.free_kib >= more_kib))
-                                continue;
-                        struct api_rc *rc = op_rc(op, RC_FAIL_NOT_ENOUGH_FREE_SPACE,
-                                "Storage pool '%s' on node '%s' has not enough free space.",
-                                v->storage_pool_name, rscs[i].node_name);
-                        op_rc_explain(op, rc, NULL,
-                                arena_printf(op->arena, "%lld KiB are free, %llu KiB more are needed.",
-                                        (long long)o.free_kib, (unsigned long long)more_kib),
-                                NULL);
-                        return false;
+                        if (v->volume_number == number &&
+                                !has_room(op, rscs[i].node_name, v->storage_pool_name, v->provider_kind,
+                                        more_kib))
+                                return false;
                 }
         return true;
 }

@@ -67,7 +67,7 @@ static const char *why_failed(const struct look *l, const struct obs_rsc *o)
         const char *why = first_report(l, o->reports, o->reports_n);
         for (uint32_t i = 0; why == NULL && i < o->volumes_n; i++)
                 why = first_report(l, o->volumes[i].reports, o->volumes[i].reports_n);
-        return why != NULL ? why : "a step failed";
+        return why != NULL ? why : "A step failed.";
 }
 
 /* The resource as its satellite sees it. false: nothing is known. */
@@ -83,8 +83,8 @@ static enum saga_verdict look_held(struct look *l, const struct rsc *r, const st
 {
         if (o->held != NULL && strcmp(o->held, l->s->uuid) == 0 && online) return SAGA_OVER;
         if (o->hold_over != NULL && strcmp(o->hold_over, l->s->uuid) == 0)
-                return fails(l, r->node_name, "it has let I/O go on by itself");
-        if (!online) return fails(l, r->node_name, "the connection was lost");
+                return fails(l, r->node_name, "It has let I/O go on by itself.");
+        if (!online) return fails(l, r->node_name, "The connection was lost.");
         if (o->revision >= r->revision && o->state == sat_step_state_FAILED)
                 return fails(l, r->node_name, why_failed(l, o));
         return SAGA_WAIT;
@@ -101,7 +101,7 @@ static enum saga_verdict look_resumed(
 static enum saga_verdict look_down(struct look *l, const struct rsc *r, const struct obs_rsc *o, bool online)
 {
         bool down = true;
-        if (!online) return fails(l, r->node_name, "the connection was lost");
+        if (!online) return fails(l, r->node_name, "The connection was lost.");
         if (o->revision < r->revision) return SAGA_WAIT;
         for (uint32_t i = 0; i < o->volumes_n; i++) down = down && o->volumes[i].device_path == NULL;
         if (down && o->state == sat_step_state_DONE) return SAGA_OVER;
@@ -185,7 +185,7 @@ static enum saga_verdict look_snap(struct look *l, const struct snap *s)
                 const char *why = first_report(l, x->reports, x->reports_n);
                 return fails(l, s->node_name, why != NULL ? why : "the snapshot cannot be taken");
         }
-        return is_online(l, s->node_name) ? SAGA_WAIT : fails(l, s->node_name, "the connection was lost");
+        return is_online(l, s->node_name) ? SAGA_WAIT : fails(l, s->node_name, "The connection was lost.");
 }
 
 static enum saga_verdict look_snaps(struct look *l, const struct saga_item *item)

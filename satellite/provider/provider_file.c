@@ -50,7 +50,8 @@ static int file_place(const struct strmap *props, struct arena *a, const char **
         trouble_set(t, E_CONFIG, TROUBLE_POOL, "The pool does not name a directory.");
         trouble_cause(t, "StorDriver/FileDir is %s%s%s.", n == 0 ? "not set" : "\"", n == 0 ? "" : dir,
                 n == 0 ? "" : "\"");
-        trouble_fix(t, "Set the pool's property StorDriver/FileDir to an absolute path below /.");
+        trouble_fix(
+                t, "Set the pool's property StorDriver/FileDir to an absolute path below /, without '..'.");
         return E_CONFIG;
 }
 

@@ -143,6 +143,11 @@ static void test_bad_arguments(void **state)
         expect("sp", "c", "lvm n1 pool", NULL, NULL);
         expect("r", "c", "res", NULL, NULL);
         expect("r", "c", "n1 res --auto-place 2", NULL, NULL);
+        expect("r", "c", "res --auto-place many", NULL, NULL); /* numbers that no part of the request is */
+        expect("r", "c", "res --auto-place 3x", NULL, NULL);
+        expect("rd", "cln", "a b --volume-passphrases x", NULL, NULL);
+        expect("rd", "cln", "a b --wait-timeout soon", NULL, NULL);
+        expect("n", "c", "a 10.0.0.1 --port 99999999999999999999", NULL, NULL);
         expect("rg", "spawn", "g res", NULL, NULL);
         expect("rg", "spawn", "g res nonsense", NULL, NULL);
         expect("r", "td", "n1 res -d --migrate-from n2", NULL, NULL);
@@ -228,6 +233,11 @@ static void test_cells(void **state)
                 "0: 1.00 GiB, 1: 1.00 MiB");
         cell(cell_rsc_layers, "{\"layer_object\":{\"type\":\"DRBD\",\"children\":[{\"type\":\"STORAGE\"}]}}",
                 "DRBD,STORAGE");
+        cell(cell_dfn_state, "{\"flags\":[\"FAILED\"]}", "FAILED");
+        cell(cell_dfn_state, "{}", "ok");
+        cell(cell_pool_name, "{\"props\":{\"StorDriver/FileDir\":\"/a\",\"StorDriver/StorPoolName\":\"/b\"}}",
+                "/a");
+        cell(cell_size_max, "{\"space_info\":{\"max_vlm_size_in_kib\":1048576}}", "1.00 GiB");
         cell(cell_pool_free, "{\"provider_kind\":\"DISKLESS\",\"free_capacity\":9223372036854775807}", NULL);
         cell(cell_pool_free, "{\"provider_kind\":\"FILE\",\"free_capacity\":1048576}", "1.00 GiB");
 }

@@ -63,6 +63,21 @@ static void check(enum prop_scope scope, const char *key, const char *value, con
         arena_done(&a);
 }
 
+/* What a pattern admits, and is no range all the same: the pattern would explain nothing. */
+static void test_range_said(void **state)
+{
+        struct arena a = { 0 };
+        struct fail f = { 0 };
+        const char *out;
+        (void)state;
+        assert_int_equal(prop_check(PS_C, "TcpPortAutoRange", "9-1", &a, &out, &f), E_INVALID);
+        assert_contains(f.text, "lower number");
+        f = (struct fail){ 0 };
+        assert_int_equal(prop_check(PS_C, "TcpPortAutoRange", "9", &a, &out, &f), E_INVALID);
+        assert_contains(f.text, "regex");
+        arena_done(&a);
+}
+
 static void test_values(void **state)
 {
         (void)state;
@@ -152,7 +167,7 @@ static void test_helpers(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = { cmocka_unit_test(test_names), cmocka_unit_test(test_derived),
-                cmocka_unit_test(test_values), cmocka_unit_test(test_defaults),
-                cmocka_unit_test(test_helpers) };
+                cmocka_unit_test(test_range_said), cmocka_unit_test(test_values),
+                cmocka_unit_test(test_defaults), cmocka_unit_test(test_helpers) };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }
