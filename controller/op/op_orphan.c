@@ -59,7 +59,8 @@ void op_orphan_delete(struct op *op)
         const struct obs_orphan *x = op_observed_rsc(op, rsc, n.name, &o) ? find(&o, uuid) : NULL;
         if (x == NULL || is_known(op, n.name, rsc, x->uuid)) {
                 struct api_rc *rc = orphan_rc(op, RC_FAIL_NOT_FOUND_RSC, &n, rsc, uuid, "is no orphan");
-                op_rc_explain(op, rc, NULL, NULL, "'outrigger orphan list' shows what there is.");
+                op_rc_explain(op, rc, "The node has nothing with that mark, or the cluster knows it.", NULL,
+                        "'outrigger orphan list' shows what there is.");
                 return;
         }
         if (in_use(&o, x->uuid)) {

@@ -186,7 +186,16 @@ static bool member_ok(struct op *op, const struct rsc *r, bool named, bool for_c
                         r->rsc_name, r->node_name);
                 return false;
         }
-        if (diskless || (r->flags & rsc_flag_INACTIVE) != 0) return true;
+        if (diskless) return true;
+        if ((r->flags & rsc_flag_INACTIVE) != 0) {
+                struct api_rc *rc = op_rc(op, named ? RC_FAIL_INVLD_RSC_STATE : RC_WARN_RSC_DEACTIVATED,
+                        "Resource '%s' is deactivated on node '%s': it takes no part in the snapshot.",
+                        r->rsc_name, r->node_name);
+                op_rc_explain(op, rc, "Its devices are down.", NULL,
+                        "To have it in the snapshot: 'outrigger resource activate', then take it again.");
+                op_rc_ref(op, rc, "Node", r->node_name);
+                return !named;
+        }
         if (op_find_node(op, r->node_name, &n) && (n.flags & node_flag_EVACUATE) != 0 && !named) {
                 op_rc(op, RC_WARN_NODE_EVICTED, "Node '%s' is being evacuated: it is left out.", n.name);
                 return true;

@@ -56,11 +56,12 @@ static void fail_outcome(struct exchange *x)
                 "The error report says more.");
 }
 
-/* A saga that fails takes everything back, also what the first part of the answer said of it. */
+/* A saga that fails takes everything back, and so does a pool out of disks; also what the first part of the answer said of it. */
 static bool taken_back(const struct exchange *x)
 {
         bool saga = false, failed = false;
-        for (uint32_t i = 0; i < x->reply.waits_n; i++) saga |= x->reply.waits[i].saga != NULL;
+        for (uint32_t i = 0; i < x->reply.waits_n; i++)
+                saga |= x->reply.waits[i].saga != NULL || x->reply.waits[i].disk_pool != NULL;
         for (uint32_t i = 0; i < x->waited_n; i++)
                 failed |= apirc_severity(x->waited[i].ret_code) == APIRC_ERROR;
         return saga && failed;

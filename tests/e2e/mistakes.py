@@ -61,6 +61,12 @@ class Tests:
         assert "without '..'" in said, said
         self.cli(f'sp d {self.node} twisted')
         self.cli('rd d empty')
+        self.cli(f'r deact {self.node} data')
+        said = self.cli('s c data s1', 10)
+        assert f"deactivated on node '{self.node}'" in said, said
+        self.cli(f'r act {self.node} data')
+        said = self.cli(f'ps cdp lvm {self.node} /dev/nonsuch --pool-name nonsuch', 10)
+        assert 'ERROR' in said and 'SUCCESS' not in said, said
         # a snapshot of before the volumes were changed
         self.cli('s c data s1')
         self.cli('vd c data 4M')
