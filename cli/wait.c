@@ -79,13 +79,17 @@ static void clone_failed(struct http *http, const char *name, json_t *messages)
                         const char *said = strstr(text_of(report, "exception_message"), what);
                         if (said != NULL) why = said + strlen(what);
                 }
+        char *cause = xstrdup(
+                why != NULL ? why : "'outrigger error-reports list' says what went wrong on which node.");
+        char *fix = strstr(cause, " Delete '"); /* said below */
+        if (fix != NULL) *fix = 0;
         char *message = xasprintf("The clone '%s' failed.", name);
-        json_t *rc = json_pack("{sI ss ss ss}", "ret_code", RC_FAILED, "message", message, "cause",
-                why != NULL ? why : "'outrigger error-reports list' says what went wrong on which node.",
+        json_t *rc = json_pack("{sI ss ss ss}", "ret_code", RC_FAILED, "message", message, "cause", cause,
                 "correction",
                 "'outrigger resource-definition delete' removes what is left of it; then clone again.");
         (void)json_array_append_new(messages, rc);
         free(message);
+        free(cause);
         free(what);
         json_decref(reports.json);
         free(reports.text);
