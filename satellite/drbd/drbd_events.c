@@ -436,12 +436,24 @@ void drbd_events_restart(struct drbd_events *e)
         for (uint32_t i = 0; i < e->resources_n; i++) each_seen(e->resources[i], false);
 }
 
+/* To those who ask, DRBD 8.4 shows a connection that is not there, given up or never wanted, as one that is StandAlone. */
+static void drop_shadows(struct drbd_resource *r)
+{
+        for (uint32_t i = r->peers_n; i-- > 0;) {
+                struct drbd_peer *c = &r->peers[i];
+                if (r->has_score || c->name[0] != '\0' || strcmp(c->connection, "StandAlone") != 0) continue;
+                free_peer(c);
+                DROP(r->peers, r->peers_n, i);
+        }
+}
+
 static void end_of_dump(struct drbd_events *e)
 {
         for (uint32_t i = e->resources_n; !e->complete && i-- > 0;) {
                 if (!e->resources[i]->seen) drop_resource(e, i);
                 else each_seen(e->resources[i], true);
         }
+        for (uint32_t i = 0; i < e->resources_n && !e->complete; i++) drop_shadows(e->resources[i]);
         e->complete = true;
 }
 

@@ -568,6 +568,16 @@ static bool is_syncing(const struct drbd_resource *r, uint32_t volume)
         return false;
 }
 
+/* Is every peer there, so that all get the new size? 8.4 does not show one whose connection is given up. */
+static bool peers_there(const struct drbd_resource *now, const struct sat_rsc *want)
+{
+        uint32_t n = now->peers_n, wanted = 0;
+        for (uint32_t i = 0; want != NULL && HAS(want, sat_rsc, drbd) && i < want->drbd->peers_n; i++)
+                wanted += !want->drbd->peers[i].leaving && want->drbd->peers[i].paths_n > 0;
+        if (drbd_node_version()->gen == DRBD_GEN_84) n = MAX(n, wanted);
+        return connected(now) == n;
+}
+
 static int drbd_grow(const struct layer_vol *v, struct trouble *t)
 {
         char conf[DRBD_PATH_SIZE], res[DRBD_PATH_SIZE], what[DRBD_NAME + 16];
@@ -589,7 +599,7 @@ static int drbd_grow(const struct layer_vol *v, struct trouble *t)
                         "Wait for the end of the resync; the satellite tries again by itself.", t);
         } else if (drbd_node_version()->gen == DRBD_GEN_84 && !any_primary(now) && connected(now) > 0)
                 err = connect_anew(conf, name, t);
-        else if (now->peers_n == connected(now))
+        else if (peers_there(now, v->want))
                 err = drbd_node_run(t, "drbdadm", "-c", conf, "resize", what, NULL);
         inject_point(INJECT_DRBD_RESIZED);
         if (err == 0 && now != NULL) memo_set(&memos, name, volume, v->below_kib, connected(now));

@@ -155,13 +155,14 @@ void bed_state(const char *file, const char *name, const char *role, const char 
                 bed_put(file, text, 0644);
                 return;
         }
+        const char *whose = drbd_node_version()->gen == DRBD_GEN_84 ? "" : " conn-name:n2";
         snprintf(text, sizeof text,
                 "exists resource name:%s role:%s suspended:no\n"
-                "exists connection name:%s peer-node-id:1 conn-name:n2 connection:%s role:%s\n"
+                "exists connection name:%s peer-node-id:1%s connection:%s role:%s\n"
                 "exists device name:%s volume:0 minor:1000 disk:UpToDate\n"
-                "exists peer-device name:%s peer-node-id:1 conn-name:n2 volume:0 replication:%s "
+                "exists peer-device name:%s peer-node-id:1%s volume:0 replication:%s "
                 "peer-disk:UpToDate resync-suspended:no\nexists -\n",
-                name, role, name, connection, peer_role, name, name, replication);
+                name, role, name, whose, connection, peer_role, name, name, whose, replication);
         bed_put(file, text, 0644);
 }
 

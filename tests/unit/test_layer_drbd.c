@@ -356,6 +356,7 @@ static void test_grow(void **st)
                 { DRBD_GEN_84, "Primary", "Connected", "Established", "drbdadm resize grow/0\n", 0 },
                 { DRBD_GEN_84, "Primary", "Connected", "SyncSource", "", E_BUSY },
                 { DRBD_GEN_84, "Primary", "Connecting", "Off", "", 0 },
+                { DRBD_GEN_84, "Primary", "StandAlone", "Off", "", 0 }, /* given up: later, with the peer */
                 { DRBD_GEN_9, "Secondary", "Connected", "Established", "drbdadm resize grow/0\n", 0 },
         };
         for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
@@ -368,6 +369,26 @@ static void test_grow(void **st)
                 struct layer_vol v = bed_volume(&b, "/dev/vg/r_00000");
                 assert_int_equal(layer_drbd.grow(&v, &t), cases[i].err);
                 assert_string_equal(bed_asked(), cases[i].asked);
+                bed_tear_down();
+        }
+}
+
+/* One replica: there is nobody to wait for. 8.4 shows a connection all the same (seen in a guest). */
+static void test_grow_alone(void **st)
+{
+        static const enum drbd_gen gens[] = { DRBD_GEN_84, DRBD_GEN_9 };
+        for (size_t i = 0; i < ARRAY_LEN(gens); i++) {
+                struct bed b;
+                struct trouble t = { 0 };
+                bed_set_up(gens[i]);
+                bed_init(&b, "lone");
+                SET_N(&b.drbd, sat_drbd, peers, NULL, 0);
+                bool shadow = gens[i] == DRBD_GEN_84;
+                bed_state("now", "lone", "Primary", shadow ? "StandAlone" : NULL, shadow ? "Unknown" : NULL,
+                        shadow ? "Off" : NULL);
+                struct layer_vol v = bed_volume(&b, "/dev/vg/r_00000");
+                assert_ok(layer_drbd.grow(&v, &t));
+                assert_string_equal(bed_asked(), "drbdadm resize lone/0\n");
                 bed_tear_down();
         }
 }
@@ -526,7 +547,7 @@ int main(void)
                 cmocka_unit_test(test_resync_after), cmocka_unit_test(test_dissolve),
                 cmocka_unit_test(test_resolve), cmocka_unit_test(test_resolve_late),
                 cmocka_unit_test(test_connect_again), cmocka_unit_test(test_grow),
-                cmocka_unit_test(test_alone_84), cmocka_unit_test(test_detach), cmocka_unit_test(test_hold),
-                cmocka_unit_test(test_take) };
+                cmocka_unit_test(test_grow_alone), cmocka_unit_test(test_alone_84),
+                cmocka_unit_test(test_detach), cmocka_unit_test(test_hold), cmocka_unit_test(test_take) };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }
