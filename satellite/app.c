@@ -11,6 +11,7 @@
 #include "satellite/drbd/drbd_node.h"
 #include "satellite/drbd/layer_drbd.h"
 #include "satellite/layer/layer_nvme.h"
+#include "satellite/run_fill.h"
 #include "satellite/state.h"
 #include "wire/base/log.h"
 #include "wire/base/mem.h"
@@ -90,6 +91,7 @@ int app_open(const struct app_config *c, struct app **ret, struct fail *f)
                 drbd_node_detect(c->dir);
                 drbd_layer_init();
                 nvme_layer_init(c->dir);
+                run_fill_sweep();
         }
         if (err == 0) err = load_identity(a, c, f);
         if (err == 0) err = open_sessions(a, c, f);

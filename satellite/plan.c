@@ -337,10 +337,11 @@ static void plan_create(struct planner *p, const struct target *g, const struct 
                 .layers_n = d->layers_n,
         };
         memcpy(fresh.extras, d->extras, sizeof fresh.extras);
-        if (HAS(g->v, sat_vlm, source_id)) {
+        if (HAS(g->v, sat_vlm, source_id) && !wanted_is_copied(p->in->want, g->v)) {
                 plan_from_source(p, g->v, &fresh, d, g->size_kib, active);
                 return;
         }
+        if (HAS(g->v, sat_vlm, source_id) && !plan_can_copy(p, g->v, &fresh)) return;
         add_step(p, STEP_CREATE, g->v->volume_number, &fresh, g->size_kib);
         if (!active) return;
         add_step(p, STEP_ATTACH, g->v->volume_number, &fresh, 0);

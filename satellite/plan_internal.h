@@ -84,6 +84,8 @@ void plan_snapshots(struct planner *p);
 bool plan_is_replaced(const struct plan_input *in, const struct dev *d);
 /* The snapshot that a wanted volume at the place of d is made from; NULL: it is not there, or another one. */
 const struct dev *plan_source(const struct planner *p, const struct sat_vlm *v, const struct dev *d);
+/* The wanted volume is to be a copy of a snapshot. False: that cannot be used, a trouble says so. */
+bool plan_can_copy(struct planner *p, const struct sat_vlm *v, const struct dev *fresh);
 /* The wanted volume is to be made from a snapshot. fresh: what it will be; old: what is at its place. Its layers come up in the
  * next plan, which looks at what the snapshot has brought of them. */
 void plan_from_source(struct planner *p, const struct sat_vlm *v, const struct dev *fresh,

@@ -114,6 +114,15 @@ static const struct strmap *props_of(const struct sat_rsc *r, uint64_t volume)
         return NULL;
 }
 
+/* Is the volume a copy that is not whole? */
+static bool is_copied_yet(const struct sat_rsc *r, const struct dev *d)
+{
+        for (uint32_t i = 0; i < r->volumes_n; i++)
+                if (r->volumes[i].volume_number == d->volume_number && wanted_is_copied(r, &r->volumes[i]))
+                        return !d->filled;
+        return false;
+}
+
 static void plan_take(struct planner *p, const struct sat_snap *s, const struct sat_vlm *v,
         const struct plan_pool *pool, const struct dev *at)
 {
@@ -125,7 +134,7 @@ static void plan_take(struct planner *p, const struct sat_snap *s, const struct 
         } else if (src == NULL) {
                 snap_trouble(p, s, v->volume_number, TROUBLE_POOL, "there is no volume to take it of.",
                         "The volume is not there (yet).", "Take the snapshot when the volume is ready.");
-        } else if (src->unfilled) {
+        } else if (src->unfilled || is_copied_yet(in->want, src)) {
                 snap_trouble(p, s, v->volume_number, TROUBLE_POOL, "there is no volume to take it of.",
                         "The volume is a clone that is still being copied.",
                         "Take the snapshot when the volume is ready.");
@@ -246,6 +255,25 @@ static bool is_same(const struct sat_vlm *v, const struct dev *old)
                uuid_same(old->vlm_uuid, v->same_uuid);
 }
 
+static void no_source(struct planner *p, const struct sat_vlm *v, const struct dev *fresh)
+{
+        struct trouble *t = plan_add_trouble(p, (int64_t)v->volume_number);
+        trouble_set(t, E_NOT_FOUND, TROUBLE_POOL,
+                "Resource %s, volume %llu: the snapshot that it is to be made from cannot be used.",
+                p->in->rsc_name, (unsigned long long)v->volume_number);
+        t->volume = (int64_t)v->volume_number;
+        trouble_cause(t, "%s/%s is not there, is another one's, or cannot be looked at.", fresh->place,
+                v->source_id);
+        trouble_fix(t, "Delete the resource, and make it from a snapshot that is there.");
+}
+
+bool plan_can_copy(struct planner *p, const struct sat_vlm *v, const struct dev *fresh)
+{
+        if (plan_source(p, v, fresh) != NULL) return true;
+        no_source(p, v, fresh);
+        return false;
+}
+
 void plan_from_source(struct planner *p, const struct sat_vlm *v, const struct dev *fresh,
         const struct dev *old, uint64_t size_kib, bool active)
 {
@@ -258,14 +286,7 @@ void plan_from_source(struct planner *p, const struct sat_vlm *v, const struct d
                 return;
         }
         if (src == NULL || prov->restore == NULL || (replace && prov->replace == NULL)) {
-                struct trouble *t = plan_add_trouble(p, (int64_t)v->volume_number);
-                trouble_set(t, E_NOT_FOUND, TROUBLE_POOL,
-                        "Resource %s, volume %llu: the snapshot that it is to be made from cannot be used.",
-                        p->in->rsc_name, (unsigned long long)v->volume_number);
-                t->volume = (int64_t)v->volume_number;
-                trouble_cause(t, "%s/%s is not there, is another one's, or cannot be looked at.",
-                        fresh->place, v->source_id);
-                trouble_fix(t, "Delete the resource, and make it from a snapshot that is there.");
+                no_source(p, v, fresh);
                 return;
         }
         if (replace && old->attached && old->layers_n > 0) {

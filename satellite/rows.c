@@ -141,7 +141,10 @@ static int put_volumes(const struct unit *u, struct arena *a, struct obs_rsc *r)
                 }
                 const struct sat_vlm *w = &u->want->volumes[i];
                 bool backed = wanted_is_backed(u->want, w);
-                err = put_volume(u, w->volume_number, backed ? dev_of(u, w) : NULL, backed, a, &v[m++]);
+                const struct dev *d = backed ? dev_of(u, w) : NULL;
+                if (d != NULL && wanted_is_copied(u->want, w) && !d->filled)
+                        d = NULL; /* nobody may use it yet */
+                err = put_volume(u, w->volume_number, d, backed, a, &v[m++]);
         }
         if (m > 0) SET_N(r, obs_rsc, volumes, v, m);
         return err;

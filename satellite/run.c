@@ -155,7 +155,7 @@ static int remember_made(struct run *r, const struct plan *p, const bool *done)
                         if (!dev_same_place(&devs[k], s->dev.kind, s->dev.place, s->dev.backing_id)) continue;
                         if (makes(s->kind)) devs[k].formatted = s->kind != STEP_CREATE;
                         if (makes(s->kind)) devs[k].filled = false;
-                        if (s->kind == STEP_FORMAT) devs[k].formatted = true;
+                        if (s->kind == STEP_FORMAT || s->kind == STEP_FILL) devs[k].formatted = true;
                         if (s->kind == STEP_FILL) devs[k].filled = true;
                         layers_remember(devs[k].layers, devs[k].layers_n, s->dev.layers, s->dev.layers_n);
                         if (!owned) continue;
@@ -260,6 +260,7 @@ void run_resource(struct run *r)
 {
         struct plan plan, after;
         let_go_first(r);
+        run_fill_stop(&r->in);
         r->err = observe_resource(&r->in, &r->arena);
         if (r->err == 0) r->err = plan_resource(&r->in, &r->arena, &plan);
         if (r->err != 0) return;

@@ -6,6 +6,7 @@
 #include "satellite/layer/format.h"
 #include "satellite/provider/surveys.h"
 #include "wire/codec/codec.h"
+#include "wire/def/layer_size.h"
 
 static const char *copy_str(struct arena *a, const char *s) { return s == NULL ? NULL : arena_strdup(a, s); }
 

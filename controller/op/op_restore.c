@@ -7,6 +7,7 @@
 #include "controller/op/saga.h"
 #include "controller/op/sat_drbd.h"
 #include "wire/codec/codec.h"
+#include "wire/def/layer_size.h"
 
 /* ---- restore ---- */
 
@@ -82,9 +83,11 @@ static bool sizes_ok(struct op *op, const struct snap_dfn *d, const struct rsc_d
                 explain_back(op, rc, d, rd);
                 return false;
         }
+        bool clone = (rd->flags & rsc_dfn_flag_CLONING) != 0; /* may be larger: sizes_of_devices() */
         for (uint32_t i = 0; i < n; i++) {
                 const struct snap_vlm_dfn *v = &d->volumes[i];
-                if (vds[i].volume_number == v->volume_number && vds[i].size_kib == v->size_kib) continue;
+                bool fits = vds[i].size_kib == v->size_kib || (clone && vds[i].size_kib > v->size_kib);
+                if (vds[i].volume_number == v->volume_number && fits) continue;
                 struct api_rc *rc = op_rc(op, RC_FAIL_INVLD_VLM_SIZES,
                         "Volume definition %llu of resource definition '%s' is not that of the snapshot: "
                         "%llu KiB, "
@@ -157,9 +160,21 @@ static bool layer_ok(struct op *op, const struct snap_dfn *d, const struct rsc_d
 /* A clone may have others: clone_layers_ok(). */
 static bool layers_ok(struct op *op, const struct snap_dfn *d, const struct rsc_dfn *rd)
 {
-        if (rd->layer_stack_n == 0) return true;
-        bool clone = (rd->flags & rsc_dfn_flag_CLONING) != 0;
-        return layer_ok(op, d, rd, layer_type_LUKS) && (clone || layer_ok(op, d, rd, layer_type_DRBD));
+        if (rd->layer_stack_n == 0 || (rd->flags & rsc_dfn_flag_CLONING) != 0) return true;
+        return layer_ok(op, d, rd, layer_type_LUKS) && layer_ok(op, d, rd, layer_type_DRBD);
+}
+
+static bool snap_has(const struct snap_dfn *d, const char *layer)
+{
+        return op_has_layer((const char *const *)d->layer_stack, d->layer_stack_n, layer);
+}
+
+/* Is the clone a copy, because it has other layers than its source? Else it shares what lies below them. */
+static bool is_copy(const struct snap_dfn *d, const struct rsc_dfn *clone)
+{
+        return d->layer_stack_n != 0 && clone->layer_stack_n != 0 &&
+               !stacks_share((const char *const *)d->layer_stack, d->layer_stack_n,
+                       (const char *const *)clone->layer_stack, clone->layer_stack_n);
 }
 
 /* DRBD's metadata comes with the snapshot: it has room for so many peers, and its size follows from that. */
@@ -323,27 +338,18 @@ void op_snap_rollback(struct op *op)
 /* ---- clone ---- */
 
 /* A clone shares what lies below the layers with its source: that serves with DRBD as well as without it, for the metadata is behind the
- * data. Any other layer that is added would find data in the place of what it writes, or write over it; what one that is left out has
- * written would be taken for data. */
+ * data. With any other layer added or left out it is a copy, from the device of one stack to that of the other (satellite/run_fill.h).
+ * What NVMe exports belongs to other nodes, which nobody has told of the clone. */
 static bool clone_layers_ok(
         struct op *op, const struct rsc_dfn *from, const char *const *stack, uint32_t n, const char *clone)
 {
-        const char *added = NULL, *left = NULL;
-        for (uint32_t i = 0; i < n && from->layer_stack_n != 0; i++)
-                if (!RD_HAS_LAYER(from, stack[i]) && !op_same(stack[i], "DRBD")) added = stack[i];
-        for (uint32_t i = 0; i < from->layer_stack_n; i++)
-                if (!op_has_layer(stack, n, from->layer_stack[i]) && !op_same(from->layer_stack[i], "DRBD"))
-                        left = from->layer_stack[i];
-        if (added == NULL && left == NULL) return true;
+        bool added = op_has_layer(stack, n, "NVME");
+        if (from->layer_stack_n == 0 || added == RD_HAS_LAYER(from, "NVME")) return true;
         struct api_rc *rc = op_rc(op, RC_FAIL_INVLD_LAYER_STACK,
-                "Resource definition '%s' cannot be cloned to '%s' %s the layer %s.", from->name,
-                op_text(clone), added != NULL ? "with" : "without", added != NULL ? added : left);
-        op_rc_explain(op, rc,
-                "A clone shares what lies below the layers with its source; data is not copied from the "
-                "device of one stack to that of another.",
-                NULL,
-                "Clone it with the same layers, DRBD aside. Or make a new resource with the layers that are "
-                "wanted, and copy the data from the device of a clone to its device.");
+                "Resource definition '%s' cannot be cloned to '%s' %s the layer NVME.", from->name,
+                op_text(clone), added ? "with" : "without");
+        op_rc_explain(op, rc, "Which nodes are its target and its initiators is not known of a clone.", NULL,
+                "Clone it with that layer as its source has it.");
         op_rc_ref(op, rc, "RscDfn", from->name);
         return false;
 }
@@ -392,13 +398,42 @@ static void sync_later_ones(struct op *op, const struct rsc_dfn *clone)
         }
 }
 
+/* The largest device that a node says the source's volume has. */
+static uint64_t device_kib(struct op *op, const struct snap *snaps, uint32_t n, uint64_t number)
+{
+        uint64_t kib = 0;
+        for (uint32_t i = 0; i < n; i++) {
+                struct obs_rsc o;
+                if (!op_observed_rsc(op, snaps[i].rsc_name, snaps[i].node_name, &o)) continue;
+                for (uint32_t k = 0; k < o.volumes_n; k++)
+                        if (o.volumes[k].volume_number == number && HAS(&o.volumes[k], obs_vlm, usable_kib))
+                                kib = MAX(kib, o.volumes[k].usable_kib);
+        }
+        return kib;
+}
+
+/* A device is at least as large as its definition says, rounded up by what is below it, and may be used up to its end. What a clone with other
+ * layers is made of is that large: so is its definition, so that all of the data finds room, and replicas that come later are as large. */
+static void sizes_of_devices(struct op *op, const struct snap_dfn *d, const struct rsc_dfn *clone)
+{
+        struct vlm_dfn *vds;
+        struct snap *snaps;
+        uint32_t n = op_list_vds(op, clone->name, &vds),
+                 snaps_n = op_list_snaps(op, d->rsc_name, d->snap_name, &snaps);
+        for (uint32_t i = 0; i < n; i++) {
+                uint64_t kib = device_kib(op, snaps, snaps_n, vds[i].volume_number);
+                if (kib <= vds[i].size_kib) continue;
+                SET(&vds[i], vlm_dfn, size_kib, kib);
+                row_put(op->tx, &vlm_dfn_type, &vds[i]);
+        }
+}
+
 /* DRBD's metadata is made anew. */
 static bool clone_gets_drbd(struct op *op, const struct snap_dfn *d, const struct rsc_dfn *clone)
 {
-        if (!RD_HAS_LAYER(clone, "DRBD") || d->layer_stack_n == 0 ||
-                op_has_layer((const char *const *)d->layer_stack, d->layer_stack_n, "DRBD"))
-                return true;
-        if (!one_source(op, d, clone) || !whole_size(op, clone)) return false;
+        bool had = snap_has(d, "DRBD");
+        if (!RD_HAS_LAYER(clone, "DRBD") || d->layer_stack_n == 0 || (had && !is_copy(d, clone))) return true;
+        if (!had && (!one_source(op, d, clone) || !whole_size(op, clone))) return false;
         sync_later_ones(op, clone);
         return true;
 }
@@ -444,7 +479,9 @@ static bool own_passphrase_ok(
         struct op *op, const struct rsc_dfn *clone, const struct snap_vlm_dfn *v, const char *passphrase)
 {
         if (!op_passphrase_ok(op, passphrase)) return false;
-        if (!HAS(v, snap_vlm_dfn, luks_key)) {
+        bool encrypted =
+                clone->layer_stack_n != 0 ? RD_HAS_LAYER(clone, "LUKS") : HAS(v, snap_vlm_dfn, luks_key);
+        if (!encrypted) {
                 op_rc(op, RC_FAIL_INVLD_LAYER_STACK,
                         "A passphrase is given for volume %llu of '%s', which is not encrypted.",
                         (unsigned long long)v->volume_number, clone->name);
@@ -477,7 +514,7 @@ static bool clone_passphrases(
                 if (!op_find_vd(op, clone->name, v->volume_number, &vd)) return false;
                 UNSET(&vd, vlm_dfn, luks_key);
                 if (!op_crypt_volume(op, &vd, passphrase)) return false;
-                SET(&vd, vlm_dfn, luks_key_id, op->index);
+                if (HAS(v, snap_vlm_dfn, luks_key)) SET(&vd, vlm_dfn, luks_key_id, op->index);
                 row_put(op->tx, &vlm_dfn_type, &vd);
         }
         return true;
@@ -495,6 +532,8 @@ void op_rd_clone(struct op *op)
         if (!op_make_snap(op, &args) || !op_find_snap_dfn(op, rd.name, args.snap_name, &d)) return;
         if (!layers_ok(op, &d, &clone) || !keys_ready(op, &d) || !op_restore_vds(op, &d, &clone)) return;
         if (!clone_passphrases(op, b, &d, &clone) || !clone_gets_drbd(op, &d, &clone)) return;
+        bool gets_drbd = RD_HAS_LAYER(&clone, "DRBD") && d.layer_stack_n != 0 && !snap_has(&d, "DRBD");
+        if (gets_drbd || is_copy(&d, &clone)) sizes_of_devices(op, &d, &clone);
         struct saga_item item = { 0 };
         SET(&item, saga_item, rsc_name, rd.name);
         SET(&item, saga_item, snap_name, args.snap_name);

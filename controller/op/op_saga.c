@@ -144,6 +144,21 @@ static const char *copy(struct op *op, const struct saga *s)
         return op_restore_try(op, &d, &rd);
 }
 
+/* What opened its source is not needed any more. */
+static void drop_source_keys(struct op *op, const struct rsc_dfn *clone)
+{
+        struct vlm_dfn *vds;
+        uint32_t n = RD_HAS_LAYER(clone, "LUKS") ? 0 : op_list_vds(op, clone->name, &vds);
+        for (uint32_t i = 0; i < n; i++) {
+                if (!HAS(&vds[i], vlm_dfn, luks_key)) continue;
+                UNSET(&vds[i], vlm_dfn, luks_key);
+                UNSET(&vds[i], vlm_dfn, luks_weak);
+                UNSET(&vds[i], vlm_dfn, luks_key_id);
+                UNSET(&vds[i], vlm_dfn, luks_olds);
+                row_put(op->tx, &vlm_dfn_type, &vds[i]);
+        }
+}
+
 static void set_clone_flag(struct op *op, const char *target, bool failed)
 {
         struct rsc_dfn rd;
@@ -151,6 +166,7 @@ static void set_clone_flag(struct op *op, const char *target, bool failed)
         uint64_t flags = rd.flags & ~(uint64_t)rsc_dfn_flag_CLONING;
         SET(&rd, rsc_dfn, flags, failed ? flags | rsc_dfn_flag_FAILED : flags);
         row_put(op->tx, &rsc_dfn_type, &rd);
+        drop_source_keys(op, &rd);
 }
 
 /* Nobody waits for a clone: who asks later finds why. */

@@ -8,6 +8,7 @@
 #include "controller/op/resync.h"
 #include "state/index.h"
 #include "wire/def/drbd_opts.h"
+#include "wire/def/layer_size.h"
 
 #define PATHS_PREFIX "Paths/"
 #define PROP_DISCARD_ZEROES "DrbdOptions/Disk/discard-zeroes-if-aligned"
@@ -344,7 +345,11 @@ static int put_volume(struct maker *m, struct sat_vlm *v)
         if (replica == 1) SET(v, sat_vlm, drbd_winner, true);
         /* Of the second one it is certain that no other has been there before it. */
         if (replica != 1 && replica != 2) SET(v, sat_vlm, drbd_initialized, true);
-        if (all_of(m, v->volume_number, begins_as_zeros)) SET(v, sat_vlm, drbd_zeroed, true);
+        /* Copies of what DRBD kept the same are the same, too. */
+        bool alike =
+                own != NULL && HAS(own, vlm, source_layers) &&
+                stack_has((const char *const *)own->source_layers, own->source_layers_n, layer_type_DRBD);
+        if (alike || all_of(m, v->volume_number, begins_as_zeros)) SET(v, sat_vlm, drbd_zeroed, true);
         return 0;
 }
 

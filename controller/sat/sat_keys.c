@@ -1,15 +1,15 @@
 #include "controller/sat/sat_keys.h"
 
-#include <strings.h>
-
 #include "controller/base/vault.h"
+#include "wire/def/layer_size.h"
 
-static bool is_encrypted(const struct sat_rsc *r)
+/* It is encrypted, or a copy of what is. */
+static bool needs_key(const struct sat_rsc *r, const struct sat_vlm *v)
 {
         if ((r->flags & rsc_flag_NVME_INITIATOR) == rsc_flag_NVME_INITIATOR) return false;
-        for (uint32_t i = 0; i < r->layer_stack_n; i++)
-                if (strcasecmp(r->layer_stack[i], "LUKS") == 0) return true;
-        return false;
+        return stack_has(r->layer_stack, r->layer_stack_n, layer_type_LUKS) ||
+               (HAS(v, sat_vlm, source_layers) &&
+                       stack_has(v->source_layers, v->source_layers_n, layer_type_LUKS));
 }
 
 /* true: there is a key, and it can be opened. */
@@ -45,15 +45,14 @@ int sat_keys_build(struct tx *tx, const struct sat_wanted *w, struct arena *a, s
         uint32_t n = 0;
         *ret = (struct sat_keys){ 0 };
         SET(ret, sat_keys, term, w->term);
-        for (uint32_t i = 0; i < w->resources_n; i++)
-                if (is_encrypted(&w->resources[i])) n += w->resources[i].volumes_n;
+        for (uint32_t i = 0; i < w->resources_n; i++) n += w->resources[i].volumes_n;
         struct sat_key *keys = arena_array(a, struct sat_key, n);
         if (keys == NULL && n > 0) return E_LIMIT;
         n = 0;
         for (uint32_t i = 0; i < w->resources_n; i++) {
                 const struct sat_rsc *r = &w->resources[i];
-                for (uint32_t k = 0; is_encrypted(r) && k < r->volumes_n; k++)
-                        if (key_of(tx, r, &r->volumes[k], a, &keys[n])) n++;
+                for (uint32_t k = 0; k < r->volumes_n; k++)
+                        if (needs_key(r, &r->volumes[k]) && key_of(tx, r, &r->volumes[k], a, &keys[n])) n++;
         }
         SET_N(ret, sat_keys, keys, keys, n);
         return 0;

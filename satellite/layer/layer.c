@@ -20,13 +20,6 @@ const struct layer *layer_by_type(enum layer_type type)
 
 void layer_replace(enum layer_type type, const struct layer *layer) { replaced[type] = layer; }
 
-bool stack_has(const char *const *stack, uint32_t n, enum layer_type type)
-{
-        for (uint32_t i = 0; i < n; i++)
-                if (enum_parse(&layer_type_enum, stack[i]) == (int)type) return true;
-        return false;
-}
-
 int layers_of_stack(
         const char *const *stack, uint32_t n, struct arena *a, struct layer_dev **ret, uint32_t *ret_n)
 {

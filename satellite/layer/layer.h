@@ -129,6 +129,8 @@ struct layer {
         int (*close)(const struct layer_vol *v, struct trouble *t); /* E_BUSY when in use */
         int (*erase)(
                 const struct layer_vol *v, struct trouble *t); /* NULL: wiping the storage takes it along */
+        /* Closes its devices of volumes whose backings' names begin so, whatever is below them; nobody wants them. NULL: it never has any. */
+        int (*close_named)(const char *prefix, struct trouble *t);
         /* Of a whole resource: all three, and no open and close. */
         int (*look)(const struct layer_rsc *r, struct arena *a, struct layer_whole *w, struct trouble *t);
         int (*settle)(const struct layer_rsc *r, struct trouble *t);
@@ -152,8 +154,6 @@ extern const struct layer layer_writecache;
 const struct layer *layer_by_type(enum layer_type type);
 /* Another one for the kind, until it is called with NULL. For tests, before any other thread starts. */
 void layer_replace(enum layer_type type, const struct layer *layer);
-/* Does a stack as it is wanted have the layer? */
-bool stack_has(const char *const *stack, uint32_t n, enum layer_type type);
 /* The layers of a stack as it is wanted (top first, STORAGE at its end or not), bottom up, in the arena. Names that are no layer and
  * what goes beyond LAYERS_MAX are left out: the planner refuses such a resource as a whole. E_TOO_LARGE. */
 int layers_of_stack(const char *const *stack, uint32_t n, struct arena *a, struct layer_dev **ret,

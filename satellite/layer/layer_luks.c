@@ -9,6 +9,7 @@
  * Erasing goes from the end of the header to its beginning (luks_erase.c), so that what is left of it is found for as long as there
  * is anything. libcryptsetup and libdevmapper are not for several threads: one call at a time. */
 #include <ctype.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <libcryptsetup.h>
@@ -431,6 +432,24 @@ static int luks_down(const struct layer_vol *v, struct trouble *t)
         return err;
 }
 
+static int luks_close_named(const char *prefix, struct trouble *t)
+{
+        char full[NAME_SIZE];
+        int err = 0;
+        snprintf(full, sizeof full, NAME_PREFIX "%s", prefix);
+        pthread_mutex_lock(&one_at_a_time);
+        DIR *dir = opendir(crypt_get_dir());
+        for (struct dirent *e; err == 0 && dir != NULL && (e = readdir(dir)) != NULL;) {
+                if (strncmp(e->d_name, full, strlen(full)) != 0) continue;
+                err = crypt_deactivate(NULL, e->d_name);
+                if (err == -ENODEV) err = 0; /* a link that udev has not taken away yet */
+                if (err < 0) err = trouble_errno(t, -err, "Encrypted device %s cannot be closed", e->d_name);
+        }
+        if (dir != NULL) closedir(dir);
+        pthread_mutex_unlock(&one_at_a_time);
+        return err;
+}
+
 static int luks_forget(const struct layer_vol *v, struct trouble *t)
 {
         int err = luks_erase(v->below_path);
@@ -451,4 +470,5 @@ const struct layer layer_luks = {
         .grow = luks_grow,
         .close = luks_down,
         .erase = luks_forget,
+        .close_named = luks_close_named,
 };

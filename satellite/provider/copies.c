@@ -25,6 +25,7 @@
 
 struct copy {
         struct list at;
+        char *whose; /* NULL: it has no name */
         char *from, *to;
         uint64_t bytes;
         struct copy_fault fault;
@@ -95,13 +96,13 @@ static int copy_all(struct copy *c, int from, int to, char *buffer, uint64_t to_
 {
         int err = 0;
         for (uint64_t at = 0, n; err == 0 && at < to_bytes; at += n) {
-                bool data = at < c->bytes;
-                n = MIN(COPY_CHUNK, (data ? c->bytes : to_bytes) - at);
+                n = MIN(COPY_CHUNK, to_bytes - at);
+                uint64_t data = at < c->bytes ? MIN(n, c->bytes - at) : 0;
                 if (atomic_load(&c->stop)) return fault(c, ECANCELED, true, at);
-                if (data) err = fault(c, transfer(from, buffer, n, at, false), true, at);
-                else memset(buffer, 0, n);
+                err = fault(c, transfer(from, buffer, data, at, false), true, at);
+                memset(buffer + data, 0, n - data); /* written in whole sectors of the target */
                 if (err == 0) err = fault(c, transfer(to, buffer, n, at, true), false, at);
-                inject_point(INJECT_LVM_COPYING);
+                inject_point(INJECT_COPYING);
         }
         return err != 0 ? err : fault(c, fsync(to) == 0 ? 0 : errno, false, to_bytes);
 }
@@ -145,12 +146,35 @@ static void *copy_thread(void *arg)
 
 /* ---- all of them; with the lock ---- */
 
-static struct copy *find(const char *path, bool to_only)
+static struct copy *find_to(const char *path)
 {
         LIST_FOREACH(i, &copies)
         {
                 struct copy *c = container_of(i, struct copy, at);
-                if (strcmp(c->to, path) == 0 || (!to_only && strcmp(c->from, path) == 0)) return c;
+                if (strcmp(c->to, path) == 0) return c;
+        }
+        return NULL;
+}
+
+static struct copy *find_named(const char *whose)
+{
+        LIST_FOREACH(i, &copies)
+        {
+                struct copy *c = container_of(i, struct copy, at);
+                if (c->whose != NULL && strcmp(c->whose, whose) == 0) return c;
+        }
+        return NULL;
+}
+
+static struct copy *find_any(const char *what)
+{
+        struct copy *c = find_named(what);
+        if (c == NULL) c = find_to(what);
+        if (c != NULL) return c;
+        LIST_FOREACH(i, &copies)
+        {
+                c = container_of(i, struct copy, at);
+                if (strcmp(c->from, what) == 0) return c;
         }
         return NULL;
 }
@@ -159,17 +183,19 @@ static void forget(struct copy *c)
 {
         assert(c->ended);
         list_remove(&c->at);
+        free(c->whose);
         free(c->from);
         free(c->to);
         free(c);
 }
 
-static int begin(const char *from, const char *to, uint64_t bytes)
+static int begin(const char *whose, const char *from, const char *to, uint64_t bytes)
 {
         pthread_t thread;
         if (closing) return E_CANCELED;
-        if (running >= COPIES_AT_ONCE) return E_PENDING;
+        if (running >= COPIES_AT_ONCE) return E_BUSY;
         struct copy *c = xnew(struct copy);
+        c->whose = whose != NULL ? xstrdup(whose) : NULL;
         c->from = xstrdup(from);
         c->to = xstrdup(to);
         c->bytes = bytes;
@@ -185,29 +211,43 @@ static int begin(const char *from, const char *to, uint64_t bytes)
         return E_LIMIT;
 }
 
-int copies_ask(const char *from, const char *to, uint64_t bytes, struct copy_fault *ret_fault)
+/* How it ended, once. */
+static int take_result(struct copy *c, struct copy_fault *ret)
+{
+        if (!c->ended) return E_PENDING;
+        *ret = c->fault;
+        forget(c);
+        return ret->number == 0 ? 0 : E_STORAGE;
+}
+
+int copies_ask(
+        const char *whose, const char *from, const char *to, uint64_t bytes, struct copy_fault *ret_fault)
 {
         *ret_fault = (struct copy_fault){ 0 };
         pthread_mutex_lock(&lock);
-        struct copy *c = find(to, true);
-        int err = E_PENDING;
+        struct copy *c = find_to(to);
         bool other = c != NULL && (atomic_load(&c->stop) || strcmp(c->from, from) != 0 || c->bytes != bytes);
         if (other) atomic_store(&c->stop, true); /* of something else, which has gone meanwhile */
         if (other && c->ended) {
                 forget(c);
                 c = NULL;
         }
-        if (c == NULL) err = begin(from, to, bytes);
-        else if (c->ended) {
-                *ret_fault = c->fault;
-                err = c->fault.number == 0 ? 0 : E_STORAGE;
-                forget(c);
-        }
+        int err = c == NULL ? begin(whose, from, to, bytes) : take_result(c, ret_fault);
         pthread_mutex_unlock(&lock);
         return err;
 }
 
-int copies_stop(const char *path, bool *ret_any)
+int copies_result(const char *whose, struct copy_fault *ret_fault)
+{
+        *ret_fault = (struct copy_fault){ 0 };
+        pthread_mutex_lock(&lock);
+        struct copy *c = find_named(whose);
+        int err = c == NULL ? E_NOT_FOUND : take_result(c, ret_fault);
+        pthread_mutex_unlock(&lock);
+        return err;
+}
+
+int copies_stop(const char *what, bool *ret_any)
 {
         struct timespec until;
         struct copy *c;
@@ -216,15 +256,23 @@ int copies_stop(const char *path, bool *ret_any)
         until.tv_sec += STOP_S;
         *ret_any = false;
         pthread_mutex_lock(&lock);
-        while (late == 0 && (c = find(path, false)) != NULL) {
+        while (late == 0 && (c = find_any(what)) != NULL) {
                 *ret_any = true;
                 atomic_store(&c->stop, true);
                 if (c->ended) forget(c);
                 else late = pthread_cond_clockwait(&ended, &lock, CLOCK_MONOTONIC, &until);
         }
-        int err = find(path, false) == NULL ? 0 : E_BUSY;
+        int err = find_any(what) == NULL ? 0 : E_BUSY;
         pthread_mutex_unlock(&lock);
         return err;
+}
+
+bool copies_full(void)
+{
+        pthread_mutex_lock(&lock);
+        bool full = running >= COPIES_AT_ONCE;
+        pthread_mutex_unlock(&lock);
+        return full;
 }
 
 unsigned copies_ended(void) { return atomic_load(&ended_n); }

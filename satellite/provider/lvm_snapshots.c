@@ -225,10 +225,10 @@ static int fill(struct lvm_target *g, const struct dev *src, const struct dev *d
         if (err == 0 && !lv->active) /* with its volume */
                 err = lvm_activate(g, arena_printf(&g->a, "%s/%s", g->p.vg, lv->origin), t);
         if (err != 0) return err;
-        err = copies_ask(from, to, lv->origin_bytes, &f);
+        err = copies_ask(NULL, from, to, lv->origin_bytes, &f);
         if (err == E_STORAGE) return copy_failed(g, src, &f, t);
         if (err == E_LIMIT) return trouble_errno(t, EAGAIN, "%s cannot be copied", from);
-        if (err != 0) return E_PENDING; /* or the satellite ends */
+        if (err != 0) return E_PENDING; /* or there are many, or the satellite ends */
         inject_point(INJECT_LVM_COPIED);
         return lvm(&g->a, NULL, t, "lvchange", "--yes", "--deltag", LVM_TAG_COPY, g->path, NULL);
 }

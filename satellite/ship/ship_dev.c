@@ -4,10 +4,9 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
-#define REMOVE_TRIES 5 /* udev looks at a device whenever something closes it */
+#include "satellite/provider/aside.h"
 
 bool ship_dev_can(const struct provider *p)
 {
@@ -15,38 +14,12 @@ bool ship_dev_can(const struct provider *p)
         return p->snapshot != NULL && p->restore != NULL && !p->for_clones;
 }
 
-/* A volume that is there for a while only reserves nothing. */
-static enum provider_kind kind_aside(enum provider_kind k)
-{
-        return k == provider_kind_ZFS ? provider_kind_ZFS_THIN : k;
-}
-
 static void name_aside(
         const struct ship_volume *v, const struct dev *d, char use, char id[SHIP_ASIDE_SIZE], struct dev *ret)
 {
         snprintf(id, SHIP_ASIDE_SIZE, "ship_%.13s_%05llu_%c", v->work->ship->uuid,
                 (unsigned long long)v->vlm->volume_number, use);
-        *ret = (struct dev){ .rsc_name = d->rsc_name,
-                .uuid = d->uuid,
-                .vlm_uuid = d->vlm_uuid,
-                .volume_number = d->volume_number,
-                .pool = d->pool,
-                .kind = kind_aside(d->kind),
-                .place = d->place,
-                .backing_id = id };
-}
-
-static int remove_aside(const struct dev *temp, struct trouble *t)
-{
-        static const struct timespec pause = { .tv_nsec = 300 * 1000000L };
-        const struct provider *p = provider_by_kind(temp->kind);
-        int err = E_BUSY;
-        for (unsigned i = 0; err == E_BUSY && i < REMOVE_TRIES; i++) {
-                if (i > 0) (void)nanosleep(&pause, NULL);
-                err = p->detach(temp, t);
-                if (err == 0) err = p->remove(temp, t);
-        }
-        return err;
+        aside_of(d, id, ret);
 }
 
 static int need_there(
@@ -77,26 +50,16 @@ int ship_source_size(const struct ship_volume *v, const struct dev *d, uint64_t 
 static int open_aside(const struct dev *temp, int flags, int *ret_fd, struct trouble *t)
 {
         struct arena a = { 0 };
-        struct dev up = *temp;
-        const struct provider *p = provider_by_kind(temp->kind);
-        int err = p->attach(temp, t);
-        if (err == 0) err = p->probe(&up, &a, t);
+        struct dev up;
+        int err = aside_attach(temp, &a, &up, t);
         if (err == 0) {
-                *ret_fd = up.device_path != NULL ? open(up.device_path, flags | O_CLOEXEC)
-                                                 : (errno = ENODEV, -1);
+                *ret_fd = open(up.device_path, flags | O_CLOEXEC);
                 if (*ret_fd < 0)
                         err = trouble_errno(t, errno, "The device of %s/%s cannot be opened", temp->place,
                                 temp->backing_id);
         }
         arena_done(&a);
         return err;
-}
-
-static int copy_aside(const struct dev *from, uint64_t kib, const struct dev *temp, struct trouble *t)
-{
-        struct dev src = *from;
-        src.size_kib = kib;
-        return provider_by_kind(temp->kind)->restore(&src, temp, kib, t);
 }
 
 int ship_source_open(const struct ship_volume *v, const struct dev *d, bool is_base, struct ship_source *ret,
@@ -109,10 +72,10 @@ int ship_source_open(const struct ship_volume *v, const struct dev *d, bool is_b
         }
         name_aside(v, d, is_base ? 'b' : 's', ret->id, &ret->temp);
         int err = ship_source_size(v, d, &ret->kib, t);
-        if (err == 0) err = remove_aside(&ret->temp, t);
+        if (err == 0) err = aside_remove(&ret->temp, t);
         if (err != 0) return err;
         ret->aside = true;
-        err = copy_aside(d, ret->kib, &ret->temp, t);
+        err = aside_restore(d, ret->kib, &ret->temp, t);
         if (err == 0) err = open_aside(&ret->temp, O_RDONLY, &ret->fd, t);
         if (err != 0) ship_source_close(ret);
         return err;
@@ -123,7 +86,7 @@ void ship_source_close(struct ship_source *s)
         struct trouble ignored; /* the next attempt takes it away, or the end of its snapshot */
         if (s->fd >= 0) close(s->fd);
         s->fd = -1;
-        if (s->aside) (void)remove_aside(&s->temp, &ignored);
+        if (s->aside) (void)aside_remove(&s->temp, &ignored);
         s->aside = false;
 }
 
@@ -150,14 +113,14 @@ static int receive_aside(struct ship_volume *v, provider_fill_fn *fill, void *ar
         name_aside(v, &v->dev, 'r', id, &temp);
         const struct provider *p = provider_by_kind(temp.kind);
         int err = base != NULL ? ship_source_size(v, base, &kib, t) : 0;
-        if (err == 0) err = remove_aside(&temp, t);
+        if (err == 0) err = aside_remove(&temp, t);
         if (err == 0)
-                err = base != NULL ? copy_aside(base, MAX(kib, v->vlm->size_kib), &temp, t)
+                err = base != NULL ? aside_restore(base, MAX(kib, v->vlm->size_kib), &temp, t)
                                    : p->create(&temp, v->vlm->size_kib, t);
         if (err == 0) err = fill_aside(&temp, fill, arg, t);
         if (err == 0) err = p->detach(&temp, t);
         if (err == 0) err = v->provider->snapshot(&temp, &v->dev, true, t);
-        int gone = remove_aside(&temp, err == 0 ? t : &ignored);
+        int gone = aside_remove(&temp, err == 0 ? t : &ignored);
         return err != 0 ? err : gone;
 }
 

@@ -322,8 +322,8 @@ static const struct {
         { TAKEN, "lvm_created", false },
         { CLONED, "lvm_created", false },
         { CLONED, "lvm_wiped", false },
-        { CLONED, "lvm_copying:3", false },
-        { CLONED, "lvm_copying:5", true },
+        { CLONED, "copying:3", false },
+        { CLONED, "copying:5", true },
         { CLONED, "lvm_copied", false },
         { CLONED, "lvm_attached", true },
         { UNSNAPPED, "lvm_removed", false },
@@ -471,7 +471,7 @@ static int ask(uint64_t bytes, struct copy_fault *f)
 {
         char from[100];
         snprintf(from, sizeof from, "%s", path_of("from"));
-        return copies_ask(from, path_of("to"), bytes, f);
+        return copies_ask(NULL, from, path_of("to"), bytes, f);
 }
 
 static int ask_to_the_end(uint64_t bytes, struct copy_fault *f)

@@ -3,6 +3,7 @@
 
 #include "controller/base/apirc.h"
 #include "controller/base/route.h"
+#include "controller/sat/sat_keys.h"
 #include "controller/sat/sat_wanted.h"
 #include "state/table.h"
 #include "tests/lib/ops_world.h"
@@ -316,9 +317,6 @@ static void test_keys_of_snapshots(void **state)
         sagas_end(&w, 4);
         assert_int_equal(key_of(&w, "twin", other), n);
         assert_memory_equal(src, other, n);
-        post(&w, "/v1/resource-definitions/src/clone", "{\"name\":\"bare\",\"layer_list\":[\"STORAGE\"]}",
-                500);
-        assert_non_null(memmem(w.body.p, w.body.n, "without the layer LUKS", 22));
         assert_int_equal(ops_world_check(&w), 0);
         ops_world_close(&w);
 }
@@ -443,10 +441,135 @@ static void test_clone_drbd(void **state)
                 "{\"name\":\"no\",\"layer_list\":[\"DRBD\",\"STORAGE\"],\"override_props\":{\"DrbdOptions/"
                 "ExactSize\":\"true\"}}",
                 "ExactSize");
-        clone(&w, "pair", "{\"name\":\"no\",\"layer_list\":[\"DRBD\",\"WRITECACHE\",\"STORAGE\"]}",
-                "with the layer WRITECACHE");
+        clone(&w, "pair", "{\"name\":\"no\",\"layer_list\":[\"DRBD\",\"NVME\",\"STORAGE\"]}",
+                "with the layer NVME");
         (void)ops_world_call(&w, "GET", "/v1/resource-definitions/no", "");
         assert_int_equal(w.status, 404); /* what is refused has made nothing */
+        ops_world_close(&w);
+}
+
+/* Is the node sent a key for volume 0 of the resource? *ret: it, and how many of before. */
+static bool key_sent(
+        struct ops_world *w, const char *rsc, const char *node, uint8_t ret[256], uint32_t *ret_olds)
+{
+        struct sat_wanted full;
+        struct sat_keys keys;
+        bool found = false;
+        struct tx *tx = kv_mem_read(w->wanted);
+        const struct sat_wanted_args args = { .node_name = node, .revision = 1, .term = 1 };
+        assert_int_equal(sat_wanted_full(tx, &args, &w->arena, &full), 0);
+        assert_int_equal(sat_keys_build(tx, &full, &w->arena, &keys), 0);
+        kv_mem_end(tx);
+        for (uint32_t i = 0; i < keys.keys_n; i++) {
+                if (strcmp(keys.keys[i].rsc_name, rsc) != 0) continue;
+                found = true;
+                assert_true(keys.keys[i].key.n <= 256);
+                memset(ret, 0, 256);
+                memcpy(ret, keys.keys[i].key.p, keys.keys[i].key.n);
+                *ret_olds = keys.keys[i].olds_n;
+        }
+        sat_keys_wipe(&keys);
+        return found;
+}
+
+/* Encryption comes and goes: the clone is a copy. Who decrypts has the source's key until that is done; who encrypts has one of its own. */
+static void test_clone_luks(void **state)
+{
+        struct ops_world w;
+        struct sat_vlm v;
+        uint8_t sealed[256], src[256], sent[256];
+        uint32_t olds;
+        (void)state;
+        ops_world_open(&w);
+        make_encrypted(&w);
+        assert_true(ops_world_observe(&w, "WORK", "", ""));
+        assert_true(key_sent(&w, "src", "n1", src, &olds));
+        clone(&w, "src", "{\"name\":\"bare\",\"layer_list\":[\"STORAGE\"]}", NULL);
+        sagas_end(&w, 3);
+        assert_string_equal(told(&w, "bare", "n1", &v), "LUKS,STORAGE");
+        assert_true(key_sent(&w, "bare", "n1", sent, &olds));
+        assert_memory_equal(src, sent, sizeof src);
+        sagas_end(&w, 1);
+        assert_string_equal(told(&w, "bare", "n1", &v), "");
+        assert_false(key_sent(&w, "bare", "n1", sent, &olds));
+        assert_int_equal(key_of(&w, "bare", sealed), 0);
+        assert_true(ops_world_observe(&w, "RSC", "bare/n1", "created"));
+        /* back again: a key of its own, not the first one's */
+        clone(&w, "bare", "{\"name\":\"safe\",\"layer_list\":[\"LUKS\",\"STORAGE\"]}", NULL);
+        sagas_end(&w, 3);
+        assert_string_equal(told(&w, "safe", "n1", &v), "STORAGE");
+        assert_true(key_sent(&w, "safe", "n1", sent, &olds));
+        assert_memory_not_equal(src, sent, sizeof src);
+        assert_int_equal(olds, 0);
+        sagas_end(&w, 1);
+        assert_true(key_sent(&w, "safe", "n1", sent, &olds));
+        assert_true(ops_world_observe(&w, "RSC", "safe/n1", "created"));
+        clone(&w, "bare",
+                "{\"name\":\"named\",\"layer_list\":[\"LUKS\",\"STORAGE\"],\"volume_passphrases\":[\"own "
+                "words\"]}",
+                NULL);
+        sagas_end(&w, 3);
+        assert_true(key_sent(&w, "named", "n1", sent, &olds));
+        assert_string_equal((char *)sent, "own words");
+        sagas_end(&w, 1);
+        /* one that fails does not keep the key either */
+        clone(&w, "src", "{\"name\":\"lost\",\"layer_list\":[\"STORAGE\"]}", NULL);
+        sagas_end(&w, 3);
+        assert_true(key_sent(&w, "lost", "n1", sent, &olds));
+        assert_true(ops_world_observe(&w, "SAGA", "", "fails"));
+        assert_int_equal(key_of(&w, "lost", sealed), 0);
+        assert_int_equal(ops_world_check(&w), 0);
+        ops_world_close(&w);
+}
+
+/* With DRBD in both: its metadata is made anew, the replicas begin alike on any storage, and later ones are sent everything. */
+static void test_clone_copied_drbd(void **state)
+{
+        struct ops_world w;
+        struct sat_vlm v;
+        (void)state;
+        ops_world_open(&w);
+        make_encrypted(&w);
+        static const char *const nodes[] = { "n1", "n2" };
+        post(&w, "/v1/nodes",
+                "{\"name\":\"n2\",\"type\":\"Satellite\",\"net_interfaces\":[{\"name\":\"default\","
+                "\"address\":\"10.0.0.2\"}]}",
+                201);
+        for (size_t i = 0; i < ARRAY_LEN(nodes); i++) {
+                char text[100];
+                assert_true(ops_world_observe(&w, "NODE", nodes[i], "STORAGE,LUKS,DRBD"));
+                snprintf(text, sizeof text, "/v1/nodes/%s/storage-pools", nodes[i]);
+                post(&w, text,
+                        "{\"storage_pool_name\":\"file\",\"provider_kind\":\"FILE\",\"props\":{\"StorDriver/"
+                        "FileDir\":\"/f\"}}",
+                        201);
+                snprintf(text, sizeof text, "%s/file", nodes[i]);
+                assert_true(ops_world_observe(&w, "POOL", text, "1000000/1000000"));
+        }
+        post(&w, "/v1/resource-definitions",
+                "{\"resource_definition\":{\"name\":\"pair\",\"layer_data\":[{\"type\":\"DRBD\"},{\"type\":"
+                "\"STORAGE\"}]}}",
+                201);
+        post(&w, "/v1/resource-definitions/pair/volume-definitions",
+                "{\"volume_definition\":{\"size_kib\":10240}}", 200);
+        for (size_t i = 0; i < ARRAY_LEN(nodes); i++) {
+                char text[100];
+                snprintf(text, sizeof text, "/v1/resource-definitions/pair/resources/%s", nodes[i]);
+                post(&w, text, "{\"resource\":{\"props\":{\"StorPoolName\":\"file\"}}}", 201);
+        }
+        assert_true(ops_world_observe(&w, "WORK", "", ""));
+        assert_true(ops_world_observe(&w, "SYNC", "", ""));
+        assert_string_equal(told(&w, "pair", "n1", &v), "");
+        assert_false(HAS(&v, sat_vlm, drbd_zeroed) && v.drbd_zeroed); /* thick files */
+        clone(&w, "pair", "{\"name\":\"safe\",\"layer_list\":[\"DRBD\",\"LUKS\",\"STORAGE\"]}", NULL);
+        sagas_end(&w, 3);
+        for (size_t i = 0; i < ARRAY_LEN(nodes); i++) {
+                assert_string_equal(told(&w, "safe", nodes[i], &v), "DRBD,STORAGE");
+                assert_true(v.drbd_zeroed);
+                assert_string_equal(strmap_get(&v.props, "DrbdOptions/ForceInitialSync"), "True");
+        }
+        sagas_end(&w, 1);
+        assert_int_equal(ops_world_check(&w), 0);
         ops_world_close(&w);
 }
 
@@ -530,8 +653,12 @@ static void test_clone_passphrase(void **state)
         size_t n = key_of(&w, "src", src);
         post(&w, path, "{\"name\":\"twin\",\"volume_passphrases\":[\"a\",\"b\"]}", 500);
         assert_non_null(memmem(w.body.p, w.body.n, "2 passphrases are given for 1", 29));
-        post(&w, path, "{\"name\":\"twin\",\"layer_list\":[\"WRITECACHE\",\"LUKS\",\"STORAGE\"]}", 500);
-        assert_non_null(memmem(w.body.p, w.body.n, "with the layer WRITECACHE", 25));
+        post(&w, path, "{\"name\":\"twin\",\"layer_list\":[\"NVME\",\"LUKS\",\"STORAGE\"]}", 500);
+        assert_non_null(memmem(w.body.p, w.body.n, "with the layer NVME", 19));
+        post(&w, path,
+                "{\"name\":\"twin\",\"layer_list\":[\"STORAGE\"],\"volume_passphrases\":[\"own words\"]}",
+                500);
+        assert_non_null(memmem(w.body.p, w.body.n, "not encrypted", 13));
         (void)ops_world_call(&w, "GET", "/v1/resource-definitions/twin", "");
         assert_int_equal(w.status, 404); /* what is refused has made nothing */
         (void)ops_world_call(&w, "GET", "/v1/resource-definitions/src/snapshots", "");
@@ -642,6 +769,7 @@ int main(void)
                 cmocka_unit_test(test_torn_bodies), cmocka_unit_test(test_untried),
                 cmocka_unit_test(test_keys_of_snapshots), cmocka_unit_test(test_failed_disk_pool),
                 cmocka_unit_test(test_passphrase), cmocka_unit_test(test_clone_passphrase),
-                cmocka_unit_test(test_clone_drbd) };
+                cmocka_unit_test(test_clone_drbd), cmocka_unit_test(test_clone_luks),
+                cmocka_unit_test(test_clone_copied_drbd) };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -403,6 +403,52 @@ static void test_other_layers(void **state)
         }
 }
 
+/* Made from a snapshot with layers that change or shift the data: new, with room for it, and copied before anything uses it. */
+static void test_copied(void **state)
+{
+        static const char *plain[] = { "STORAGE" }, *luks[] = { "LUKS", "STORAGE" };
+        for (unsigned added = 0; added < 2; added++) {
+                struct layer_dev l = { .type = layer_type_LUKS };
+                struct world w;
+                world_init(&w, "thin", false);
+                SET_N(&w.want, sat_rsc, layer_stack, added ? luks : plain, added ? 2 : 1);
+                from_snapshot(&w, false);
+                SET_N(&w.vlm, sat_vlm, source_layers, added ? plain : luks, added ? 1 : 2);
+                struct dev *d = &w.devs[0];
+                d->exists = d->attached = d->made = false;
+                d->uuid = NULL;
+                d->layers = added ? &l : NULL;
+                d->layers_n = added;
+                assert_string_equal(
+                        steps_of(&w), added ? "create attach make open fill" : "create attach fill");
+                uint64_t kib = w.plan.steps[0].size_kib;
+                assert_int_equal(kib, w.vlm.size_kib + (added ? LUKS_HEADER_KIB : 0));
+                w.devs[1].exists = false; /* without a source nothing is made */
+                assert_string_equal(steps_of(&w), "");
+                assert_true(w.plan.troubles_n > 0);
+                w.devs[1].exists = true;
+                d->exists = d->attached = d->made = true;
+                d->uuid = RSC;
+                d->vlm_uuid = NEW_VLM;
+                d->size_kib = d->device_kib = kib;
+                l.made = l.looked = l.exists = l.open = added;
+                assert_string_equal(steps_of(&w), "fill");
+                assert_int_equal(w.plan.steps[0].layer, added);
+                assert_ptr_equal(w.plan.steps[0].src, &w.devs[1]);
+                hold(&w, true);
+                take(&w, true);
+                w.devs[1].exists = false;
+                w.devs[1].uuid = NULL;
+                w.devs[1].made = false;
+                assert_null(strstr(steps_of(&w), "snapshot")); /* of what is not whole */
+                hold(&w, false);
+                d->filled = true;
+                w.in.snaps_n = 0;
+                assert_string_equal(steps_of(&w), "");
+                world_done(&w);
+        }
+}
+
 /* The satellite ends before each step in turn, and starts again: a layer that can hold is let go first, and what was held is
  * given up; without one the work goes on. In the end nothing is held. */
 static void kill_before(unsigned at, bool can_hold)
@@ -488,6 +534,7 @@ int main(void)
                 cmocka_unit_test(test_unfilled),
                 cmocka_unit_test(test_layers),
                 cmocka_unit_test(test_other_layers),
+                cmocka_unit_test(test_copied),
                 cmocka_unit_test(test_ends_anywhere),
                 cmocka_unit_test(test_lets_go_first),
         };

@@ -46,6 +46,26 @@ static void test_sizes(void **state)
                 assert_int_equal(stack_net_kib(stack, n, rows[i].storage, 0), rows[i].net);
         }
         const char *const luks[] = { "LUKS", "STORAGE" };
+        static const struct {
+                const char *a[3], *b[3];
+                bool share;
+        } pairs[] = {
+                { { "STORAGE" }, { "STORAGE" }, true },
+                { { "STORAGE" }, { NULL }, true },
+                { { "DRBD", "STORAGE" }, { "storage" }, true },
+                { { "DRBD", "LUKS", "STORAGE" }, { "luks", "storage" }, true },
+                { { "LUKS", "STORAGE" }, { "STORAGE" }, false },
+                { { "DRBD", "STORAGE" }, { "DRBD", "LUKS", "STORAGE" }, false },
+                { { "CACHE", "LUKS" }, { "LUKS", "CACHE" }, false },
+                { { "NVME", "STORAGE" }, { "STORAGE" }, false },
+        };
+        for (size_t i = 0; i < ARRAY_LEN(pairs); i++) {
+                uint32_t n = 0, m = 0;
+                while (n < 3 && pairs[i].a[n] != NULL) n++;
+                while (m < 3 && pairs[i].b[m] != NULL) m++;
+                assert_int_equal(stacks_share(pairs[i].a, n, pairs[i].b, m), pairs[i].share);
+                assert_int_equal(stacks_share(pairs[i].b, m, pairs[i].a, n), pairs[i].share);
+        }
         assert_true(stack_storage_kib(luks, 2, UINT64_MAX - 16383, 0) == UINT64_MAX);
         assert_int_equal(stack_net_kib(luks, 2, 16383, 0), 0);
         assert_int_equal(stack_net_kib(luks, 2, 16384, 0), 0);

@@ -4,10 +4,10 @@ import subprocess
 
 import storage
 from lib_e2e import BUILD, wait_for
-from storage import MIB, SIZE, WAIT_S, call, cloned, fill, holds, killed, make, points, power
+from storage import MIB, SIZE, WAIT_S, call, cloned, cloned_again, fill, holds, killed, make, points, power
 
 POINTS = points('LVM')
-POINTS = [p for p in POINTS if p not in ('LVM_RENAMED', 'LVM_COPYING', 'LVM_COPIED')]  # of snapshots: scenario_snap.py; of clones: below
+POINTS = [p for p in POINTS if p not in ('LVM_RENAMED', 'LVM_COPIED')]  # of snapshots: scenario_snap.py; of clones: below
 
 
 class Bed(storage.Bed):
@@ -230,7 +230,7 @@ def killed_at(bed, point):
 PASSPHRASE = 'correct horse battery staple'
 LAYERS = (('STORAGE',), ('LUKS', 'STORAGE'))
 # Where the satellite ends in a clone: the n-th time that it reaches the point.
-KILLS = ('lvm_created:1', 'lvm_created:2', 'lvm_wiped:1', 'lvm_copying:3', 'lvm_copied:1', 'lvm_attached:1', 'lvm_removed:1')
+KILLS = ('lvm_created:1', 'lvm_created:2', 'lvm_wiped:1', 'copying:3', 'lvm_copied:1', 'lvm_attached:1', 'lvm_removed:1')
 
 
 def numbers(bed, path):
@@ -283,34 +283,11 @@ def clone_full(bed):
     bed.nothing_left()
 
 
-def status_of(bed):
-    answer = bed.rest.get('/v1/resource-definitions/src/clone/clone')
-    return answer.json['status'] if answer.status == 200 else None
-
-
-def clone_again(bed):
-    """What was begun before a death has ended well, or has failed and can be begun anew."""
-    wait_for('an end', lambda: status_of(bed) != 'CLONING', WAIT_S, 1)
-    if status_of(bed) != 'COMPLETE':
-        print('        failed, and is begun anew')
-        if status_of(bed) is not None:
-            bed.delete('clone')
-            bed.gone('clone')
-        wait_for('no saga to be left', lambda: call(bed, 'GET', 'src/snapshots').ok().json == [], WAIT_S, 1)
-        cloned(bed, 'src', 'clone')
-    holds(bed, 'src', 'first')
-    holds(bed, 'clone', 'first')
-    wait_for('no snapshot to be left', lambda: sorted(bed.ours()) == ['clone_00000', 'src_00000'], WAIT_S, 1)
-    bed.delete('clone')
-    bed.delete('src')
-    bed.nothing_left()
-
-
 def clone_killed(bed, point, layers):
     make(bed, 'src', 'thick', layers)
     fill(bed, 'src', 'first')
     killed(bed, point, lambda: cloned(bed, 'src', 'clone'))
-    clone_again(bed)
+    cloned_again(bed)
 
 
 def clone_power(bed, layers):
@@ -319,12 +296,12 @@ def clone_power(bed, layers):
     fill(bed, 'src', 'first')
     bed.guest.run('sync')
     bed.satellite.stop('KILL')
-    bed.satellite.start(inject='lvm_copying:5')
+    bed.satellite.start(inject='copying:5')
     bed.wait_online()
     call(bed, 'POST', 'src/clone', {'name': 'clone'}).ok()
     wait_for('death', lambda: not bed.satellite.running(), WAIT_S, 0.3)
     bed.lose_power()
-    clone_again(bed)
+    cloned_again(bed)
 
 
 def clone_deleted(bed):

@@ -63,7 +63,11 @@ def left_over(bed):
 
 
 def gone(bed, name):
-    bed.rest.call('DELETE', f'/v1/resource-definitions/{name}').ok()
+    """What was unmounted just now is in use until the next look at mounts."""
+    def deleted():
+        answer = bed.rest.call('DELETE', f'/v1/resource-definitions/{name}')
+        return 'is in use' not in answer.text and answer.ok()
+    wait_for(f'{name} to be deleted', deleted, 10, 0.5)
     wait_for(f'{name} to be gone', lambda: not left_over(bed), LONG_S, 1)
 
 

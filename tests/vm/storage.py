@@ -248,8 +248,8 @@ def restored(bed, source, snap, name):
     call(bed, 'POST', f'{source}/snapshot-restore-resource/{snap}', {'to_resource': name}).ok()
 
 
-def cloned(bed, source, name):
-    answer = call(bed, 'POST', f'{source}/clone', {'name': name}).ok().json
+def cloned(bed, source, name, layers=None):
+    answer = call(bed, 'POST', f'{source}/clone', {'name': name, **({'layer_list': list(layers)} if layers else {})}).ok().json
     wait_for('the clone', lambda: bed.rest.get(answer['location']).ok().json['status'] != 'CLONING', WAIT_S, 0.5)
     assert bed.rest.get(answer['location']).ok().json['status'] == 'COMPLETE'
 
@@ -356,6 +356,29 @@ def power(bed, pool, layers=('STORAGE',), snapshot=True):
 
 
 # ---- a satellite that dies ----
+
+def clone_status(bed):
+    answer = bed.rest.get('/v1/resource-definitions/src/clone/clone')
+    return answer.json['status'] if answer.status == 200 else None
+
+
+def cloned_again(bed, layers=None):
+    """The clone of 'src' that was begun before a death has ended well, or has failed and can be begun anew. Both go."""
+    wait_for('an end', lambda: clone_status(bed) != 'CLONING', WAIT_S, 1)
+    if clone_status(bed) != 'COMPLETE':
+        print('        failed, and is begun anew')
+        if clone_status(bed) is not None:
+            bed.delete('clone')
+            bed.gone('clone')
+        wait_for('no saga to be left', lambda: call(bed, 'GET', 'src/snapshots').ok().json == [], WAIT_S, 1)
+        cloned(bed, 'src', 'clone', layers)
+    holds(bed, 'src', 'first')
+    holds(bed, 'clone', 'first')
+    wait_for('no snapshot to be left', lambda: sorted(bed.ours()) == ['clone_00000', 'src_00000'], WAIT_S, 1)
+    bed.delete('clone')
+    bed.delete('src')
+    bed.nothing_left()
+
 
 def killed(bed, point, action):
     """The satellite, started for it, dies at the point (name, or name:n for the n-th time) in what action does, and is started again.

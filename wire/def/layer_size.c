@@ -1,5 +1,7 @@
 #include "wire/def/layer_size.h"
 
+#include <strings.h>
+
 #include "wire/codec/codec.h"
 #include "wire/def/drbd_rules.h"
 
@@ -59,4 +61,31 @@ uint64_t stack_net_kib(const char *const *stack, uint32_t n, uint64_t storage_ki
                 if (type >= 0) storage_kib = layer_net_kib((enum layer_type)type, storage_kib, slots);
         }
         return storage_kib;
+}
+
+bool stack_has(const char *const *stack, uint32_t n, enum layer_type type)
+{
+        for (uint32_t i = 0; i < n; i++)
+                if (enum_parse(&layer_type_enum, stack[i]) == (int)type) return true;
+        return false;
+}
+
+/* The index of the next layer that counts, from i on. */
+static uint32_t next_counts(const char *const *stack, uint32_t n, uint32_t i)
+{
+        for (; i < n; i++) {
+                int type = enum_parse(&layer_type_enum, stack[i]);
+                if (type != layer_type_DRBD && type != layer_type_STORAGE) break;
+        }
+        return i;
+}
+
+bool stacks_share(const char *const *a, uint32_t a_n, const char *const *b, uint32_t b_n)
+{
+        uint32_t i = next_counts(a, a_n, 0), k = next_counts(b, b_n, 0);
+        while (i < a_n && k < b_n && strcasecmp(a[i], b[k]) == 0) {
+                i = next_counts(a, a_n, i + 1);
+                k = next_counts(b, b_n, k + 1);
+        }
+        return i == a_n && k == b_n;
 }

@@ -1,4 +1,4 @@
-/* How large each device of a stack is. The user asks for a net size: what the top device has. Each layer takes something of the device
+/* Stacks of layers: how large each device is. The user asks for a net size: what the top device has. Each layer takes something of the device
  * below for its own metadata, so devices get larger downwards. Controllers (is there room?) and satellites (how large is it made?)
  * use the same rules, so that both come to the same size.
  *
@@ -31,5 +31,10 @@ uint64_t layer_net_kib(enum layer_type type, uint64_t below_kib, unsigned slots)
  * take nothing. */
 uint64_t stack_storage_kib(const char *const *stack, uint32_t n, uint64_t net_kib, unsigned slots);
 uint64_t stack_net_kib(const char *const *stack, uint32_t n, uint64_t storage_kib, unsigned slots);
+/* Has the stack the layer? */
+bool stack_has(const char *const *stack, uint32_t n, enum layer_type type);
+/* Have volumes of the two stacks the same data in the same place of their storage? DRBD's metadata lies behind the data and does not count;
+ * what any other layer adds or leaves out does. */
+bool stacks_share(const char *const *a, uint32_t a_n, const char *const *b, uint32_t b_n);
 
 #endif
