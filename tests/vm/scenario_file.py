@@ -160,7 +160,8 @@ KILLS = (('create', 'file_before_name'), ('create', 'file_created'), ('create', 
          ('clone', 'file_copied:2'), ('clone', 'file_created:2'), ('rollback', 'file_detached'), ('rollback', 'file_copied:2'),
          ('rollback', 'file_before_name'), ('rollback', 'file_attached'), ('unsnap', 'file_wiped'), ('unsnap', 'file_removed'),
          ('delete', 'file_detached'), ('delete', 'file_wiped'), ('delete', 'file_removed'))
-assert {point.split(':')[0] for _, point in KILLS} == {p.lower() for p in points('FILE')}
+# file_kept is reached where rolling back fails for want of room: test_sat_crash
+assert {point.split(':')[0] for _, point in KILLS} | {'file_kept'} == {p.lower() for p in points('FILE')}
 
 
 def run(suite, work, image, everything):
