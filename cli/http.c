@@ -26,6 +26,16 @@ struct http {
         bool showed_progress;
 };
 
+static bool is_port(const char *text, size_t n)
+{
+        unsigned long port = 0;
+        for (size_t i = 0; i < n && port <= UINT16_MAX; i++) {
+                if (text[i] < '0' || text[i] > '9') return false;
+                port = port * 10 + (unsigned long)(text[i] - '0');
+        }
+        return port > 0 && port <= UINT16_MAX;
+}
+
 /* linstor://h, linstor+ssl://h, http(s)://h[:port], h, h:port, [v6]:port -> base URL. */
 static char *base_url(const char *word)
 {
@@ -40,11 +50,12 @@ static char *base_url(const char *word)
         if (n == 0) return NULL;
         const char *bracket = memchr(rest, ']', n);
         const char *tail = bracket != NULL ? bracket : rest;
-        bool has_port = memchr(tail, ':', n - (size_t)(tail - rest)) != NULL;
+        const char *port = memchr(tail, ':', n - (size_t)(tail - rest));
         if (bracket == NULL && strchr(rest, ':') != strrchr(rest, ':')) /* a bare IPv6 address */
                 return xasprintf(
                         "%s://[%.*s]:%d", scheme, (int)n, rest, strcmp(scheme, "https") == 0 ? 3371 : 3370);
-        if (has_port) return xasprintf("%s://%.*s", scheme, (int)n, rest);
+        if (port != NULL && !is_port(port + 1, n - (size_t)(port + 1 - rest))) return NULL;
+        if (port != NULL) return xasprintf("%s://%.*s", scheme, (int)n, rest);
         return xasprintf("%s://%.*s:%d", scheme, (int)n, rest, strcmp(scheme, "https") == 0 ? 3371 : 3370);
 }
 
@@ -260,12 +271,14 @@ static void explain_tls(const struct http *h)
 }
 
 /* What to do when nobody has answered. */
-static void explain(const struct http *h, enum cli_exit result, bool tls)
+static void explain(const struct http *h, enum cli_exit result, bool reads, bool tls)
 {
         if (result == EXIT_TIMEOUT)
-                fprintf(stderr, "outrigger: a change that was sent may still be carried out: look before you "
-                                "repeat it. "
-                                "`raftctl status` on a controller tells whether there is a quorum\n");
+                fprintf(stderr,
+                        "outrigger: %s`raftctl status` on a controller tells whether there is a quorum\n",
+                        reads ? ""
+                              : "a change that was sent may still be carried out: look before you repeat "
+                                "it. ");
         else if (result == EXIT_CONNECT && tls) explain_tls(h);
         else if (result == EXIT_CONNECT)
                 fprintf(stderr,
@@ -326,7 +339,7 @@ static enum cli_exit try_all(struct http *h, const char *method, const char *pat
         }
         if (result == EXIT_CONNECT && late) result = EXIT_TIMEOUT;
         if (result != EXIT_OK) fprintf(stderr, "outrigger: no controller answered: %s\n", first_problem);
-        explain(h, result, tls);
+        explain(h, result, strcmp(method, "GET") == 0, tls);
         curl_slist_free_all(headers);
         return result;
 }

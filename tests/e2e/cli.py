@@ -80,7 +80,7 @@ def wrong_input(cli):
     assert 'WARNING' in cli.run('rd d nowhere')
     cli.run('--warn-as-error rd d nowhere', 10)
     assert json.loads(cli.run('-m s c nowhere snap', 10))[0]['ret_code'] < 0
-    for controllers, code in (('127.0.0.1:1', 20), ('ftp://x', 20)):
+    for controllers, code in (('127.0.0.1:1', 20), ('ftp://x', 20), ('127.0.0.1:99999', 20), ('127.0.0.1:x', 20), ('http://[::1]:', 20)):
         done = subprocess.run([str(BUILD / 'outrigger'), '--controllers', controllers, 'n', 'l'], capture_output=True, text=True,
                               env={k: v for k, v in cli.env.items() if k != 'LS_CONTROLLERS'})
         assert done.returncode == code and done.stderr, done
