@@ -407,15 +407,32 @@ static void print_list(struct buf *b, const char *what, const char *const *list,
         if (n != 0) buf_put_str(b, "\n");
 }
 
+static bool is_on_a_node(struct op *op, const char *pool)
+{
+        struct stor_pool p = { 0 };
+        struct row_scan s;
+        bool found = false;
+        row_scan_open(&s, op->tx, &stor_pool_type, &p, 0);
+        while (!found && row_scan_next(&s, op->arena, &p)) found = op_same(p.storage_pool_name, pool);
+        row_scan_close(&s);
+        return found;
+}
+
 const char *place_explain(struct op *op, const struct place_ctx *c, const struct select_filter *f,
         uint32_t count, uint64_t size_kib)
 {
         struct buf b = { 0 };
-        buf_printf(&b, "Replicas wanted: %u\nSpace needed on each: %llu KiB\n", count,
-                (unsigned long long)size_kib);
+        uint32_t there = 0;
+        for (uint32_t i = 0; i < c->nodes_n; i++) there += c->nodes[i].deployed;
+        buf_printf(&b, "Replicas wanted: %u", count);
+        if (there != 0) buf_printf(&b, " more, beside %u", there);
+        buf_printf(&b, "\nSpace needed on each: %llu KiB\n", (unsigned long long)size_kib);
         print_list(&b, "Layers: ", c->stack, c->stack_n);
         print_list(&b, "Only nodes: ", f->node_name_list, f->node_name_list_n);
         print_list(&b, "Only storage pools: ", f->storage_pool_list, f->storage_pool_list_n);
+        for (uint32_t i = 0; i < f->storage_pool_list_n; i++)
+                if (!is_on_a_node(op, f->storage_pool_list[i]))
+                        buf_printf(&b, "No node has a storage pool '%s'.\n", f->storage_pool_list[i]);
         print_list(&b, "Only providers: ", f->provider_list, f->provider_list_n);
         print_list(&b, "Same value of: ", f->replicas_on_same, f->replicas_on_same_n);
         print_list(&b, "Different values of: ", f->replicas_on_different, f->replicas_on_different_n);
