@@ -272,8 +272,10 @@ static void plan_foreign(struct planner *p, const struct target *g, const struct
                 trouble_cause(t,
                         "%s belongs to resource %s, volume %llu, uuid %s, which the cluster has not deleted.",
                         d->backing_path, d->rsc_name, (unsigned long long)d->volume_number, d->uuid);
-        trouble_fix(t, "Nothing was done to it. Move it away if it is not needed; the satellite tries again "
-                       "by itself.");
+        trouble_fix(t, "Nothing was done to it. %s if it is not needed; the satellite tries again by itself.",
+                d->uuid == NULL ? "Move it away"
+                                : "Remove it with 'outrigger orphan delete' ('orphan list' shows it), or "
+                                  "move it away,");
 }
 
 static void plan_missing(struct planner *p, const struct target *g, const struct dev *d)

@@ -226,7 +226,8 @@ void op_node_lost(struct op *op)
         if (!op_find_node(op, op->params[0], &n)) return node_absent(op);
         if (op_node_surely_online(op, n.name)) {
                 struct api_rc *rc = op_rc(op, RC_FAIL_EXISTS_NODE_CONN, "Node '%s' is connected.", n.name);
-                op_rc_explain(op, rc, NULL, NULL, "Delete it instead, which removes its resources too.");
+                op_rc_explain(op, rc, "Lost is for a node that will not come back.", NULL,
+                        "Delete it instead, which removes its resources too.");
                 return;
         }
         uint32_t rscs_n = op_list_rscs_of_node(op, n.name, &rscs);

@@ -76,5 +76,11 @@ void op_orphan_delete(struct op *op)
         SET(&t, tombstone, revision, op->index);
         row_put(op->tx, &tombstone_type, &t);
         op_wait_rsc(op, n.name, o.rsc_name, true);
+        struct rsc same;
+        if (op_find_rsc(
+                    op, o.rsc_name, n.name, &same)) { /* what the node says of that name is about this one */
+                struct wait_item *w = &op->reply->waits[op->reply->waits_n - 1];
+                SET(w, wait_item, tombstone, t.uuid);
+        }
         orphan_rc(op, RC_DELETED, &n, rsc, x->uuid, "is removed");
 }

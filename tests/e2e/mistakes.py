@@ -132,6 +132,26 @@ class Tests:
         self.cli('rd d full')
         assert self.files() == []
 
+    def orphan(self):
+        """A node comes back that was declared lost: what it still has is in the way of a new resource until somebody says that it may go."""
+        self.make('stray', 4, 'pool1')
+        self.cluster.kill(self.node)
+        self.cluster.everybody_sees(self.node, False)
+        self.cli(f'n lost {self.node}')
+        self.cli('rd d stray')
+        self.cluster.start(self.node)
+        self.cli(f'n c {self.node} {self.cluster.address(self.node).split("//")[-1].split(":")[0]}')
+        self.cluster.everybody_sees(self.node, True)
+        self.cli(f'sp c filethin {self.node} pool1 {self.cluster.dir}/{self.node}/pool1')
+        uuid = wait_for('the orphan', lambda: self.cluster.rest('c1').get('/v1/orphans').ok().json)[0]['uuid']
+        self.cli('rd c stray -l storage')
+        self.cli('vd c stray 4M')
+        said = self.cli(f'r c {self.node} stray -s pool1', 10)
+        assert 'something else has the name' in said and 'outrigger orphan delete' in said, said
+        assert 'is removed' in self.cli(f'or d {self.node} stray {uuid}')
+        wait_for('the new one', lambda: self.state('stray') == ['Created'], 60)
+        self.cli('rd d stray')
+
     def node_goes(self):
         """With its last resource a node is deleted, and nobody warns of a satellite that is not connected any more."""
         self.make('last', 4, 'pool1')
@@ -151,7 +171,7 @@ def main():
         subprocess.run(['mount', '-t', 'tmpfs', '-o', 'size=32m', 'none', str(tests.small)], check=True)
         tests.cli(f'sp c file {tests.node} solid {tests.small}')
         tests.cli(f'sp c filethin {tests.node} thin {tests.small}')
-        for name in ('wrong', 'no_room', 'roll_back_without_room', 'failed', 'node_goes'):
+        for name in ('wrong', 'no_room', 'roll_back_without_room', 'failed', 'orphan', 'node_goes'):
             suite.check(name.replace('_', ' '), getattr(tests, name))
     finally:
         suite.check('the dev cluster goes down', cluster.close)
