@@ -137,6 +137,8 @@ int save_load(struct manager *m, struct fail *f);
 void round_queue(struct manager *m, struct unit *u); /* it may differ from what is wanted */
 /* Resources that failed do not wait for their time: what they may have waited for is there. */
 void round_queue_failed(struct manager *m);
+/* Those that lacked room: there is more of it. */
+void round_queue_full(struct manager *m);
 void round_start_ready(struct manager *m);
 void round_tick(struct manager *m);
 void round_stop_all(struct manager *m);

@@ -18,6 +18,7 @@ struct pool {
         bool scanned, usable;
         struct trouble scan_trouble;
         struct pool_info info;
+        uint64_t low_kib; /* least that was free since those that lack room were tried again last */
         bool scanning, scan_again, late, gone; /* gone: forgotten while a scan runs */
         uint64_t scan_due_ms, scan_began_ms;
         uint64_t list_due_ms; /* a scan from then on looks at the devices, too */

@@ -47,6 +47,20 @@ void round_queue_failed(struct manager *m)
         }
 }
 
+void round_queue_full(struct manager *m)
+{
+        struct unit *u;
+        UNIT_FOREACH(u, &m->units)
+        {
+                bool full = false;
+                for (uint32_t i = 0; i < u->troubles_n && u->failures > 0; i++)
+                        full |= u->troubles[i].code == TROUBLE_NO_SPACE;
+                if (!full) continue;
+                u->failures = 0;
+                round_queue(m, u);
+        }
+}
+
 static bool same_record(const struct dev *a, const struct dev *b)
 {
         bool same_volume = a->vlm_uuid == NULL ? b->vlm_uuid == NULL : uuid_same(a->vlm_uuid, b->vlm_uuid);

@@ -9,6 +9,7 @@
 #include "satellite/run_layers.h"
 #include "wire/base/log.h"
 
+#define ROOM_KIB 4096
 #define SCAN_DEADLINE_MS 30000
 #define SCAN_SOON_MS 300
 #define SCAN_MOUNTS_MS 1000
@@ -134,6 +135,16 @@ static void find_missing(struct manager *m, const struct scan *s)
         }
 }
 
+/* Whoever frees space does not wait for the next attempt, which may be half an hour away. More is what is worth trying: file systems that
+ * others use have a little more and less all the time. */
+static bool has_more_room(struct pool *p, bool first)
+{
+        uint64_t free_kib = p->info.free_kib;
+        bool more = !first && free_kib >= p->low_kib + MAX(ROOM_KIB, p->low_kib / 64);
+        p->low_kib = first || more ? free_kib : MIN(p->low_kib, free_kib);
+        return more;
+}
+
 static void take_scan(struct manager *m, struct pool *p, const struct scan *s, bool *ret_opened)
 {
         bool was_usable = p->usable, first = !p->scanned;
@@ -148,6 +159,7 @@ static void take_scan(struct manager *m, struct pool *p, const struct scan *s, b
         if (!p->usable) manager_failed(m, "pool", p->want.storage_pool_name, &p->scan_trouble);
         else manager_well(m, "pool", p->want.storage_pool_name);
         if (p->usable && !was_usable) round_queue_failed(m);
+        if (p->usable && has_more_room(p, first || !was_usable)) round_queue_full(m);
         if (!p->usable) p->list_due_ms = 0;
         for (uint32_t i = 0; s->seen.listed && i < s->seen.devs_n; i++)
                 take_device(m, s, &s->seen.devs[i], ret_opened);

@@ -25,13 +25,16 @@ static const char script[] =
         "        last=${word#*/}\n"
         "done\n"
         "case ${0##*/} in\n"
-        "vgs) echo '  vg0|1073741824|536870912|4194304|wz--n-' ;;\n"
+        "vgs) echo \"  vg0|1073741824|$(cat \"$dir/free\" 2>/dev/null || echo 536870912)|4194304|wz--n-\" "
+        ";;\n"
         "lvs) if [ -n \"$name\" ]; then cat \"$dir/rows/$name\" 2>/dev/null || :; else cat \"$dir\"/rows/*; "
         "fi ;;\n"
         "lvextend)\n"
         "        : >\"$dir/begun/$last\"\n"
         "        while [ -e \"$dir/hold/$last\" ]; do sleep 0.05; done\n"
         "        if [ -e \"$dir/fail/$last\" ]; then echo 'no such luck' >&2; exit 5; fi\n"
+        "        if [ \"$(cat \"$dir/free\" 2>/dev/null)\" = 0 ]; then echo ' Insufficient free space: 1 "
+        "extents needed' >&2; exit 5; fi\n"
         "        sed -i 's/|8388608|/|12582912|/' \"$dir/rows/$last\" ;;\n"
         "*) echo \"$0: not expected\" >&2; exit 9 ;;\n"
         "esac\n";
@@ -251,6 +254,41 @@ static void test_late_and_failed(void **state)
         assert_true(told);
 }
 
+/* In one step: vgs may be reading it. */
+static void set_free(const char *bytes)
+{
+        char fresh[200];
+        snprintf(fresh, sizeof fresh, "%s", path_of(".", "free.new"));
+        write_file(fresh, bytes, 0644);
+        assert_int_equal(rename(fresh, path_of(".", "free")), 0);
+}
+
+static bool sees_free(const char *kib)
+{
+        (void)row("");
+        return fx->report.pools_n == 1 && fx->report.pools[0].free_kib == atoll(kib);
+}
+
+/* The next attempt is ten minutes away; but there is room, and only those that lack some need it. */
+static void test_room(void **state)
+{
+        static const char *const names[] = { "s0", "s1" };
+        (void)state;
+        set_free("0");
+        put_flag("fail", "s1_00000");
+        want(names, 2);
+        await(is_failed, "s0");
+        await(is_failed, "s1");
+        await(sees_free, "0");
+        drop_flag("begun", "s1_00000");
+        set_free("2097152"); /* not worth trying */
+        await(sees_free, "2048");
+        assert_true(is_failed("s0"));
+        set_free("8388608");
+        await(is_done, "s0");
+        assert_true(is_failed("s1") && !has_flag("begun", "s1_00000"));
+}
+
 /* The satellite ends while one stands still: closing waits for it. */
 static void test_closed_meanwhile(void **state)
 {
@@ -268,6 +306,7 @@ int main(void)
         setenv("UV_THREADPOOL_SIZE", threads, 1); /* as the satellite does */
         const struct CMUnitTest tests[] = { cmocka_unit_test_setup_teardown(test_late, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_late_and_failed, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_room, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_closed_meanwhile, setup, teardown) };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }
