@@ -796,6 +796,39 @@ def other_layers(bed):
         bed.rest.call('DELETE', f'/v1/resource-definitions/{name}').ok()
 
 
+def encrypted(bed):
+    """A clone with LUKS added below DRBD: each node copies and encrypts what it has; the replicas are alike, so that nothing is sent. The data is up
+    to its end in DRBD's device, and not in clear below; one that joins later gets everything."""
+    bed.rest.call('POST', '/v1/encryption/passphrase', {'new_passphrase': 'correct horse battery staple'})  # unless it is there
+    bed.define('clear', (16 * MIB,))
+    bed.place('clear')
+    bed.agree('clear')
+    one, two = (g for g in bed.guests if 'DISKLESS' not in bed.flags('clear')[g.name])
+    device = bed.view('clear')[one.name]['volumes'][0]['device_path']
+    kib = int(one.run(f'cat /sys/block/{device[5:]}/size')) // 2
+    one.run(f'head -c {kib}K /dev/urandom | dd of={device} bs=1M iflag=fullblock oflag=direct 2>/dev/null; udevadm settle')
+    data = one.run(f'head -c {kib}K {device} | sha256sum; udevadm settle')
+    cloned(bed, 'clear', 'secret', ['DRBD', 'LUKS', 'STORAGE'])()
+    bed.agree('secret')
+    device = bed.view('secret')[one.name]['volumes'][0]['device_path']
+    got = bed.received(one, 'secret') + bed.received(two, 'secret')
+    assert got < 1024, f'{got} KiB were sent between replicas that are alike'
+    for guest in (one, two):
+        assert guest.run(f'head -c {kib}K /dev/mapper/Linstor-Crypt-secret_00000 | sha256sum') == data, guest.name
+        guest.run('cryptsetup isLuks /dev/vg0/secret_00000')
+        assert not [x for x in guest.run('ls /dev/mapper').split() if 'fill' in x]
+    assert one.run(f'head -c {kib}K {device} | sha256sum; udevadm settle') == data
+    print(f'  {kib} KiB copied and encrypted on two nodes, {got} KiB sent between them')
+    bed.rest.call('DELETE', f'/v1/resource-definitions/secret/resources/{two.name}').ok()
+    wait_for('one replica to be gone', lambda: two.name not in bed.flags('secret'), WAIT_S, 1)
+    bed.rest.call('POST', f'/v1/resource-definitions/secret/resources/{two.name}', {'resource': {'props': {'StorPoolName': 'thin'}}}).ok()
+    bed.agree('secret')
+    assert bed.received(two, 'secret') >= kib, 'what the first one has was taken for zeros'
+    assert two.run(f'head -c {kib}K /dev/mapper/Linstor-Crypt-secret_00000 | sha256sum') == data
+    for name in ('secret', 'clear'):
+        bed.rest.call('DELETE', f'/v1/resource-definitions/{name}').ok()
+
+
 # name, what it does, what has to be done before
 STEPS = (('made: two volumes, tie breaker, quorum, no initial sync', made, None),
          ('a replica lost under writes, back without a controller', secondary_lost, made),
@@ -807,6 +840,7 @@ STEPS = (('made: two volumes, tie breaker, quorum, no initial sync', made, None)
          ('rolled back', rolled_back, snapshot),
          ('the node that writes lost, its writes kept', primary_lost, made),
          ('clones with other layers: DRBD left out and added', other_layers, None),
+         ('a clone encrypted below DRBD', encrypted, None),
          ('diskless on remaining', remaining, made),
          ('a disk fails, is skipped and mended', disk_fails, made),
          ('disks toggled and migrated under writes', toggled, joined_later),
