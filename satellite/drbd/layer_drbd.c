@@ -46,6 +46,10 @@
 
 /* Of a resize, under the volume's number; or: */
 #define SETTLING UINT64_MAX
+#define SHAKING      \
+        (UINT64_C(1) \
+                << 32) /* and the volume's number: how often nodes with DRBD 8.4 have shaken hands to grow it */
+#define GROW_TRIES 6
 #define FORGETTING (UINT64_MAX - 2)
 #define RESOLVING (UINT64_MAX - 1) /* requests to try connections once more */
 static struct memos memos = MEMOS_INIT(memos);
@@ -578,6 +582,16 @@ static bool peers_there(const struct drbd_resource *now, const struct sat_rsc *w
         return connected(now) == n;
 }
 
+/* The new size is agreed on when the nodes shake hands, if by then both have grown what is below; neither knows when the other has. */
+static bool shakes_again(const char *name, uint32_t volume, uint64_t below_kib)
+{
+        uint64_t tries = 0;
+        while (tries < GROW_TRIES && !memo_is(&memos, name, SHAKING + volume, below_kib, tries)) tries++;
+        if (tries == GROW_TRIES) tries = 0; /* the first one for that size */
+        memo_set(&memos, name, SHAKING + volume, below_kib, tries + 1);
+        return tries + 1 < GROW_TRIES;
+}
+
 static int drbd_grow(const struct layer_vol *v, struct trouble *t)
 {
         char conf[DRBD_PATH_SIZE], res[DRBD_PATH_SIZE], what[DRBD_NAME + 16];
@@ -589,6 +603,7 @@ static int drbd_grow(const struct layer_vol *v, struct trouble *t)
         if (err != 0) return err;
         const struct drbd_resource *now = drbd_events_find(&e, name);
         const struct drbd_device *dev = now == NULL ? NULL : drbd_device_find(now, volume);
+        bool again = false;
         snprintf(what, sizeof what, "%s/%u", name, volume);
         uint64_t usable_kib = drbd_md_usable_kib(v);
         if (dev == NULL || !has_disk(dev)) err = 0;                              /* settling comes first */
@@ -597,12 +612,13 @@ static int drbd_grow(const struct layer_vol *v, struct trouble *t)
                 err = drbd_refuse(v, E_BUSY, TROUBLE_IN_USE, "it cannot grow while it is being synchronised.",
                         "DRBD does not change the size of a device during a resync.",
                         "Wait for the end of the resync; the satellite tries again by itself.", t);
-        } else if (drbd_node_version()->gen == DRBD_GEN_84 && !any_primary(now) && connected(now) > 0)
+        } else if (drbd_node_version()->gen == DRBD_GEN_84 && !any_primary(now) && connected(now) > 0) {
                 err = connect_anew(conf, name, t);
-        else if (peers_there(now, v->want))
+                again = shakes_again(name, volume, v->below_kib);
+        } else if (peers_there(now, v->want))
                 err = drbd_node_run(t, "drbdadm", "-c", conf, "resize", what, NULL);
         inject_point(INJECT_DRBD_RESIZED);
-        if (err == 0 && now != NULL) memo_set(&memos, name, volume, v->below_kib, connected(now));
+        if (err == 0 && now != NULL && !again) memo_set(&memos, name, volume, v->below_kib, connected(now));
         drbd_events_done(&e);
         return err;
 }
