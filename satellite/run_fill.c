@@ -76,7 +76,10 @@ static int open_storage(
         if (p->for_clones) {
                 *ret = src;
                 int err = p->attach(&src, t);
-                return err != 0 ? err : p->probe(ret, a, t);
+                if (err == 0) err = p->probe(ret, a, t);
+                ret->device_path = ret->backing_path; /* up as long as its volume is */
+                ret->device_kib = ret->size_kib;
+                return err;
         }
         aside_of(&src, id, &aside);
         int err = aside_restore(&src, src.size_kib, &aside, t);
@@ -100,6 +103,17 @@ static int open_layer(struct layer_vol *v, enum layer_type type, struct arena *a
         return err;
 }
 
+static int no_source(const struct step *s, struct trouble *t)
+{
+        trouble_set(t, E_NOT_FOUND, TROUBLE_POOL,
+                "Resource %s, volume %llu: the snapshot that it is to be a copy of cannot be used.",
+                s->dev.rsc_name, (unsigned long long)s->dev.volume_number);
+        trouble_cause(t, "%s/%s is not there, is another one's, or cannot be looked at.", s->dev.place,
+                s->vlm->source_id);
+        trouble_fix(t, "Delete the clone, and clone again.");
+        return E_NOT_FOUND;
+}
+
 struct source {
         const char *path; /* in the arena */
         uint64_t kib;     /* of data */
@@ -114,6 +128,7 @@ static int open_source(const struct step *s, struct arena *a, struct source *ret
         aside_name(&s->dev, id);
         int err = open_storage(s, id, a, &d, t);
         if (err == 0) err = layers_of_stack(s->vlm->source_layers, s->vlm->source_layers_n, a, &l, &n);
+        if (err == 0 && d.device_path == NULL) err = no_source(s, t);
         if (err != 0) return err;
         d.backing_id = id;            /* what is above it has that name */
         d.vlm_uuid = s->dev.vlm_uuid; /* and these keys */
@@ -141,17 +156,6 @@ static int copy_failed(const struct step *s, const struct copy_fault *f, struct 
                 "Resource %s, volume %llu: it cannot be copied: %s failed at byte %llu", s->dev.rsc_name,
                 (unsigned long long)s->dev.volume_number, f->reading ? "reading" : "writing",
                 (unsigned long long)f->at);
-}
-
-static int no_source(const struct step *s, struct trouble *t)
-{
-        trouble_set(t, E_NOT_FOUND, TROUBLE_POOL,
-                "Resource %s, volume %llu: the snapshot that it is to be a copy of cannot be used.",
-                s->dev.rsc_name, (unsigned long long)s->dev.volume_number);
-        trouble_cause(t, "%s/%s is not there, is another one's, or cannot be looked at.", s->dev.place,
-                s->vlm->source_id);
-        trouble_fix(t, "Delete the clone, and clone again.");
-        return E_NOT_FOUND;
 }
 
 static int too_small(const struct step *s, uint64_t is_kib, uint64_t need_kib, struct trouble *t)

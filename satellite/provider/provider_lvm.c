@@ -511,7 +511,10 @@ static int lvm_attach(const struct dev *d, struct trouble *t)
 {
         struct lvm_target g;
         int err = lvm_target_need(&g, d, t);
-        if (err == 0 && !g.lv->active) err = lvm_activate(&g, g.path, t);
+        if (err == 0 && !g.lv->active) {
+                bool cow = lvm_is_cow(g.lv); /* comes up with its volume */
+                err = lvm_activate(&g, cow ? arena_printf(&g.a, "%s/%s", g.p.vg, g.lv->origin) : g.path, t);
+        }
         inject_point(INJECT_LVM_ATTACHED);
         lvm_target_done(&g);
         return err;

@@ -29,6 +29,7 @@
 #define ROOM "41943040" /* ten extents: the volume has two, a snapshot of it three, a clone two */
 #define DIED 99
 
+static bool other_layers; /* the clone is made as if another layer had been above its source (run_fill.h) */
 static char dir[40];
 static struct arena said;
 static const struct plan_pool pool = { .name = "thick", .kind = provider_kind_LVM, .place = "vg" };
@@ -82,6 +83,7 @@ static int open_ok(const char *path)
 
 static int setup(void **state)
 {
+        other_layers = false;
         static const char *const programs[] = { "lvs", "vgs", "pvs", "lvcreate", "lvchange", "lvextend",
                 "lvreduce", "lvremove" };
         size_t n;
@@ -147,6 +149,7 @@ static struct sat_vlm *volume(struct arena *a, const char *backing_id, const cha
 
 static void wish(enum stage s, struct arena *a, struct plan_input *in)
 {
+        static const char *was[] = { "NVME", "STORAGE" };
         bool copy = s == CLONED || s == CLONE_GONE, take = s == TAKEN;
         struct sat_rsc *r = arena_new(a, struct sat_rsc);
         struct sat_snap *snap = arena_new(a, struct sat_snap);
@@ -157,6 +160,7 @@ static void wish(enum stage s, struct arena *a, struct plan_input *in)
         SET(r, sat_rsc, uuid, copy ? U_COPY : U_DATA);
         if (copy) SET(v, sat_vlm, source_id, "data_00000_clone");
         if (copy) SET(v, sat_vlm, source_uuid, SNAP);
+        if (copy && other_layers) SET_N(v, sat_vlm, source_layers, was, 2);
         SET_N(r, sat_rsc, volumes, v, 1);
         if (take) SET(r, sat_rsc, hold, SAGA);
         if (s != CLONE_GONE && s != ALL_GONE) in->want = r;
@@ -314,6 +318,13 @@ static void test_life(void **state)
         live(STAGES, NULL, false);
 }
 
+static void test_life_copied(void **state)
+{
+        (void)state;
+        other_layers = true;
+        live(STAGES, NULL, false);
+}
+
 static const struct {
         enum stage stage;
         const char *point;
@@ -328,13 +339,18 @@ static const struct {
         { CLONED, "lvm_attached", true },
         { UNSNAPPED, "lvm_removed", false },
         { CLONE_GONE, "lvm_detached", false },
+        { CLONED, "fill_copied", false },
+        { CLONED, "fill_copied", true },
 };
 
 static void test_killed(void **state)
 {
         (void)state;
-        for (size_t i = 0; i < ARRAY_LEN(deaths); i++) {
-                live(deaths[i].stage, deaths[i].point, deaths[i].reboots);
+        for (size_t i = 0; i < 2 * ARRAY_LEN(deaths); i++) {
+                other_layers = i >= ARRAY_LEN(deaths);
+                const char *point = deaths[i % ARRAY_LEN(deaths)].point;
+                if (strcmp(point, other_layers ? "lvm_copied" : "fill_copied") == 0) continue;
+                live(deaths[i % ARRAY_LEN(deaths)].stage, point, deaths[i % ARRAY_LEN(deaths)].reboots);
                 for (unsigned k = 0; k < 2; k++) {
                         arena_done(&remembered[k].arena);
                         remembered[k] = (struct memory){ 0 };
@@ -539,6 +555,7 @@ int main(void)
                 cmocka_unit_test(test_store),
                 cmocka_unit_test_setup_teardown(test_copies, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_life, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_life_copied, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_killed, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_seen, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_deleted_meanwhile, setup, teardown),

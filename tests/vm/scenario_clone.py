@@ -25,7 +25,7 @@ def nothing_between(bed, *names):
 
 def in_clear(bed, name):
     """Is the word on the storage?"""
-    return bed.guest.run(f'head -c 30M /dev/vg0/{name}_00000 | grep -ac "{WORD}" || true').strip() != '0'
+    return bed.guest.run(f'dd if=/dev/vg0/{name}_00000 bs=1M iflag=direct 2>/dev/null | grep -ac "{WORD}" || true').strip() != '0'
 
 
 def to_and_fro(bed, pool):
