@@ -4,7 +4,7 @@ it; the clone is deleted while it is copied. With DRBD: scenario_drbd9.py."""
 import storage
 from lib_e2e import wait_for
 from scenario_lvm import PASSPHRASE, Bed
-from storage import MIB, SIZE, WAIT_S, call, cloned, cloned_again, dropped, fill, holds, killed, make
+from storage import MIB, SIZE, WAIT_S, call, cloned, cloned_again, dropped, fill, flushed, holds, killed, make
 
 PLAIN, LUKS = ('STORAGE',), ('LUKS', 'STORAGE')
 # Where the satellite ends: the n-th time that it reaches the point.
@@ -73,7 +73,7 @@ def deaths(bed, pool, layers, wanted, point):
 def power_lost(bed, pool, layers, wanted):
     make(bed, 'src', pool, layers)
     fill(bed, 'src', 'first')
-    bed.guest.run('sync')
+    flushed(bed, 'src')
     bed.satellite.stop('KILL')
     bed.satellite.start(inject='copying:5')
     bed.wait_online()

@@ -4,7 +4,7 @@ import subprocess
 
 import storage
 from lib_e2e import BUILD, wait_for
-from storage import MIB, SIZE, WAIT_S, call, cloned, cloned_again, fill, holds, killed, make, points, power
+from storage import MIB, SIZE, WAIT_S, call, cloned, cloned_again, fill, flushed, holds, killed, make, points, power
 
 POINTS = points('LVM')
 POINTS = [p for p in POINTS if p not in ('LVM_RENAMED', 'LVM_COPIED')]  # of snapshots: scenario_snap.py; of clones: below
@@ -294,7 +294,7 @@ def clone_power(bed, layers):
     """The node loses power in the midst of copying: the snapshot is there when it comes back, and the copying begins anew."""
     make(bed, 'src', 'thick', layers)
     fill(bed, 'src', 'first')
-    bed.guest.run('sync')
+    flushed(bed, 'src')
     bed.satellite.stop('KILL')
     bed.satellite.start(inject='copying:5')
     bed.wait_online()

@@ -216,6 +216,11 @@ def fill(bed, name, text):
                   f'yes "{text} end" | dd of={path} bs=64k count=16 seek=300 iflag=fullblock conv=notrunc 2>/dev/null')
 
 
+def flushed(bed, name):
+    """What was written is there after a loss of power: fsync() of the device, for sync() alone flushes file systems only."""
+    bed.guest.run(f'sync {bed.device(name, SIZE)}')
+
+
 def holds(bed, name, text):
     path = bed.device(name, SIZE)
     bed.guest.run('echo 1 >/proc/sys/vm/drop_caches; set -o pipefail;'
@@ -345,7 +350,7 @@ def power(bed, pool, layers=('STORAGE',), snapshot=True):
     if snapshot:
         take(bed, 'kept', 's1')
     fill(bed, 'kept', 'second')
-    bed.guest.run('sync')
+    flushed(bed, 'kept')
     bed.lose_power()
     holds(bed, 'kept', 'second')
     if snapshot:
