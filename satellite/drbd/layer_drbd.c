@@ -572,14 +572,31 @@ static bool is_syncing(const struct drbd_resource *r, uint32_t volume)
         return false;
 }
 
+static uint32_t wanted_peers(const struct sat_rsc *want)
+{
+        uint32_t n = 0;
+        for (uint32_t i = 0; want != NULL && HAS(want, sat_rsc, drbd) && i < want->drbd->peers_n; i++)
+                n += !want->drbd->peers[i].leaving && want->drbd->peers[i].paths_n > 0;
+        return n;
+}
+
 /* Is every peer there, so that all get the new size? 8.4 does not show one whose connection is given up. */
 static bool peers_there(const struct drbd_resource *now, const struct sat_rsc *want)
 {
-        uint32_t n = now->peers_n, wanted = 0;
-        for (uint32_t i = 0; want != NULL && HAS(want, sat_rsc, drbd) && i < want->drbd->peers_n; i++)
-                wanted += !want->drbd->peers[i].leaving && want->drbd->peers[i].paths_n > 0;
-        if (drbd_node_version()->gen == DRBD_GEN_84) n = MAX(n, wanted);
+        uint32_t n = now->peers_n;
+        if (drbd_node_version()->gen == DRBD_GEN_84) n = MAX(n, wanted_peers(want));
         return connected(now) == n;
+}
+
+/* 8.4 keeps the size while it has no peer, unless it is told not to wait for one, and a device that is not primary. */
+static int grow_alone_84(
+        const char *conf, const char *name, const char *what, bool primary, struct trouble *t)
+{
+        int taken = primary ? 1 : drbd_take(name, t);
+        if (taken < 0) return taken;
+        int err = drbd_node_run(t, "drbdadm", "-c", conf, "resize", "--assume-peer-has-space", what, NULL);
+        int back = taken == 0 ? drbd_give_back(name, t) : 0;
+        return err != 0 ? err : back;
 }
 
 /* The new size is agreed on when the nodes shake hands, if by then both have grown what is below; neither knows when the other has. */
@@ -615,7 +632,9 @@ static int drbd_grow(const struct layer_vol *v, struct trouble *t)
         } else if (drbd_node_version()->gen == DRBD_GEN_84 && !any_primary(now) && connected(now) > 0) {
                 err = connect_anew(conf, name, t);
                 again = shakes_again(name, volume, v->below_kib);
-        } else if (peers_there(now, v->want))
+        } else if (drbd_node_version()->gen == DRBD_GEN_84 && now->peers_n + wanted_peers(v->want) == 0)
+                err = grow_alone_84(conf, name, what, is_primary(now), t);
+        else if (peers_there(now, v->want))
                 err = drbd_node_run(t, "drbdadm", "-c", conf, "resize", what, NULL);
         inject_point(INJECT_DRBD_RESIZED);
         if (err == 0 && now != NULL && !again) memo_set(&memos, name, volume, v->below_kib, connected(now));

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "satellite/drbd/drbd_alone.h"
+#include "satellite/drbd/drbd_node.h"
 #include "satellite/drbd/drbd_take.h"
 #include "satellite/drbd/layer_drbd.h"
 #include "satellite/layer/hold.h"
@@ -373,22 +374,34 @@ static void test_grow(void **st)
         }
 }
 
-/* One replica: there is nobody to wait for. 8.4 shows a connection all the same (seen in a guest). */
+/* One replica: there is nobody to wait for. 8.4 shows a connection all the same, and wants to be told, as primary (seen in guests). */
 static void test_grow_alone(void **st)
 {
-        static const enum drbd_gen gens[] = { DRBD_GEN_84, DRBD_GEN_9 };
-        for (size_t i = 0; i < ARRAY_LEN(gens); i++) {
+        static const struct {
+                enum drbd_gen gen;
+                const char *role, *asked;
+        } cases[] = {
+                { DRBD_GEN_84, "Primary", "drbdadm resize --assume-peer-has-space lone/0\n" },
+                { DRBD_GEN_84, "Secondary",
+                        "drbdadm primary lone\ndrbdadm resize --assume-peer-has-space lone/0\ndrbdadm "
+                        "secondary "
+                        "lone\n" },
+                { DRBD_GEN_9, "Primary", "drbdadm resize lone/0\n" },
+                { DRBD_GEN_9, "Secondary", "drbdadm resize lone/0\n" },
+        };
+        for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
                 struct bed b;
                 struct trouble t = { 0 };
-                bed_set_up(gens[i]);
+                bed_set_up(cases[i].gen);
                 bed_init(&b, "lone");
                 SET_N(&b.drbd, sat_drbd, peers, NULL, 0);
-                bool shadow = gens[i] == DRBD_GEN_84;
-                bed_state("now", "lone", "Primary", shadow ? "StandAlone" : NULL, shadow ? "Unknown" : NULL,
-                        shadow ? "Off" : NULL);
+                bool shadow = cases[i].gen == DRBD_GEN_84;
+                bed_state("now", "lone", cases[i].role, shadow ? "StandAlone" : NULL,
+                        shadow ? "Unknown" : NULL, shadow ? "Off" : NULL);
+                assert_ok(drbd_node_prepare(&t));
                 struct layer_vol v = bed_volume(&b, "/dev/vg/r_00000");
                 assert_ok(layer_drbd.grow(&v, &t));
-                assert_string_equal(bed_asked(), "drbdadm resize lone/0\n");
+                assert_string_equal(bed_asked(), cases[i].asked);
                 bed_tear_down();
         }
 }
