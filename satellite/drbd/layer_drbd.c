@@ -594,7 +594,8 @@ static int grow_alone_84(
 {
         int taken = primary ? 1 : drbd_take(name, t);
         if (taken < 0) return taken;
-        int err = drbd_node_run(t, "drbdadm", "-c", conf, "resize", "--assume-peer-has-space", what, NULL);
+        int err = drbd_node_run(
+                t, "drbdadm", "-c", conf, "--", "--assume-peer-has-space", "resize", what, NULL);
         int back = taken == 0 ? drbd_give_back(name, t) : 0;
         return err != 0 ? err : back;
 }

@@ -242,7 +242,7 @@ static int setup(void **state)
         if (mkdtemp(dir) == NULL) return -1;
         snprintf(path, sizeof path, "%s:/usr/bin:/bin", dir);
         exec_set_path(path);
-        static char proc[100]; /* the node keeps the pointer */
+        static char proc[160]; /* the node keeps the pointer */
         snprintf(proc, sizeof proc, "%s", in_dir("proc"));
         drbd_node_set_proc(proc);
         put("proc", "version: 9.3.3 (api:2/proto:118-123)\n", 0, 0644);

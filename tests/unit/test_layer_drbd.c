@@ -381,9 +381,9 @@ static void test_grow_alone(void **st)
                 enum drbd_gen gen;
                 const char *role, *asked;
         } cases[] = {
-                { DRBD_GEN_84, "Primary", "drbdadm resize --assume-peer-has-space lone/0\n" },
+                { DRBD_GEN_84, "Primary", "drbdadm -- --assume-peer-has-space resize lone/0\n" },
                 { DRBD_GEN_84, "Secondary",
-                        "drbdadm primary lone\ndrbdadm resize --assume-peer-has-space lone/0\ndrbdadm "
+                        "drbdadm primary lone\ndrbdadm -- --assume-peer-has-space resize lone/0\ndrbdadm "
                         "secondary "
                         "lone\n" },
                 { DRBD_GEN_9, "Primary", "drbdadm resize lone/0\n" },
