@@ -159,8 +159,8 @@ class Tests:
         wait_for('the clone', lambda: self.call('GET', answer['location'])['status'] == 'COMPLETE')
         self.holds('clone', 'fourth')
         self.call('POST', '/v1/resource-definitions/data/clone', {'name': 'clone'}, 501)
-        # other layers: each node has data of its own, so DRBD would have to choose; LUKS is not added; nothing is made
-        self.call('POST', '/v1/resource-definitions/data/clone', {'name': 'other', 'layer_list': ['LUKS', 'STORAGE']}, 225)
+        # other layers: each node has data of its own, so DRBD would have to choose; NVMe is not added; nothing is made
+        self.call('POST', '/v1/resource-definitions/data/clone', {'name': 'other', 'layer_list': ['NVME', 'STORAGE']}, 225)
         refused = self.call('POST', '/v1/resource-definitions/data/clone', {'name': 'other', 'layer_list': ['DRBD', 'STORAGE']}, 225)
         assert any(f'is on {len(self.nodes)} nodes' in rc['message'] for rc in refused), refused
         assert self.api.get('/v1/resource-definitions/other').status == 404
