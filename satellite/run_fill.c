@@ -87,12 +87,22 @@ static int open_storage(
         return err != 0 ? err : aside_attach(&aside, a, ret, t);
 }
 
+static int no_layer(const struct layer_vol *v, enum layer_type type, struct trouble *t)
+{
+        trouble_set(t, E_UNSUPPORTED, TROUBLE_NO_LAYER,
+                "Resource %s: what it is to be a copy of has the layer %s, which this satellite does not "
+                "have.",
+                v->dev->rsc_name, enum_name(&layer_type_enum, type));
+        trouble_fix(t, "Upgrade the satellite, or delete the clone.");
+        return E_UNSUPPORTED;
+}
+
 /* Opens one of its layers; v then stands for that one's device. */
 static int open_layer(struct layer_vol *v, enum layer_type type, struct arena *a, struct trouble *t)
 {
         const struct layer *kind = layer_by_type(type);
         struct layer_dev l = { .type = type, .made = true };
-        int err = kind->open(v, t);
+        int err = kind != NULL ? kind->open(v, t) : no_layer(v, type, t);
         inject_point(INJECT_FILL_OPENED);
         if (err == 0) err = kind->probe(v, a, &l, t);
         if (err == 0 && !l.open)
@@ -175,7 +185,7 @@ static int begin(const struct step *s, const struct layer_vol *to, struct troubl
         struct arena a = { 0 };
         struct source from;
         struct copy_fault f;
-        if (s->src == NULL) return no_source(s, t);
+        if (s->src == NULL || s->dev.vlm_uuid == NULL) return no_source(s, t);
         if (copies_full()) return E_PENDING;
         int err = open_source(s, &a, &from, t);
         if (err == 0 && to->below_kib < from.kib) err = too_small(s, to->below_kib, from.kib, t);
@@ -195,7 +205,7 @@ static int begin(const struct step *s, const struct layer_vol *to, struct troubl
 static int copy(const struct step *s, const struct layer_vol *to, struct trouble *t)
 {
         struct copy_fault f;
-        int err = copies_result(s->dev.vlm_uuid, &f);
+        int err = s->dev.vlm_uuid != NULL ? copies_result(s->dev.vlm_uuid, &f) : E_NOT_FOUND;
         if (err == E_NOT_FOUND) return begin(s, to, t);
         if (err == E_PENDING) return err;
         close_source(&s->dev);
@@ -227,6 +237,8 @@ int run_fill_step(const struct step *s, struct trouble *t)
 static bool is_to_be_filled(const struct sat_rsc *want, const struct dev *d)
 {
         if (want == NULL || !uuid_same(d->uuid, want->uuid)) return false;
+        if (HAS(want, sat_rsc, flags) && (want->flags & rsc_flag_INACTIVE) != 0)
+                return false; /* it is to be down */
         for (uint32_t i = 0; i < want->volumes_n; i++) {
                 const struct sat_vlm *v = &want->volumes[i];
                 if (v->volume_number == d->volume_number && dev_is_volume(d, v->uuid) &&

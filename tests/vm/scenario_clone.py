@@ -3,7 +3,7 @@ one moment, in clear or not as its layers say, and nothing is left of how it was
 it; the clone is deleted while it is copied. With DRBD: scenario_drbd9.py."""
 import storage
 from lib_e2e import wait_for
-from scenario_lvm import PASSPHRASE, Bed
+from scenario_lvm import Bed
 from storage import MIB, SIZE, WAIT_S, call, cloned, cloned_again, dropped, fill, flushed, holds, killed, make
 
 PLAIN, LUKS = ('STORAGE',), ('LUKS', 'STORAGE')
@@ -105,8 +105,7 @@ def run(suite, work, image, everything):
     bed = storage.bed_for(suite, 'a guest, a satellite, two pools', Bed, work, image)
     if bed is None:
         return
-    if bed.rest.get('/v1/encryption/passphrase').ok().json['status'] == 'unset':
-        bed.rest.call('POST', '/v1/encryption/passphrase', {'new_passphrase': PASSPHRASE}).ok()
+    storage.with_passphrase(bed)
     ways = (('encrypted', PLAIN, LUKS), ('decrypted', LUKS, PLAIN))
     storage.run_checks(suite, bed, everything, [
         *((pool == 'thin', f'encrypted and in clear again, in pool {pool}', to_and_fro, pool) for pool in ('thin', 'thick')),

@@ -227,7 +227,6 @@ def killed_at(bed, point):
 
 # ---- clones: what else takes a snapshot is in scenario_snap.py ----
 
-PASSPHRASE = 'correct horse battery staple'
 LAYERS = (('STORAGE',), ('LUKS', 'STORAGE'))
 # Where the satellite ends in a clone: the n-th time that it reaches the point.
 KILLS = ('lvm_created:1', 'lvm_created:2', 'lvm_wiped:1', 'copying:3', 'lvm_copied:1', 'lvm_attached:1', 'lvm_removed:1')
@@ -321,8 +320,7 @@ def run(suite, work, image, everything):
     bed = storage.bed_for(suite, 'a guest with a kernel of its own, a satellite in it, two pools', Bed, work, image)
     if bed is None:
         return
-    if bed.rest.get('/v1/encryption/passphrase').ok().json['status'] == 'unset':
-        bed.rest.call('POST', '/v1/encryption/passphrase', {'new_passphrase': PASSPHRASE}).ok()
+    storage.with_passphrase(bed)
     storage.run_checks(suite, bed, everything, [
         *((pool == 'thick', f'create, write, grow, read, delete in pool {pool}', life, pool) for pool in ('thick', 'thin')),
         (False, 'disks that nobody uses', disks),

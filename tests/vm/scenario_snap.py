@@ -7,8 +7,6 @@ from scenario_lvm import Bed
 from storage import (MIB, SIZE, WAIT_S, call, dropped, fill, holds, killed_in, make, mounted, power, rolled_back, snapshot_life, snapshots,
                      take)
 
-PASSPHRASE = 'correct horse battery staple'
-
 
 def thick(bed):
     """Thick LVM has no snapshots: refused with cause and remedy, and nothing is made."""
@@ -86,8 +84,7 @@ def run(suite, work, image, everything):
     bed = storage.bed_for(suite, 'a guest, a satellite, two pools', Bed, work, image)
     if bed is None:
         return
-    if bed.rest.get('/v1/encryption/passphrase').ok().json['status'] == 'unset':
-        bed.rest.call('POST', '/v1/encryption/passphrase', {'new_passphrase': PASSPHRASE}).ok()
+    storage.with_passphrase(bed)
     checks = [(True, 'thick LVM', thick)]
     for layers in (['STORAGE'], ['LUKS', 'STORAGE']):
         above, luks = ' and '.join(layers[:-1]) or 'no layer', 'LUKS' in layers

@@ -197,6 +197,12 @@ class Bed:
             self.cluster.close()
 
 
+def with_passphrase(bed):
+    """The cluster has a master passphrase: LUKS can be used."""
+    if bed.rest.get('/v1/encryption/passphrase').ok().json['status'] == 'unset':
+        bed.rest.call('POST', '/v1/encryption/passphrase', {'new_passphrase': 'correct horse battery staple'}).ok()
+
+
 # ---- volumes with data ----
 
 def call(bed, method, path, body=None):
