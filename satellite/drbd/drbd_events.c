@@ -543,6 +543,27 @@ bool drbd_is_syncing(const struct drbd_peer_device *d)
         return among(d->replication, words, ARRAY_LEN(words));
 }
 
+bool drbd_has_disk(const struct drbd_device *d)
+{
+        return d->disk[0] != '\0' && strcmp(d->disk, "Diskless") != 0 && strcmp(d->disk, "Failed") != 0;
+}
+
+uint32_t drbd_connected(const struct drbd_resource *r)
+{
+        uint32_t n = 0;
+        for (uint32_t i = 0; i < r->peers_n; i++) n += strcmp(r->peers[i].connection, "Connected") == 0;
+        return n;
+}
+
+bool drbd_is_primary(const struct drbd_resource *r) { return strcmp(r->role, "Primary") == 0; }
+
+bool drbd_any_primary(const struct drbd_resource *r)
+{
+        for (uint32_t i = 0; i < r->peers_n; i++)
+                if (strcmp(r->peers[i].role, "Primary") == 0) return true;
+        return drbd_is_primary(r);
+}
+
 bool drbd_is_held(const struct drbd_resource *r)
 {
         for (const char *p = r->suspended; *p != '\0';) {

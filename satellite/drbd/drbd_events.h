@@ -88,6 +88,12 @@ const struct drbd_peer_device *drbd_peer_device_find(const struct drbd_peer *p, 
 /* Bits of enum drbd_trouble. */
 unsigned drbd_troubles(const struct drbd_resource *r);
 bool drbd_is_syncing(const struct drbd_peer_device *d);
+bool drbd_has_disk(const struct drbd_device *d);
+/* How many peers are connected. */
+uint32_t drbd_connected(const struct drbd_resource *r);
+/* Here; here or at a peer that is seen. */
+bool drbd_is_primary(const struct drbd_resource *r);
+bool drbd_any_primary(const struct drbd_resource *r);
 /* Has somebody asked DRBD to suspend its I/O (suspend-io), beside what it suspends by itself? */
 bool drbd_is_held(const struct drbd_resource *r);
 /* As LINSTOR shows it: all volumes have usable data, here or at a peer that is connected. */

@@ -26,18 +26,14 @@ static int find_paths(const char *rsc_name, struct paths *p)
         return err;
 }
 
-static bool is_primary(const char *role) { return strcmp(role, "Primary") == 0; }
-
 /* Is it Primary here, or at a peer? */
 static int look(const char *rsc_name, bool *ret_here, bool *ret_any, struct trouble *t)
 {
         struct drbd_events e = { 0 };
-        *ret_here = *ret_any = false;
         int err = drbd_node_now(rsc_name, &e, t);
         const struct drbd_resource *r = err == 0 ? drbd_events_find(&e, rsc_name) : NULL;
-        if (r != NULL) *ret_here = *ret_any = is_primary(r->role);
-        for (uint32_t i = 0; r != NULL && i < r->peers_n; i++)
-                *ret_any = *ret_any || is_primary(r->peers[i].role);
+        *ret_here = r != NULL && drbd_is_primary(r);
+        *ret_any = r != NULL && drbd_any_primary(r);
         drbd_events_done(&e);
         return err;
 }

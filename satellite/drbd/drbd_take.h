@@ -1,4 +1,4 @@
-/* Taking a DRBD resource for this node for a moment (Primary), to make a file system, and giving it back.
+/* Taking a DRBD resource for this node for a moment (Primary), to make a file system or to grow it, and giving it back.
  *
  * A mark in a file says that it was us who took it: a satellite that dies in between gives it back when it looks at the resource
  * again. Who uses it meanwhile keeps it: DRBD refuses then, and the mark goes.

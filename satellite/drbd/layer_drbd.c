@@ -6,13 +6,10 @@
  * without an id of its own gets everything from its peer; no disk is ever declared up to date by force.
  *
  * What a resource was settled with is remembered as a hash of its file, while the satellite runs; after a restart it is adjusted
- * once more. A resize that has brought nothing is not tried again until the device below or the number of connected peers
- * changes: peers grow at different times, and DRBD is as large as the smallest.
+ * once more. Growing: drbd_grow.h.
  *
  * Where disks are skipped (sat_drbd.skip_disk) a resource is settled by `adjust --skip-disk`: connections come and go, disks are as they
- * are. 8.4's drbdadm cannot do that: what runs is left alone.
- *
- * DRBD 8.4 resizes only where one side is primary. Where none is, the nodes connect anew, which lets them agree on the size. */
+ * are. 8.4's drbdadm cannot do that: what runs is left alone. */
 #include "satellite/drbd/layer_drbd.h"
 
 #include <dirent.h>
@@ -30,6 +27,7 @@
 #include "satellite/base/queue.h"
 #include "satellite/base/wanted.h"
 #include "satellite/drbd/drbd_alone.h"
+#include "satellite/drbd/drbd_grow.h"
 #include "satellite/drbd/drbd_md.h"
 #include "satellite/drbd/drbd_node.h"
 #include "satellite/drbd/drbd_resolve.h"
@@ -44,17 +42,10 @@
 
 /* ---- what this process remembers ---- */
 
-/* Of a resize, under the volume's number; or: */
 #define SETTLING UINT64_MAX
-#define SHAKING      \
-        (UINT64_C(1) \
-                << 32) /* and the volume's number: how often nodes with DRBD 8.4 have shaken hands to grow it */
-#define GROW_TRIES 6
 #define FORGETTING (UINT64_MAX - 2)
 #define RESOLVING (UINT64_MAX - 1) /* requests to try connections once more */
 static struct memos memos = MEMOS_INIT(memos);
-
-/* ---- what the kernel has ---- */
 
 static uint64_t sysfs_kib(uint32_t minor)
 {
@@ -65,27 +56,6 @@ static uint64_t sysfs_kib(uint32_t minor)
         if (fgets(line, sizeof line, f) == NULL) line[0] = '\0';
         fclose(f);
         return strtoull(line, NULL, 10) / 2;
-}
-
-static bool has_disk(const struct drbd_device *d)
-{
-        return d->disk[0] != '\0' && strcmp(d->disk, "Diskless") != 0 && strcmp(d->disk, "Failed") != 0;
-}
-
-static unsigned connected(const struct drbd_resource *r)
-{
-        unsigned n = 0;
-        for (uint32_t i = 0; i < r->peers_n; i++) n += strcmp(r->peers[i].connection, "Connected") == 0;
-        return n;
-}
-
-static bool is_primary(const struct drbd_resource *r) { return strcmp(r->role, "Primary") == 0; }
-
-static bool any_primary(const struct drbd_resource *r)
-{
-        for (uint32_t i = 0; i < r->peers_n; i++)
-                if (strcmp(r->peers[i].role, "Primary") == 0) return true;
-        return is_primary(r);
 }
 
 static void pause_a_while(void)
@@ -121,15 +91,14 @@ static int drbd_probe(const struct layer_vol *v, struct arena *a, struct layer_d
         d->meta_path = at.beside ? at.path : NULL;
         d->open = dev != NULL;
         d->looked = d->open || at.path != NULL;
-        if (dev != NULL && has_disk(dev)) d->exists = true;
+        if (dev != NULL && drbd_has_disk(dev)) d->exists = true;
         else if (at.path != NULL) err = drbd_md_look(v, dev != NULL ? dev->minor : UINT64_MAX, d, t);
         if (dev != NULL) err = 0; /* it is there all the same */
         if (dev != NULL) {
                 d->size_kib = sysfs_kib(dev->minor);
                 d->device_path = arena_printf(a, "/dev/drbd%u", dev->minor);
-                d->in_use = is_primary(r);
-                d->lags = has_disk(dev) && d->size_kib > 0 && d->size_kib < drbd_md_usable_kib(v) &&
-                          !memo_is(&memos, r->name, dev->volume, v->below_kib, connected(r));
+                d->in_use = drbd_is_primary(r);
+                d->lags = drbd_grow_due(v, r, dev);
         }
         drbd_events_done(&e);
         return err;
@@ -298,8 +267,8 @@ static int drbd_look(const struct layer_rsc *r, struct arena *a, struct layer_wh
                 tops[w->tops_n++] = (struct layer_top){ .volume_number = now->devices[i].volume,
                         .device_path = arena_printf(a, "/dev/drbd%u", now->devices[i].minor),
                         .size_kib = sysfs_kib(now->devices[i].minor),
-                        .in_use = is_primary(now),
-                        .has_disk = has_disk(&now->devices[i]) };
+                        .in_use = drbd_is_primary(now),
+                        .has_disk = drbd_has_disk(&now->devices[i]) };
         w->tops = tops;
         drbd_events_done(&e);
         return 0;
@@ -356,7 +325,7 @@ static int detach_disks(const struct layer_rsc *r, struct trouble *t)
         const struct drbd_resource *now = err == 0 ? drbd_events_find(&e, r->want->rsc_name) : NULL;
         for (uint32_t i = 0; now != NULL && err == 0 && i < r->seats_n; i++) {
                 const struct drbd_device *d = drbd_device_find(now, (uint32_t)r->seats[i].vlm->volume_number);
-                if (r->seats[i].dev != NULL || d == NULL || !has_disk(d)) continue;
+                if (r->seats[i].dev != NULL || d == NULL || !drbd_has_disk(d)) continue;
                 snprintf(minor, sizeof minor, "%u", d->minor);
                 err = drbd_node_run(t, "drbdsetup", "detach", minor, "--diskless", NULL);
         }
@@ -425,7 +394,7 @@ static int adjust_alone(const struct layer_rsc *r, const char *conf, struct trou
         bool done = now != NULL && now->devices_n == r->seats_n;
         for (uint32_t i = 0; done && i < r->seats_n; i++) {
                 const struct drbd_device *d = drbd_device_find(now, (uint32_t)r->seats[i].vlm->volume_number);
-                done = d != NULL && has_disk(d);
+                done = d != NULL && drbd_has_disk(d);
         }
         drbd_events_done(&e);
         return done ? 0 : err;
@@ -528,7 +497,7 @@ static int take_down(const char *name, struct trouble *t)
         struct drbd_events e = { 0 };
         int err = drbd_node_now(name, &e, t);
         const struct drbd_resource *now = err == 0 ? drbd_events_find(&e, name) : NULL;
-        bool primary = now != NULL && is_primary(now);
+        bool primary = now != NULL && drbd_is_primary(now);
         if (now != NULL) {
                 err = drbd_node_run(t, "drbdsetup", "down", name, NULL);
                 if (err != 0 && primary) err = drbd_in_use(name, t);
@@ -548,99 +517,11 @@ static int drbd_dissolve(const struct layer_rsc *r, struct trouble *t)
         memo_drop(&memos, r->rsc_name);
         drbd_alone_forget(r->rsc_name);
         drbd_take_forget(r->rsc_name);
+        drbd_grow_forget(r->rsc_name);
         if (unlink(res) != 0 && errno != ENOENT) return trouble_errno(t, errno, "%s cannot be removed", res);
         if (unlink(conf) != 0 && errno != ENOENT)
                 return trouble_errno(t, errno, "%s cannot be removed", conf);
         return 0;
-}
-
-/* ---- growing ---- */
-
-/* The peers agree on sizes when they connect. */
-static int connect_anew(const char *conf, const char *name, struct trouble *t)
-{
-        int err = drbd_node_run(t, "drbdadm", "-c", conf, "disconnect", name, NULL);
-        return err != 0 ? err : adjust(conf, name, false, ADJUST_TRIES, t);
-}
-
-static bool is_syncing(const struct drbd_resource *r, uint32_t volume)
-{
-        for (uint32_t i = 0; i < r->peers_n; i++) {
-                const struct drbd_peer_device *d = drbd_peer_device_find(&r->peers[i], volume);
-                if (d != NULL && drbd_is_syncing(d)) return true;
-        }
-        return false;
-}
-
-static uint32_t wanted_peers(const struct sat_rsc *want)
-{
-        uint32_t n = 0;
-        for (uint32_t i = 0; want != NULL && HAS(want, sat_rsc, drbd) && i < want->drbd->peers_n; i++)
-                n += !want->drbd->peers[i].leaving && want->drbd->peers[i].paths_n > 0;
-        return n;
-}
-
-/* Is every peer there, so that all get the new size? 8.4 does not show one whose connection is given up. */
-static bool peers_there(const struct drbd_resource *now, const struct sat_rsc *want)
-{
-        uint32_t n = now->peers_n;
-        if (drbd_node_version()->gen == DRBD_GEN_84) n = MAX(n, wanted_peers(want));
-        return connected(now) == n;
-}
-
-/* 8.4 keeps the size while it has no peer, unless it is told not to wait for one, and a device that is not primary. */
-static int grow_alone_84(
-        const char *conf, const char *name, const char *what, bool primary, struct trouble *t)
-{
-        int taken = primary ? 1 : drbd_take(name, t);
-        if (taken < 0) return taken;
-        int err = drbd_node_run(
-                t, "drbdadm", "-c", conf, "--", "--assume-peer-has-space", "resize", what, NULL);
-        int back = taken == 0 ? drbd_give_back(name, t) : 0;
-        return err != 0 ? err : back;
-}
-
-/* The new size is agreed on when the nodes shake hands, if by then both have grown what is below; neither knows when the other has. */
-static bool shakes_again(const char *name, uint32_t volume, uint64_t below_kib)
-{
-        uint64_t tries = 0;
-        while (tries < GROW_TRIES && !memo_is(&memos, name, SHAKING + volume, below_kib, tries)) tries++;
-        if (tries == GROW_TRIES) tries = 0; /* the first one for that size */
-        memo_set(&memos, name, SHAKING + volume, below_kib, tries + 1);
-        return tries + 1 < GROW_TRIES;
-}
-
-static int drbd_grow(const struct layer_vol *v, struct trouble *t)
-{
-        char conf[DRBD_PATH_SIZE], res[DRBD_PATH_SIZE], what[DRBD_NAME + 16];
-        const char *name = v->dev->rsc_name;
-        uint32_t volume = (uint32_t)v->dev->volume_number;
-        struct drbd_events e = { 0 };
-        if (drbd_node_paths(name, conf, res) != 0) return E_INVALID;
-        int err = drbd_node_now(name, &e, t);
-        if (err != 0) return err;
-        const struct drbd_resource *now = drbd_events_find(&e, name);
-        const struct drbd_device *dev = now == NULL ? NULL : drbd_device_find(now, volume);
-        bool again = false;
-        snprintf(what, sizeof what, "%s/%u", name, volume);
-        uint64_t usable_kib = drbd_md_usable_kib(v);
-        if (dev == NULL || !has_disk(dev)) err = 0;                              /* settling comes first */
-        else if (usable_kib > 0 && sysfs_kib(dev->minor) >= usable_kib) err = 0; /* a peer was faster */
-        else if (is_syncing(now, volume)) {
-                err = drbd_refuse(v, E_BUSY, TROUBLE_IN_USE, "it cannot grow while it is being synchronised.",
-                        "DRBD does not change the size of a device during a resync.",
-                        "Wait for the end of the resync; the satellite tries again by itself.", t);
-        } else if (drbd_node_version()->gen == DRBD_GEN_84 && !any_primary(now) && connected(now) > 0) {
-                err = connect_anew(conf, name, t);
-                again = shakes_again(name, volume, v->below_kib);
-        } else if (drbd_node_version()->gen == DRBD_GEN_84 && now->peers_n + wanted_peers(v->want) == 0)
-                err = grow_alone_84(conf, name, what, is_primary(now), t);
-        else if (peers_there(now, v->want))
-                err = drbd_node_run(t, "drbdadm", "-c", conf, "resize", what, NULL);
-        inject_point(INJECT_DRBD_RESIZED);
-        if (err == 0 && now != NULL && !again) memo_set(&memos, name, volume, v->below_kib, connected(now));
-        drbd_events_done(&e);
-        return err;
 }
 
 /* ---- held I/O ---- */

@@ -353,7 +353,7 @@ static void test_grow(void **st)
                 int err;
         } cases[] = {
                 { DRBD_GEN_84, "Secondary", "Connected", "Established",
-                        "drbdadm disconnect grow\ndrbdadm adjust grow\n", 0 },
+                        "drbdadm primary grow\ndrbdadm resize grow/0\ndrbdadm secondary grow\n", 0 },
                 { DRBD_GEN_84, "Primary", "Connected", "Established", "drbdadm resize grow/0\n", 0 },
                 { DRBD_GEN_84, "Primary", "Connected", "SyncSource", "", E_BUSY },
                 { DRBD_GEN_84, "Primary", "Connecting", "Off", "", 0 },
@@ -365,6 +365,7 @@ static void test_grow(void **st)
                 struct trouble t = { 0 };
                 bed_set_up(cases[i].gen);
                 bed_init(&b, "grow");
+                assert_ok(drbd_node_prepare(&t));
                 bed_state(
                         "now", "grow", cases[i].role, cases[i].connection, "Secondary", cases[i].replication);
                 struct layer_vol v = bed_volume(&b, "/dev/vg/r_00000");
@@ -372,6 +373,93 @@ static void test_grow(void **st)
                 assert_string_equal(bed_asked(), cases[i].asked);
                 bed_tear_down();
         }
+}
+
+/* A volume of DRBD 8.4 with a size, what differs from its peer, and the peer's part in it. */
+static void bed_grown(unsigned kib, unsigned differs_kib, const char *peer_role, const char *replication)
+{
+        char text[1024];
+        snprintf(text, sizeof text,
+                "exists resource name:owes role:Secondary suspended:no\n"
+                "exists connection name:owes peer-node-id:1 connection:Connected role:%s\n"
+                "exists device name:owes volume:0 minor:1000 disk:UpToDate size:%u\n"
+                "exists peer-device name:owes peer-node-id:1 volume:0 replication:%s peer-disk:UpToDate "
+                "resync-suspended:no out-of-sync:%u\nexists -\n",
+                peer_role, kib, replication, differs_kib);
+        bed_put("now", text, 0644);
+}
+
+/* Is growing due? What it asks for then. */
+static void grows(struct bed *b, const char *asked)
+{
+        struct arena a = { 0 };
+        struct layer_dev d = { 0 };
+        struct trouble t = { 0 };
+        struct layer_vol v = bed_volume(b, "/dev/vg/r_00000");
+        assert_ok(drbd_node_prepare(&t));
+        (void)layer_drbd.probe(&v, &a, &d, &t);
+        (void)bed_asked();
+        assert_int_equal(d.lags, asked != NULL);
+        if (asked != NULL) {
+                assert_ok(layer_drbd.grow(&v, &t));
+                assert_string_equal(bed_asked(), asked);
+        }
+        arena_done(&a);
+}
+
+#define AS_PRIMARY "drbdadm primary owes\ndrbdadm resize owes/0\ndrbdadm secondary owes\n"
+
+/* DRBD 8.4 grows when two nodes shake hands, and leaves the new part out of sync (seen in guests). */
+static void test_grow_owes(void **st)
+{
+        struct bed b;
+        bed_set_up(DRBD_GEN_84);
+        bed_init(&b, "owes");
+        bed_grown(4000, 0, "Secondary", "Established");
+        grows(&b, AS_PRIMARY);
+        bed_grown(8192, 4192, "Secondary", "SyncSource");
+        grows(&b, NULL);
+        bed_grown(8192, 4192, "Secondary", "Established");
+        grows(&b, "drbdadm invalidate-remote owes/0\n");
+        bed_grown(8192, 4192, "Primary", "Established");
+        grows(&b, "drbdadm invalidate owes/0\n"); /* from where it is used */
+        bed_grown(8192, 0, "Secondary", "Established");
+        grows(&b, NULL);
+        bed_grown(8192, 4, "Secondary", "Established"); /* a verify, say: not for us to decide */
+        grows(&b, NULL);
+        bed_tear_down();
+        /* It differed before: nobody knows what is of growing. */
+        bed_set_up(DRBD_GEN_84);
+        bed_init(&b, "owes");
+        assert_ok(layer_drbd.dissolve(&b.r, &(struct trouble){ 0 }));
+        bed_grown(4000, 4, "Primary", "Established");
+        grows(&b, "drbdadm resize owes/0\n");
+        bed_grown(8192, 4196, "Secondary", "Established");
+        grows(&b, NULL);
+        bed_tear_down();
+        bed_set_up(DRBD_GEN_9);
+        bed_init(&b, "owes");
+        assert_ok(layer_drbd.dissolve(&b.r, &(struct trouble){ 0 }));
+        bed_grown(4000, 0, "Secondary", "Established");
+        grows(&b, "drbdadm resize owes/0\n");
+        bed_grown(8192, 4, "Secondary", "Established");
+        grows(&b, NULL);
+        bed_tear_down();
+}
+
+/* Of two nodes the one with the lower number takes the resource; the other one does when that does not seem to help. */
+static void test_grow_turns(void **st)
+{
+        struct bed b;
+        bed_set_up(DRBD_GEN_84);
+        bed_init(&b, "owes");
+        assert_ok(layer_drbd.dissolve(&b.r, &(struct trouble){ 0 }));
+        SET(&b.drbd, sat_drbd, node_id, 1);
+        SET(&b.peer, sat_drbd_peer, node_id, 0);
+        bed_grown(4000, 0, "Secondary", "Established");
+        for (unsigned i = 0; i < 6; i++) grows(&b, i < 3 ? "" : AS_PRIMARY);
+        grows(&b, NULL); /* not for this size with this many peers */
+        bed_tear_down();
 }
 
 /* One replica: there is nobody to wait for. 8.4 shows a connection all the same, and wants to be told, as primary (seen in guests). */
@@ -560,7 +648,8 @@ int main(void)
                 cmocka_unit_test(test_resync_after), cmocka_unit_test(test_dissolve),
                 cmocka_unit_test(test_resolve), cmocka_unit_test(test_resolve_late),
                 cmocka_unit_test(test_connect_again), cmocka_unit_test(test_grow),
-                cmocka_unit_test(test_grow_alone), cmocka_unit_test(test_alone_84),
+                cmocka_unit_test(test_grow_alone), cmocka_unit_test(test_grow_owes),
+                cmocka_unit_test(test_grow_turns), cmocka_unit_test(test_alone_84),
                 cmocka_unit_test(test_detach), cmocka_unit_test(test_hold), cmocka_unit_test(test_take) };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -463,7 +463,16 @@ def gone(bed, name):
 
 
 def new_size(bed, guest, kib):
-    wait_for(f'the new size on {guest.name}', lambda: int(guest.run('cat /sys/block/drbd1000/size')) // 2 >= kib, 300, 1)
+    wait_for(f'the new size on {guest.name}', lambda: has_size(guest, kib), 300, 1)
+
+
+def has_size(guest, kib):
+    return int(guest.run('cat /sys/block/drbd1000/size 2>/dev/null || echo 0')) // 2 >= kib
+
+
+def nothing_differs(guest):
+    """Also of a part that is new: DRBD 8.4 does not synchronise what has grown while the nodes shook hands."""
+    return set(guest.run("sed -n 's/.*oos:\\([0-9]*\\).*/\\1/p' /proc/drbd").split()) == {'0'}
 
 
 def killed_at(bed, point, pool):
@@ -492,7 +501,8 @@ def killed_at(bed, point, pool):
     same_below(bed, f'/dev/vg0/{name}_00000', 20 * MIB)
     bed.rest.call('PUT', f'/v1/resource-definitions/{name}/volume-definitions/0', {'size_kib': 28 * MIB})
     for guest in bed.guests:
-        lives(f'the new size on {guest.name}', lambda: int(guest.run('cat /sys/block/drbd1000/size')) // 2 >= 28 * MIB)
+        lives(f'the new size on {guest.name}', lambda: has_size(guest, 28 * MIB))
+    lives('both to be the same', lambda: all(nothing_differs(guest) for guest in bed.guests))
     adm = f'drbdadm -c /run/outrigger/satellite/drbd/{name}.conf'
     one.run(f'{adm} primary {name} && e2fsck -fn /dev/drbd1000 2>&1 && {{ {again(f"{adm} secondary {name}")}; }}')
     bed.rest.call('DELETE', f'/v1/resource-definitions/{name}')
@@ -533,6 +543,7 @@ def power_lost(bed, number, moment):
         blink(1)
         for each in bed.guests:
             new_size(bed, each, 28 * MIB)
+        wait_for('both to be the same', lambda: all(nothing_differs(each) for each in bed.guests), 300, 1)
         bed.agree(name, both())
     deleting = request('DELETE', f'/v1/resource-definitions/{name}')
     if moment == 'deleted':
