@@ -403,6 +403,12 @@ static void test_satellite_joins(void **state)
         assert_int_equal(id.role, PKI_SATELLITE);
         assert_string_equal(id.name, "sat1");
         pki_dir_done(&d);
+        /* what a loss of power can leave, where the file system does not keep its promises */
+        char path[PATH_MAX + 20];
+        (void)snprintf(path, sizeof path, "%s/pki/node.crt", sat.dir);
+        assert_int_equal(truncate(path, 0), 0);
+        assert_int_equal(pki_dir_load(sat.dir, &d, &f), E_FORMAT);
+        assert_non_null(strstr(f.text, "sat/pki is damaged (restore it, or join once more"));
         free(t);
 }
 

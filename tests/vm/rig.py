@@ -194,7 +194,8 @@ class Guest:
     def put(self, local, remote):
         """Copies a directory into the guest."""
         tar = subprocess.run(['tar', '-C', str(local), '-cz', '.'], stdout=subprocess.PIPE, check=True).stdout
-        self.run(f'mkdir -p {remote}; base64 -d <<END | tar -C {remote} -xz\n{base64.b64encode(tar).decode()}\nEND')
+        # power may be lost soon
+        self.run(f'mkdir -p {remote} && base64 -d <<END | tar -C {remote} -xz && sync -f {remote}\n{base64.b64encode(tar).decode()}\nEND')
 
 
 TRACE = os.environ.get('OUTRIGGER_VM_TRACE')  # a file

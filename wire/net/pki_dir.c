@@ -39,8 +39,13 @@ int pki_dir_load(const char *dir, struct pki_dir *ret, struct fail *f)
                 if (err == E_NOT_FOUND) err = 0;
                 else if (err != 0 && f != NULL) *f = none;
         }
-        if (err == 0) err = pki_check(&ret->ca, &ret->cert, &ret->key, f);
-        if (err == 0 && ret->ca_key.n > 0) err = pki_check(&ret->ca, &ret->ca, &ret->ca_key, f);
+        if (err == 0) {
+                err = pki_check(&ret->ca, &ret->cert, &ret->key, f);
+                if (err == 0 && ret->ca_key.n > 0) err = pki_check(&ret->ca, &ret->ca, &ret->ca_key, f);
+                if (err != 0)
+                        fail_wrap(
+                                f, "%s/pki is damaged (restore it, or join once more with a new token)", dir);
+        }
         if (err != 0) pki_dir_done(ret);
         return err;
 }
