@@ -221,8 +221,11 @@ bool op_in_use(struct op *op, const struct rsc *r)
         return o.in_use && (o.uuid == NULL || r->uuid == NULL || strcmp(o.uuid, r->uuid) == 0);
 }
 
+void op_ask_again(struct op *op) { SET(op->reply, reply, ask_again, true); }
+
 void op_explain_use(struct op *op, struct api_rc *rc, const struct rsc *r)
 {
+        op_ask_again(op);
         struct obs_rsc o;
         const char *path = "its device";
         if (op_observed_rsc(op, r->rsc_name, r->node_name, &o))

@@ -67,7 +67,10 @@ bool op_node_surely_online(struct op *op, const char *node);
 bool op_observed_pool(struct op *op, const char *node, const char *pool, struct obs_pool *ret);
 bool op_observed_rsc(struct op *op, const char *rsc, const char *node, struct obs_rsc *ret);
 bool op_in_use(struct op *op, const struct rsc *r);
-/* The node says that somebody uses it, not who: how that is found out there. */
+/* It is refused for what satellites have said so far. Each member hears them for itself, and whoever asks may have seen or done
+ * something newer: the member that was asked tries again for a moment before it says so. */
+void op_ask_again(struct op *op);
+/* The node says that somebody uses it, not who: how that is found out there. Asked again for a moment, as above. */
 void op_explain_use(struct op *op, struct api_rc *rc, const struct rsc *r);
 
 /* ---- layers, providers ---- */

@@ -521,6 +521,7 @@ static bool is_source(struct op *op, const struct snap_dfn *d)
                 "Snapshot '%s' of resource '%s' is in use: resource '%s' on node '%s' is being made from it.",
                 d->snap_name, d->rsc_name, at.rsc_name, at.node_name);
         op_rc_explain(op, rc, NULL, NULL, "Wait until that is ready, or delete that resource.");
+        op_ask_again(op);
         return true;
 }
 

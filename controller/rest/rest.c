@@ -31,6 +31,7 @@ void rest_config_init(struct rest_config *c)
                         .hold_ms = 60000,
                         .wait_ms = 300000,
                         .ready_ms = 15000,
+                        .again_ms = 1000,
                         .unhealthy_ms = 5000,
                         .leave_ms = 15000 } };
 }
@@ -182,6 +183,7 @@ static void on_tick(uv_timer_t *timer)
         uint64_t now = r->env->now_ms(r->env);
         rest_on_state(r);
         rest_look_at_held(r);
+        rest_ask_again(r);
         bool leaving = atomic_load(&r->leaving_tcp);
         rest_streams_tick(r);
         for (unsigned i = 0; i < REST_LISTENERS_N; i++) rest_listener_tick(&r->listeners[i]);
@@ -273,6 +275,7 @@ int rest_open(const struct rest_config *config, struct rest **ret, struct fail *
         list_init(&r->active);
         list_init(&r->done);
         list_init(&r->held);
+        list_init(&r->again);
         list_init(&r->conns);
         pthread_mutex_init(&r->conns_mutex, NULL);
         pthread_mutex_init(&r->status_mutex, NULL);

@@ -82,8 +82,10 @@ struct rest_limits {
         unsigned hold_ms;                /* how long a request waits for a leader (60000) */
         unsigned wait_ms;                /* how long an answer waits for satellites (300000) */
         unsigned ready_ms;               /* how long it waits for a resource to become ready (15000) */
-        unsigned unhealthy_ms;           /* without quorum: /health says so (5000) */
-        unsigned leave_ms;               /* without quorum: TCP listeners close (15000) */
+        unsigned
+                again_ms; /* how long a refusal by news that may be old is kept back, and asked again (1000) */
+        unsigned unhealthy_ms; /* without quorum: /health says so (5000) */
+        unsigned leave_ms;     /* without quorum: TCP listeners close (15000) */
 };
 
 struct rest_config {

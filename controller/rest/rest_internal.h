@@ -105,8 +105,9 @@ struct exchange {
         struct reply reply;
         struct api_rc *waited; /* entries of the satellites' work, in the arena */
         uint32_t waited_n;
-        bool waiting;       /* for satellites */
-        char report_id[96]; /* "" = no error report was written */
+        bool waiting;            /* for satellites */
+        uint64_t again_until_ms; /* a refusal that is asked again (reply.ask_again); 0 = there was none */
+        char report_id[96];      /* "" = no error report was written */
 
         /* the answer */
         unsigned status;
@@ -220,6 +221,7 @@ struct rest {
         uv_idle_t flush;    /* active while done is not empty */
         struct list active; /* exchanges that are the loop's */
         struct list held;   /* reads that wait until each satellite was tried, linked by exchange.call_node */
+        struct list again;  /* refusals that are asked again at the next tick, linked the same way */
         struct list done;   /* to be resumed before the loop sleeps, all at once; linked by exchange.active */
         bool backend_gone;
         unsigned live; /* handles and calls that are owed */
@@ -329,6 +331,8 @@ void rest_on_flush(uv_idle_t *idle);
 void rest_abandon_late(struct rest *r, bool all);
 /* Reads that waited until each satellite was tried go on. */
 void rest_look_at_held(struct rest *r);
+/* What was refused for news that may have been old is asked again. */
+void rest_ask_again(struct rest *r);
 
 /* ---- rest_request.c: HTTP threads ---- */
 /* Builds struct request and its id. 0 or E_TOO_LARGE. */

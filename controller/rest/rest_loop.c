@@ -103,6 +103,18 @@ static void explain_unknown(struct exchange *x)
         apirc_level(&r->rcs[0]);
 }
 
+/* Is the refusal kept to oneself for now? */
+static bool hold_back(struct exchange *x)
+{
+        struct rest *r = x->conn->rest;
+        uint64_t now = r->env->now_ms(r->env);
+        if (!x->reply.ask_again || r->backend_gone) return false;
+        if (x->again_until_ms == 0) x->again_until_ms = MIN(now + r->config.limits.again_ms, x->deadline_ms);
+        if (now >= x->again_until_ms) return false;
+        list_push_back(&r->again, &x->call_node);
+        return true;
+}
+
 static void on_reply(void *arg, int err, uint64_t index, uint64_t term, struct blob reply)
 {
         struct call *call = arg;
@@ -118,7 +130,7 @@ static void on_reply(void *arg, int err, uint64_t index, uint64_t term, struct b
                 bool wait = !err && x->reply.waits_n && !x->async && call->rest->config.waiter &&
                             !call->rest->backend_gone;
                 if (wait) wait_for_satellites(x);
-                else finish(x, err);
+                else if (err != 0 || !hold_back(x)) finish(x, err);
         }
         call_end(call);
 }
@@ -163,6 +175,21 @@ static void submit(struct rest *r, struct exchange *x)
         list_push_back(&call->exchanges, &x->call_node);
         r->config.backend->submit(
                 r->config.backend_arg, x->id, buf_blob(&x->encoded), x->deadline_ms, on_reply, call);
+}
+
+void rest_ask_again(struct rest *r)
+{
+        LIST_FOREACH_SAFE(it, nx, &r->again)
+        {
+                struct exchange *x = container_of(it, struct exchange, call_node);
+                if (r->backend_gone) {
+                        finish(x, 0); /* as it was answered */
+                        continue;
+                }
+                list_remove(&x->call_node);
+                x->reply = (struct reply){ 0 };
+                submit(r, x);
+        }
 }
 
 static void submit_report(struct rest *r, struct report_post *post)

@@ -84,7 +84,8 @@ static void make_reply(struct pending *p, const struct request *q, const struct 
 {
         struct reply reply = { 0 };
         struct api_rc rc;
-        bool error = query_get(query, "fake_refuse") != NULL;
+        bool again = p->fake->submits <= query_u64(query, "fake_again");
+        bool error = again || query_get(query, "fake_refuse") != NULL;
         uint64_t status = query_u64(query, "fake_status"), waits = query_u64(query, "fake_waits");
         const char *text = arena_printf(a, "%s %s?%s", q->method, q->path, q->query ? q->query : "");
         apirc_init(&rc, error ? RC_FAIL_INVLD_NODE_NAME : RC_CREATED, RC_OP_CREATE, RC_OBJ_NODE, text, 0, a);
@@ -99,6 +100,7 @@ static void make_reply(struct pending *p, const struct request *q, const struct 
                 if (query_get(query, "fake_fails") != NULL) SET(&items[i], wait_item, slow, true);
         }
         if (waits) SET_N(&reply, reply, waits, items, (uint32_t)waits);
+        if (again) SET(&reply, reply, ask_again, true);
         if (query_get(query, "fake_garbage")) buf_put_str(&p->reply, "\xc1garbage");
         else enc_msgpack(&reply_type, &reply, &p->reply);
 }

@@ -4,7 +4,7 @@
  *
  * What a request may say in its query: fake_ms=N (answer later), fake_err=N (fail with that error),
  * fake_waits=N (that many wait items; fake_saga: of a saga; fake_fails: which fail), fake_status=N, fake_garbage (an answer that cannot be decoded),
- * fake_never (no answer).
+ * fake_never (no answer), fake_again=N (the first N submits are refused, and to be asked again).
  *
  * Threads: all calls on the loop thread; the view callbacks on any. Ownership: the caller's struct;
  * rest_fake_close answers what is pending with E_CANCELED. */

@@ -360,6 +360,38 @@ static void test_taken_back(void **state)
         bed_end(&b);
 }
 
+/* A refusal that rests on what satellites have said may be old news: it is asked again for a moment, not for ever. */
+static void test_asked_again(void **state)
+{
+        struct bed b;
+        char text[4096];
+        bed_init(&b);
+        b.config.limits.again_ms = 500;
+        struct fail f = { 0 };
+        assert_ok(rest_open(&b.config, &b.rest, &f));
+        read_all(&b, dial(&b, "POST /v1/nodes?fake_again=3 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"),
+                text, sizeof text);
+        assert_contains(text, "201 Created");
+        assert_int_equal(b.fake.submits, 4);
+        b.fake.submits = 0;
+        uint64_t before = b.config.env->now_ms(b.config.env);
+        read_all(&b,
+                dial(&b, "POST /v1/nodes?fake_again=1000 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"),
+                text, sizeof text);
+        assert_contains(text, " 500 ");
+        assert_true(b.config.env->now_ms(b.config.env) - before >= 500);
+        assert_in_range(b.fake.submits, 2, 2 + 10);
+        /* the back end goes while one is kept back: it is answered as it was refused */
+        int fd = dial(&b, "POST /v1/nodes?fake_again=1000 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        for (unsigned n = b.fake.submits; b.fake.submits == n;) turns(&b, 1);
+        turns(&b, 3);
+        rest_close(b.rest, 500, on_closed, &b);
+        lose_backend(&b);
+        read_all(&b, fd, text, sizeof text);
+        assert_contains(text, " 500 ");
+        bed_end(&b);
+}
+
 static void test_guard(void **state)
 {
         /* A back end that breaks its promise: the request is answered all the same. */
@@ -526,6 +558,7 @@ int main(void)
                 cmocka_unit_test(test_request_ids),
                 cmocka_unit_test(test_index_and_term),
                 cmocka_unit_test(test_taken_back),
+                cmocka_unit_test(test_asked_again),
                 cmocka_unit_test(test_guard),
                 cmocka_unit_test(test_openapi),
                 cmocka_unit_test(test_metrics),
