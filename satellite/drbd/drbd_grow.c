@@ -127,13 +127,19 @@ static int refuse_now(const struct layer_vol *v, struct trouble *t)
                 "Wait for the end of the resync; the satellite tries again by itself.", t);
 }
 
+static bool is_grown(const struct layer_vol *v, const struct drbd_device *dev)
+{
+        uint64_t usable_kib = drbd_md_usable_kib(v);
+        return usable_kib > 0 && dev->size_kib >= usable_kib;
+}
+
 /* conf, what: for drbdadm. */
 static int grow(const struct layer_vol *v, const struct drbd_resource *now, const struct drbd_device *dev,
         const char *conf, const char *what, struct trouble *t)
 {
         const char *name = now->name;
-        uint64_t usable_kib = drbd_md_usable_kib(v), tries = TRIES;
-        bool grown = usable_kib > 0 && dev->size_kib >= usable_kib; /* a peer was faster */
+        uint64_t tries = TRIES;
+        bool grown = is_grown(v, dev); /* a peer was faster */
         bool owes = grown && owes_resync(now, dev->volume);
         int err = 0;
         if (grown && !owes) return 0;
@@ -155,6 +161,25 @@ static int grow(const struct layer_vol *v, const struct drbd_resource *now, cons
         return err;
 }
 
+/* The peer may have grown it since the look at it: DRBD refuses then, for the resync of what is new has begun. err: what drbdadm's failure
+ * was, in t. */
+static int look_again(const struct layer_vol *v, const char *name, int err, struct trouble *t)
+{
+        struct drbd_events e = { 0 };
+        struct trouble unseen = { 0 };
+        if (drbd_node_now(name, &e, &unseen) == 0) {
+                uint32_t volume = (uint32_t)v->dev->volume_number;
+                const struct drbd_resource *now = drbd_events_find(&e, name);
+                const struct drbd_device *dev = now == NULL ? NULL : drbd_device_find(now, volume);
+                if (dev != NULL && is_grown(v, dev)) {
+                        *t = (struct trouble){ 0 };
+                        err = 0;
+                } else if (dev != NULL && is_syncing(now, volume)) err = refuse_now(v, t);
+        }
+        drbd_events_done(&e);
+        return err;
+}
+
 int drbd_grow(const struct layer_vol *v, struct trouble *t)
 {
         char conf[DRBD_PATH_SIZE], res[DRBD_PATH_SIZE], what[DRBD_NAME + 16];
@@ -170,7 +195,7 @@ int drbd_grow(const struct layer_vol *v, struct trouble *t)
         if (dev != NULL && drbd_has_disk(dev))
                 err = grow(v, now, dev, conf, what, t); /* else settling comes first */
         drbd_events_done(&e);
-        return err;
+        return err == E_PROGRAM ? look_again(v, name, err, t) : err;
 }
 
 void drbd_grow_forget(const char *rsc_name) { memo_drop(&memos, rsc_name); }

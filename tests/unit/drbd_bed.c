@@ -60,7 +60,8 @@ void bed_set_up(enum drbd_gen gen)
                 "echo \"${0##*/} $*\" >>log\n"
                 "case \" $* \" in *' restore-md '*) for file; do :; done; cp \"$file\" restored ;; esac\n"
                 "for word in $(cat fail 2>/dev/null); do\n"
-                "  case \" $* \" in *\" $word \"*) echo \"no $word today\" >&2; exit 11 ;; esac\n"
+                "  case \" $* \" in *\" $word \"*) [ -e after ] && mv after now; echo \"no $word today\" "
+                ">&2; exit 11 ;; esac\n"
                 "done\n"
                 "case \" $* \" in *' connect '*|*' adjust '*) [ -e after ] && mv after now ;; esac\n"
                 "exit 0\n";

@@ -14,8 +14,8 @@
 
 /* ---- the programs, and the directory that they and the files are in ---- */
 extern char bed_dir[64];
-/* drbdsetup says what is in the file `now`; who changes a connection puts `after` in its place. `fail` names what fails: the first word
- * that is no option. */
+/* drbdsetup says what is in the file `now`; who changes a connection, and who fails, puts `after` in its place. `fail` names what fails:
+ * the first word that is no option. */
 void bed_set_up(enum drbd_gen gen);
 void bed_tear_down(void);
 const char *bed_file(const char *name);

@@ -376,7 +376,8 @@ static void test_grow(void **st)
 }
 
 /* A volume of DRBD 8.4 with a size, what differs from its peer, and the peer's part in it. */
-static void bed_grown(unsigned kib, unsigned differs_kib, const char *peer_role, const char *replication)
+static void bed_grown_in(
+        const char *file, unsigned kib, unsigned differs_kib, const char *peer_role, const char *replication)
 {
         char text[1024];
         snprintf(text, sizeof text,
@@ -386,7 +387,12 @@ static void bed_grown(unsigned kib, unsigned differs_kib, const char *peer_role,
                 "exists peer-device name:owes peer-node-id:1 volume:0 replication:%s peer-disk:UpToDate "
                 "resync-suspended:no out-of-sync:%u\nexists -\n",
                 peer_role, kib, replication, differs_kib);
-        bed_put("now", text, 0644);
+        bed_put(file, text, 0644);
+}
+
+static void bed_grown(unsigned kib, unsigned differs_kib, const char *peer_role, const char *replication)
+{
+        bed_grown_in("now", kib, differs_kib, peer_role, replication);
 }
 
 /* Is growing due? What it asks for then. */
@@ -460,6 +466,37 @@ static void test_grow_turns(void **st)
         for (unsigned i = 0; i < 6; i++) grows(&b, i < 3 ? "" : AS_PRIMARY);
         grows(&b, NULL); /* not for this size with this many peers */
         bed_tear_down();
+}
+
+/* Both nodes see at the same time that it can grow; the second one is refused, for the resync has begun (seen in guests). */
+static void test_grow_raced(void **st)
+{
+        static const struct {
+                unsigned kib; /* after that */
+                const char *replication;
+                int err;
+        } cases[] = {
+                { 8192, "SyncTarget", 0 },
+                { 4000, "SyncTarget", E_BUSY },
+                { 4000, "Established", E_PROGRAM },
+        };
+        for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+                struct bed b;
+                struct trouble t = { 0 };
+                bed_set_up(DRBD_GEN_84);
+                bed_init(&b, "owes");
+                assert_ok(layer_drbd.dissolve(&b.r, &t));
+                assert_ok(drbd_node_prepare(&t));
+                (void)bed_asked();
+                bed_grown(4000, 0, "Primary", "Established");
+                bed_grown_in("after", cases[i].kib, 4192, "Primary", cases[i].replication);
+                bed_put("fail", "resize", 0644);
+                struct layer_vol v = bed_volume(&b, "/dev/vg/r_00000");
+                assert_int_equal(layer_drbd.grow(&v, &t), cases[i].err);
+                assert_string_equal(bed_asked(), "drbdadm resize owes/0\n");
+                assert_int_equal(t.err, cases[i].err);
+                bed_tear_down();
+        }
 }
 
 /* One replica: there is nobody to wait for. 8.4 shows a connection all the same, and wants to be told, as primary (seen in guests). */
@@ -649,7 +686,8 @@ int main(void)
                 cmocka_unit_test(test_resolve), cmocka_unit_test(test_resolve_late),
                 cmocka_unit_test(test_connect_again), cmocka_unit_test(test_grow),
                 cmocka_unit_test(test_grow_alone), cmocka_unit_test(test_grow_owes),
-                cmocka_unit_test(test_grow_turns), cmocka_unit_test(test_alone_84),
-                cmocka_unit_test(test_detach), cmocka_unit_test(test_hold), cmocka_unit_test(test_take) };
+                cmocka_unit_test(test_grow_turns), cmocka_unit_test(test_grow_raced),
+                cmocka_unit_test(test_alone_84), cmocka_unit_test(test_detach), cmocka_unit_test(test_hold),
+                cmocka_unit_test(test_take) };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }
