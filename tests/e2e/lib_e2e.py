@@ -25,7 +25,9 @@ def skip(reason):
 
 
 def enter(packages=()):
-    """Puts the program into a network namespace of its own, with a virtual environment that has the PyPI packages."""
+    """Puts the program into namespaces of its own, with a virtual environment that has the PyPI packages.
+
+    Mounts too: what another test's mount namespace copies while it is mounted here stays in use there."""
     if os.geteuid() != 0:
         skip('needs root for namespaces and loop devices')
     if os.environ.get('OUTRIGGER_E2E') == 'inside':
@@ -47,7 +49,7 @@ def enter(packages=()):
                 skip(f'{" ".join(packages)} could not be installed: {made.stderr.strip().splitlines()[-1:]}')
             marker.touch()
     env = dict(os.environ, OUTRIGGER_E2E='inside', OUTRIGGER_BUILD=str(BUILD), PYTHONUNBUFFERED='1')
-    os.execvpe('unshare', ['unshare', '--net', python, *sys.argv], env)
+    os.execvpe('unshare', ['unshare', '--net', '--mount', python, *sys.argv], env)
 
 
 class CannotRun(Exception):
