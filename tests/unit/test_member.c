@@ -1,6 +1,7 @@
 /* Real members over real TLS on loopback addresses, all on one loop; raftctl's questions and joins come from
  * a thread. */
 #include <ftw.h>
+#include <netinet/in.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -8,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -19,7 +21,7 @@
 #include "wire/codec/codec.h"
 #include "wire/net/join_client.h"
 
-enum { MEMBERS = 3, WAIT_MS = 15000 };
+enum { MEMBERS = 3, WAIT_MS = 15000, FIRST_PORT = 12000, PORTS = 20000 };
 
 static char top[] = "/tmp/test_member.XXXXXX";
 static uv_loop_t loop;
@@ -668,11 +670,27 @@ static void test_close_early(void **state)
         }
 }
 
+/* One that nobody has, below those that the kernel gives to connections (ip_local_port_range): a connection of
+ * another test must not take it between here and the listening, nor while a member is down. */
+static unsigned free_port(void)
+{
+        for (unsigned i = 0; i < PORTS; i++) {
+                unsigned port = FIRST_PORT + ((unsigned)getpid() + i) % PORTS;
+                struct sockaddr_in any = { .sin_family = AF_INET, .sin_port = htons((uint16_t)port) };
+                int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+                bool is_free = fd >= 0 && bind(fd, (struct sockaddr *)&any, sizeof any) == 0;
+                if (fd >= 0) close(fd);
+                if (is_free) return port;
+        }
+        fail_msg("no port is free from %d on", FIRST_PORT);
+        return 0;
+}
+
 static int setup(void **state)
 {
         assert_non_null(mkdtemp(top));
         assert_int_equal(uv_loop_init(&loop), 0);
-        unsigned port = 20000 + (unsigned)getpid() % 20000;
+        unsigned port = free_port();
         for (unsigned i = 0; i < ARRAY_LEN(at); i++) {
                 (void)snprintf(at[i].name, sizeof at[i].name, "%c", 'a' + (char)i);
                 (void)snprintf(at[i].dir, sizeof at[i].dir, "%s/%s", top, at[i].name);
