@@ -12,6 +12,7 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include "satellite/base/modprobe.h"
 #include "satellite/base/put_file.h"
 #include "satellite/provider/provider.h"
 #include "wire/base/log.h"
@@ -74,17 +75,6 @@ static uint32_t utils_version(void)
         return code;
 }
 
-static void load_module(void)
-{
-        static const char *const argv[] = { "modprobe", "drbd", NULL };
-        struct arena a = { 0 };
-        struct exec_result r;
-        struct trouble t;
-        if (exec_try(&(struct exec_cmd){ .argv = argv, .deadline_ms = DETECT_MS }, &a, &r, &t) != 0)
-                log_info("drbd", "modprobe: %s", t.message);
-        arena_done(&a);
-}
-
 static struct timespec came(const char *path)
 {
         struct stat st;
@@ -112,7 +102,7 @@ static void look(struct found *f)
         if (!exec_exists("drbdadm")) return;
         f->version.kernel = kernel_version();
         if (f->version.kernel == 0) {
-                load_module();
+                modprobe_try("drbd");
                 f->version.kernel = f->signs.kernel = kernel_version();
         }
         f->missing = "the kernel has no module drbd, or it cannot be loaded ('modprobe drbd' says why): "

@@ -20,6 +20,7 @@
 #include "satellite/base/claim.h"
 #include "satellite/base/exec.h"
 #include "satellite/base/inject.h"
+#include "satellite/base/modprobe.h"
 #include "satellite/base/signature.h"
 #include "satellite/layer/dm.h"
 #include "satellite/layer/layer_dm.h"
@@ -259,12 +260,7 @@ static int enlist(const struct layer_vol *v, const char *path, struct trouble *t
 
 static int need_module(struct trouble *t)
 {
-        static const char *const argv[] = { "modprobe", "bcache", NULL };
-        struct exec_cmd c = { .argv = argv };
-        struct arena a = { 0 };
-        int err = access("/sys/fs/bcache/register", F_OK) == 0 ? 0 : exec_run(&c, &a, NULL, t);
-        arena_done(&a);
-        return err;
+        return access("/sys/fs/bcache/register", F_OK) == 0 ? 0 : modprobe("bcache", t);
 }
 
 /* Waits until the device is there, attached. */

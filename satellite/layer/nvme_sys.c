@@ -9,10 +9,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "satellite/base/exec.h"
+#include "satellite/base/modprobe.h"
 #include "wire/base/log.h"
 
-#define LOAD_MS 15000u
 #define NAMES_MAX 4096u
 
 struct nvme_world nvme_world = { .configfs = "/sys/kernel/config/nvmet",
@@ -101,16 +100,7 @@ int nvme_ask(const char *line)
 
 void nvme_load(const char *path, const char *const *modules)
 {
-        for (size_t i = 0; modules[i] != NULL; i++) {
-                const char *const argv[] = { "modprobe", modules[i], NULL };
-                struct arena a = { 0 };
-                struct exec_result r;
-                struct trouble t;
-                if (exec_try(&(struct exec_cmd){ .argv = argv, .deadline_ms = LOAD_MS }, &a, &r, &t) != 0)
-                        log_info("nvme", "modprobe %s: %s", modules[i], t.message);
-                else if (r.status != 0) log_info("nvme", "modprobe %s: %s", modules[i], r.err);
-                arena_done(&a);
-        }
+        for (size_t i = 0; modules[i] != NULL; i++) modprobe_try(modules[i]);
         if (nvme_is_there(path) || nvme_is_there("/sys/kernel/config/nvmet")) return;
         if (mount("configfs", "/sys/kernel/config", "configfs", 0, NULL) != 0 && errno != EBUSY)
                 log_info("nvme", "configfs cannot be mounted: %s", strerror(errno));

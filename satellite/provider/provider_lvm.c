@@ -7,6 +7,7 @@
  * place: "VG" or "VG/THINPOOL". Our own devices and DRBD's are never scanned for physical volumes: those inside belong to the
  * guests that use the volumes. */
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +17,7 @@
 #include "satellite/base/bcache_sys.h"
 #include "satellite/base/claim.h"
 #include "satellite/base/inject.h"
+#include "satellite/base/modprobe.h"
 #include "satellite/base/wipe.h"
 #include "satellite/provider/lvm_cmd.h"
 #include "satellite/provider/lvm_target.h"
@@ -196,10 +198,22 @@ int lvm_thick_info(const struct lvm_place *p, struct pool_info *ret, struct aren
         return 0;
 }
 
+/* Before a pool is used, not when the first volume or snapshot needs one, with I/O held: and lvcreate fails on a module that another lvcreate
+ * is just loading ("Required device-mapper target(s) not detected in your kernel", lvm2 2.03). */
+static void load_snapshot(void) { modprobe_try("dm_snapshot"); }
+static void load_thin(void) { modprobe_try("dm_thin_pool"); }
+static void load_targets(bool thin)
+{
+        static pthread_once_t snapshot_once = PTHREAD_ONCE_INIT, thin_once = PTHREAD_ONCE_INIT;
+        (void)pthread_once(&snapshot_once, load_snapshot); /* lvcreate wants it for thin snapshots, too */
+        if (thin) (void)pthread_once(&thin_once, load_thin);
+}
+
 static int lvm_info(const char *place, struct pool_info *ret, struct trouble *t)
 {
         struct arena a = { 0 };
         struct lvm_place p = split_place(place, &a);
+        load_targets(p.thin != NULL);
         int err = p.thin != NULL ? thin_info(&p, ret, &a, t) : lvm_thick_info(&p, ret, &a, t);
         arena_done(&a);
         return err;

@@ -132,6 +132,31 @@ static int teardown(void **state)
         return 0;
 }
 
+/* The modules are loaded when a pool is looked at, not when snapshots are taken at once (provider_lvm.c). */
+static void test_modules(void **state)
+{
+        (void)state;
+        char path[80], asked[80], text[200];
+        struct pool_info info;
+        struct trouble t;
+        snprintf(path, sizeof path, "%s/modprobe", dir);
+        snprintf(asked, sizeof asked, "%s/asked", dir);
+        FILE *f = fopen(path, "we");
+        assert_non_null(f);
+        assert_true(fprintf(f, "#!/bin/sh\necho \"$@\" >>%s\n", asked) > 0);
+        assert_int_equal(fclose(f), 0);
+        assert_int_equal(chmod(path, 0700), 0);
+        for (unsigned i = 0; i < 2; i++) {
+                assert_int_equal(provider_lvm.pool_info("vg", &info, &t), 0);
+                (void)provider_lvm_thin.pool_info("vg/none", &info, &t);
+        }
+        f = fopen(asked, "re");
+        assert_non_null(f);
+        text[fread(text, 1, sizeof text - 1, f)] = '\0';
+        fclose(f);
+        assert_string_equal(text, "dm_snapshot\ndm_thin_pool\n");
+}
+
 /* ---- what is wanted ---- */
 
 enum stage { MADE, TAKEN, CLONED, UNSNAPPED, CLONE_GONE, ALL_GONE, STAGES };
@@ -552,6 +577,8 @@ static void test_store(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
+                cmocka_unit_test_setup_teardown(
+                        test_modules, setup, teardown), /* first: they are loaded once */
                 cmocka_unit_test(test_store),
                 cmocka_unit_test_setup_teardown(test_copies, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_life, setup, teardown),
