@@ -234,6 +234,14 @@ void l2l_close(struct l2l *l)
         (void)uv_async_send(&l->wake);
 }
 
+static const struct strmap *volume_props(const struct snap_dfn *d, uint64_t number)
+{
+        static const struct strmap none;
+        for (uint32_t i = 0; i < d->volumes_n; i++)
+                if (d->volumes[i].volume_number == number) return &d->volumes[i].vd_props;
+        return &none;
+}
+
 static const char *source_pool(struct tx *wanted, const struct ship *s, uint64_t number, struct arena *a)
 {
         struct snap x,
@@ -251,9 +259,10 @@ static bool compose(struct call *c, struct tx *wanted, const struct ship *s)
         struct arena *a = &c->arena;
         struct cluster cluster;
         struct shipment_body b = { 0 };
+        struct snap_dfn d = { 0 }, key = { .rsc_name = s->rsc_name, .snap_name = s->snap_name };
         struct backup_vlm *vlms = arena_alloc(a, (s->volumes_n + 1) * sizeof *vlms);
         if (row_get_single(wanted, &cluster_type, a, &cluster) != 0 || cluster.uuid == NULL ||
-                s->target == NULL)
+                s->target == NULL || row_get(wanted, &snap_dfn_type, &key, a, &d) != 0)
                 return false;
         for (uint32_t i = 0; i < s->volumes_n; i++) {
                 vlms[i] = (struct backup_vlm){ 0 };
@@ -262,6 +271,7 @@ static bool compose(struct call *c, struct tx *wanted, const struct ship *s)
                 SET(&vlms[i], backup_vlm, key, "");
                 SET(&vlms[i], backup_vlm, storage_pool_name,
                         source_pool(wanted, s, s->volumes[i].volume_number, a));
+                SET(&vlms[i], backup_vlm, props, *volume_props(&d, s->volumes[i].volume_number));
         }
         SET(&b, shipment_body, uuid, s->uuid);
         SET(&b, shipment_body, version, SHIP_VERSION);
@@ -272,6 +282,7 @@ static bool compose(struct call *c, struct tx *wanted, const struct ship *s)
         SET(&b, shipment_body, snap_uuid, s->snap_uuid);
         SET(&b, shipment_body, target, s->target);
         SET_N(&b, shipment_body, volumes, vlms, s->volumes_n);
+        SET(&b, shipment_body, props, d.rd_props);
         if (s->incremental) {
                 const char **bases;
                 uint32_t n = ship_bases(wanted, s, a, &bases);

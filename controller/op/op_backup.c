@@ -86,7 +86,9 @@ static void describe_volume(const struct ship_vlm *v, const struct snap_vlm_dfn 
                 json_pack("[{ssssss}]", "name", v->key, "finishedTimestamp", "@FINISHED@", "node", node));
 }
 
-static const char *const marks[] = { "\"@FINISHED@\"", "\"@BASED_ON@\"" };
+/* Where the node writes what it knows in the end, without quotes. No other '@' is left in a description. */
+static const char *const marked[][2] = { { "finishTimestamp", "FINISHED" },
+        { "finishedTimestamp", "FINISHED" }, { "basedOn", "BASED_ON" } };
 
 static const char *replace_all(struct op *op, const char *text, const char *what, const char *with)
 {
@@ -102,20 +104,22 @@ static const char *replace_all(struct op *op, const char *text, const char *what
         return ret;
 }
 
-/* Takes the description; the marks in it lose their quotes. */
+/* Takes the description. */
 static const char *dump_meta(struct op *op, json_t *meta)
 {
         char *text = json_dumps(meta, JSON_COMPACT | JSON_SORT_KEYS);
-        const char *ret = op_text(text);
-        for (size_t i = 0; i < ARRAY_LEN(marks); i++)
-                ret = replace_all(
-                        op, ret, marks[i], arena_strndup(op->arena, marks[i] + 1, strlen(marks[i]) - 2));
+        const char *ret = replace_all(op, op_text(text), "@", "\\u0040"); /* in properties, say */
+        for (size_t i = 0; i < ARRAY_LEN(marked); i++)
+                ret = replace_all(op, ret,
+                        arena_printf(op->arena, "\"%s\":\"\\u0040%s\\u0040\"", marked[i][0], marked[i][1]),
+                        arena_printf(op->arena, "\"%s\":@%s@", marked[i][0], marked[i][1]));
         json_decref(meta);
         free(text);
         return ret;
 }
 
-/* The names are LINSTOR's. Numbers (and what it is based on: the node looks whether that is still there) that are not known yet stand as marks, without quotes in the end. */
+/* The names are LINSTOR's. Numbers (and what it is based on: the node looks whether that is still there) that are not known yet stand as marks,
+ * without quotes in the end. */
 static const char *describe(
         struct op *op, const struct ship *s, const struct snap_dfn *d, const struct rsc *r)
 {
@@ -139,10 +143,9 @@ static const char *describe(
 const char *op_backup_sizes(struct op *op, const struct ship *s)
 {
         const char *text = s->meta;
-        for (size_t i = 0; i < ARRAY_LEN(marks); i++) {
-                const char *bare = arena_strndup(op->arena, marks[i] + 1, strlen(marks[i]) - 2);
-                text = replace_all(op, text, bare, marks[i]);
-        }
+        for (size_t i = 0; i < ARRAY_LEN(marked); i++)
+                text = replace_all(op, text, arena_printf(op->arena, ":@%s@", marked[i][1]),
+                        arena_printf(op->arena, ":\"@%s@\"", marked[i][1]));
         json_error_t e;
         json_t *meta = json_loads(text, 0, &e);
         if (meta == NULL) return s->meta;
@@ -311,9 +314,11 @@ bool op_backup_pool(struct op *op, const char *node, const char *name, struct st
 static bool volume_for(struct op *op, struct rsc_dfn *rd, bool into, bool based, const struct backup_vlm *v,
         struct vlm_dfn *ret)
 {
+        struct strmap props = op_props_taken_over(op, PS_VD, &v->props);
         struct vd_args args = { .has_number = true,
                 .number = (int64_t)v->volume_number,
                 .size_kib = (int64_t)v->size_kib,
+                .props = &props,
                 .minor = -1 };
         if (!into) return op_make_vd(op, rd, &args, ret);
         if (op_find_vd(op, rd->name, v->volume_number, ret) &&
@@ -350,6 +355,7 @@ static bool make_volumes(struct op *op, const struct backup_restore_body *b, str
                 SET_N(&ship[i], ship_vlm, chain, v->chain, v->chain_n);
                 SET(&dfn[i], snap_vlm_dfn, volume_number, vd.volume_number);
                 SET(&dfn[i], snap_vlm_dfn, size_kib, vd.size_kib);
+                SET(&dfn[i], snap_vlm_dfn, vd_props, vd.props);
                 SET(&vlms[i], snap_vlm, volume_number, vd.volume_number);
                 SET(&vlms[i], snap_vlm, size_kib, vd.size_kib);
                 SET(&vlms[i], snap_vlm, storage_pool_name, p.storage_pool_name);
@@ -385,8 +391,10 @@ bool op_backup_target(struct op *op, const struct backup_restore_body *b, const 
         struct rsc_dfn *into, struct ship *s)
 {
         static const char *storage[] = { "STORAGE" };
+        struct strmap props = op_props_taken_over(op, PS_RD, &b->props);
         struct rd_args args = { .name = b->target_rsc_name,
                 .rg_name = b->dst_rsc_grp,
+                .props = &props,
                 .layer_stack = storage,
                 .layer_stack_n = 1 };
         struct rsc_dfn rd;
@@ -399,6 +407,7 @@ bool op_backup_target(struct op *op, const struct backup_restore_body *b, const 
         SET(&d, snap_dfn, uuid, op_uuid(op));
         SET_N(&d, snap_dfn, layer_stack, storage, 1);
         SET(&d, snap_dfn, create_timestamp, op->req->wall_ms);
+        SET(&d, snap_dfn, rd_props, rd.props);
         SET(&x, snap, rsc_name, rd.name);
         SET(&x, snap, snap_name, b->snap_name);
         SET(&x, snap, node_name, node->name);

@@ -438,25 +438,24 @@ static bool clone_gets_drbd(struct op *op, const struct snap_dfn *d, const struc
         return true;
 }
 
-/* What users have set: not what only the cluster sets. */
-static struct strmap props_of_clone(struct op *op, const struct rsc_dfn *from)
+struct strmap op_props_taken_over(struct op *op, enum prop_scope scope, const struct strmap *from)
 {
         struct strmap props = { 0 };
-        for (uint32_t i = 0; i < from->props.n; i++) {
-                const char *key = from->props.kv[2 * (size_t)i], *value = from->props.kv[2 * (size_t)i + 1],
-                           *stored;
+        for (uint32_t i = 0; i < from->n; i++) {
+                const char *key = from->kv[2 * (size_t)i], *value = from->kv[2 * (size_t)i + 1], *stored;
                 struct fail ignored = { 0 };
-                if (is_taken_over(key) && prop_check(PS_RD, key, value, op->arena, &stored, &ignored) == 0)
+                if (is_taken_over(key) && prop_check(scope, key, value, op->arena, &stored, &ignored) == 0)
                         strmap_set(&props, key, stored, op->arena);
         }
-        op_quorum_not_ours(op, from, &props);
+        struct rsc_dfn rd = { .props = *from };
+        op_quorum_not_ours(op, &rd, &props);
         return props;
 }
 
 static bool clone_rd(
         struct op *op, const struct rsc_dfn *from, const struct clone_body *b, struct rsc_dfn *ret)
 {
-        struct strmap props = props_of_clone(op, from);
+        struct strmap props = op_props_taken_over(op, PS_RD, &from->props);
         struct prop_mod mod = OP_PROP_MOD(b);
         if (!op_props_modify(op, PS_RD, &props, &mod, NULL)) return false;
         struct rd_args args = { .name = b->name,

@@ -235,7 +235,8 @@ static void as_restore(struct op *op, const struct shipment_body *b, struct back
                 .snap_name = t->snap_name,
                 .dst_rsc_grp = t->rsc_grp,
                 .volumes = b->volumes,
-                .volumes_n = b->volumes_n };
+                .volumes_n = b->volumes_n,
+                .props = b->props };
         for (uint32_t i = 0; i < b->volumes_n; i++) {
                 const char *from = op_given(b->volumes[i].storage_pool_name) ? b->volumes[i].storage_pool_name
                                                                              : DFLT_STOR_POOL;

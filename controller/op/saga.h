@@ -74,6 +74,8 @@ void op_source_layers(const struct snap_dfn *d, const struct rsc_dfn *rd, struct
 /* ---- op_restore.c ---- */
 /* Copies the volume definitions of the snapshot to rd. false: refused. */
 bool op_restore_vds(struct op *op, const struct snap_dfn *d, struct rsc_dfn *rd);
+/* What users have set of these properties of a definition, for another one that is made from it: not what only the cluster sets. */
+struct strmap op_props_taken_over(struct op *op, enum prop_scope scope, const struct strmap *from);
 /* The volume definitions of the resource take over the keys of the snapshot's volumes. */
 /* own: a volume that was given a passphrase of its own since keeps it, and those of then become keys of before. */
 void op_restore_keys(struct op *op, const struct snap_dfn *d, const char *rsc_name, bool own);

@@ -343,6 +343,16 @@ static const char *snap_of(struct backup_call *c, const json_t *meta, const char
         return *snap != '\0' ? snap : at != NULL ? id_of(c, at + 1) : "";
 }
 
+/* What is a property in a description, which anybody may have written. */
+static json_t *props_of(const json_t *described)
+{
+        json_t *props = json_object(), *v;
+        const char *key;
+        json_object_foreach(json_object_get(described, "props"), key, v) if (json_is_string(v))(void)
+                json_object_set(props, key, v);
+        return props;
+}
+
 static json_t *volumes_of(const struct chain *x)
 {
         const json_t *meta = x->at[0].meta;
@@ -360,10 +370,11 @@ static json_t *volumes_of(const struct chain *x)
                         (void)json_array_append_new(keys, json_string(key_of(x->at[i].meta, number)));
                 (void)v;
                 (void)json_array_append_new(
-                        list, json_pack("{so sI ss sI ss}", "chain", keys, "volume_number",
-                                      (json_int_t)strtoll(number, NULL, 10), "key", key_of(meta, number),
-                                      "size_kib", json_integer_value(json_object_get(dfn, "size")),
-                                      "storage_pool_name", text_of(props, "StorPoolName")));
+                        list, json_pack("{so so sI ss sI ss}", "chain", keys, "props", props_of(dfn),
+                                      "volume_number", (json_int_t)strtoll(number, NULL, 10), "key",
+                                      key_of(meta, number), "size_kib",
+                                      json_integer_value(json_object_get(dfn, "size")), "storage_pool_name",
+                                      text_of(props, "StorPoolName")));
         }
         return list;
 }
@@ -388,6 +399,7 @@ bool backup_resolve(struct backup_call *c, struct buf *body)
                 (void)json_object_set_new(o, "meta_name", json_string(name));
                 (void)json_object_set_new(o, "snap_name", json_string(snap_of(c, x->at[0].meta, name)));
                 (void)json_object_set_new(o, "volumes", volumes_of(x));
+                (void)json_object_set_new(o, "props", props_of(json_object_get(x->at[0].meta, "rscDfn")));
                 char *text = json_dumps(o, JSON_COMPACT);
                 buf_reset(body);
                 if (text != NULL) buf_put_str(body, text);

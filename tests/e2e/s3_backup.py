@@ -18,6 +18,7 @@ from s3_server import S3Server  # noqa: E402
 
 ACCESS, SECRET = 'AKIDBACKUP', 'ganz/geheim+2'
 SIZE_KIB = 16384
+ODD = 'me@x.org "@FINISHED@" @BASED_ON@ : \\u0040'  # a description has marks of its own
 REMOTE = '/v1/remotes/store/backups'
 
 
@@ -79,6 +80,8 @@ class Tests:
         r.call('POST', '/v1/resource-definitions/data/resources/s1', {'resource': {'props': {'StorPoolName': 'pool1'}}}).ok()
         self.write('data', 'first ')
         self.write('data', 'second volume ', 1)
+        r.call('PUT', '/v1/resource-definitions/data', {'override_props': {'Aux/says': ODD}}).ok()
+        r.call('PUT', '/v1/resource-definitions/data/volume-definitions/1', {'override_props': {'Aux/is': 'second'}}).ok()
         assert self.backups() == {}
 
     def create(self):
@@ -94,6 +97,7 @@ class Tests:
         meta = json.loads(self.s3.objects[name])
         assert meta['rscName'] == 'data' and meta['nodeName'] == 's1' and meta['finishTimestamp'] >= meta['startTimestamp'], meta
         assert meta['rscDfn']['vlmDfns']['1']['size'] == SIZE_KIB and meta['backups']['0'][0]['name'] == key, meta
+        assert meta['rscDfn']['props']['Aux/says'] == ODD and meta['basedOn'] is None, meta
         stream = self.s3.objects[key]
         assert stream[:8] == b'ORSHIP1\n' and 7 << 20 < len(stream) < 9 << 20, len(stream)  # sparse: half of it is holes
         assert not self.s3.uploads, self.s3.uploads
@@ -115,6 +119,8 @@ class Tests:
         assert self.digest('data') != self.was[0]
         snap = self.rest().get('/v1/resource-definitions/copy/snapshots/mine').ok().json
         assert snap['nodes'] == ['s2'] and snap['flags'] == ['SUCCESSFUL'], snap
+        assert self.rest().get('/v1/resource-definitions/copy').ok().json['props'] == {'Aux/says': ODD}
+        assert self.rest().get('/v1/resource-definitions/copy/volume-definitions/1').ok().json['props'] == {'Aux/is': 'second'}
         again = self.rest().call('POST', REMOTE + '/restore', {'last_backup': self.id, 'target_rsc_name': 'copy', 'node_name': 's2'})
         assert again.status == 500 and again.json[0]['ret_code'] & 0x3fff == 501, again.text
         none = self.rest().call('POST', REMOTE + '/restore', {'last_backup': 'no', 'target_rsc_name': 'x2', 'node_name': 's2'})

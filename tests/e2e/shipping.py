@@ -165,6 +165,8 @@ class Tests:
         a.call('POST', '/v1/resource-definitions', {'resource_definition': {
             'name': 'data', 'layer_data': [{'type': 'STORAGE'}], 'volume_definitions': [{'size_kib': SIZE_KIB}, {'size_kib': SIZE_KIB - 3}]}})  # images are of whole blocks.ok()
         a.call('POST', '/v1/resource-definitions/data/resources/s1', {'resource': {'props': {'StorPoolName': 'pool1'}}}).ok()
+        a.call('PUT', '/v1/resource-definitions/data', {'override_props': {'Aux/says': 'data'}}).ok()
+        a.call('PUT', '/v1/resource-definitions/data/volume-definitions/1', {'override_props': {'Aux/is': 'second'}}).ok()
         a.write('data', MARK)
         a.write('data', b'second volume ' + MARK, 1)
         b.call('POST', '/v1/nodes/s1/net-interfaces', {'name': 'ship', 'address': '127.0.9.1'}).ok()
@@ -194,6 +196,8 @@ class Tests:
         self.over('copy')
         snap = self.b.rest().get('/v1/resource-definitions/copy/snapshots/mine').ok().json
         assert snap['nodes'] == ['s1'] and snap['flags'] == ['SUCCESSFUL'], snap
+        props = [self.b.rest().get(f'/v1/resource-definitions/copy{of}').ok().json['props'] for of in ('', '/volume-definitions/1')]
+        assert props == [{'Aux/says': 'data'}, {'Aux/is': 'second'}], props
         assert self.b.phases() == ['DONE'], self.b.shipments()
         assert self.pipe.to == ('127.0.9.1', 12345), self.pipe.to
 
