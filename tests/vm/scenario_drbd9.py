@@ -347,6 +347,28 @@ def primary_lost(bed):
     print(f'  {last} on {two.name}, at least {written} acknowledged by {one.name}')
 
 
+def evacuated(bed):
+    """The other replica's node is to be emptied while it works: the third one gets a disk and all data under the writes, then it leaves."""
+    one, two, three = bed.guests
+    began = time.monotonic()
+    bed.cli('node', 'evacuate', two.name)
+    wait_for(f'nothing to be left on {two.name}', lambda: not any(two.name in bed.view(name) for name in bed.names), WAIT_S, 0.5)
+    print(f'  {two.name} left after {time.monotonic() - began:.0f} s, {bed.received(three)} KiB received by {three.name}')
+    for name in bed.names:
+        bed.agree(name)
+        assert set(bed.told(three, name)[1]) == {'UpToDate'}, bed.told(three, name)
+        wait_for(f'{two.name} to have forgotten it', lambda name=name: not bed.status(two, name), WAIT_S, 0.5)
+    acked, worst = bed.goes_on(one)
+    print(f'  {acked} blocks written, the slowest took {worst} ms')
+    bed.cli('node', 'restore', two.name)
+    bed.guests[1:] = three, two
+    for name in bed.names:
+        bed.place(name)  # there are two: what is missing is made
+        wait_for('a tie breaker', lambda name=name: 'TIE_BREAKER' in bed.flags(name).get(two.name, ()), WAIT_S, 0.5)
+        bed.agree(name)
+    bed.goes_on(one)
+
+
 def breaker_lost(bed):
     """The tie breaker's node is lost for good: writes go on; a new machine of its name takes its place, and is the tie breaker again."""
     one, two, three = bed.guests
@@ -852,6 +874,7 @@ STEPS = (('made: two volumes, tie breaker, quorum, no initial sync', made, None)
          ('grown online', grown, made),
          ('split brain, resolved by the CLI', split, made),
          ('a connection that DRBD gave up, and one that was cut', given_up, made),
+         ('a node evacuated and taken back', evacuated, made),
          ('tie breaker lost and made anew', breaker_lost, made),
          ('a replica lost for good, another in its place', replaced, made),
          ('deleted', deleted, made))
